@@ -1,0 +1,50 @@
+//! An alert's identity is derived from what it is about, never drawn at random.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::event::Timestamp;
+
+/// The identity of one episode: 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertId([u8; 16]);
+
+impl AlertId {
+    /// The identity of the episode of `rule_id` for one agent that opened with the call `call_id`
+    /// at `opened`.
+    ///
+    /// The same calls give the same identity, whoever reads them and how often.
+    #[must_use]
+    pub fn derive(
+        rule_id: &str,
+        tenant_id: &str,
+        agent_id: &str,
+        opened: (Timestamp, &str),
+    ) -> Self {
+        let mut hasher = Sha256::new();
+        for part in [rule_id, tenant_id, agent_id, opened.1] {
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.update(opened.0.as_nanos().to_le_bytes());
+        let digest = hasher.finalize();
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(digest.iter()) {
+            *to = *from;
+        }
+        Self(id)
+    }
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlertId({self})")
+    }
+}

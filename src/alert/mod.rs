@@ -1,0 +1,228 @@
+//! What people are told: one [`Alert`], its severity, its identity and the life of its episode.
+//!
+//! An alert is data. It is the same JSON object on the alerts topic, in a webhook's body, in the
+//! output of `replay` and in the API. Texts in it that an agent wrote are hostile: JSON escapes
+//! them here, every other rendering escapes them for its reader.
+
+mod episode;
+mod identity;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::ToolCall;
+
+pub use episode::{EPISODE_GAP_SECS, EVIDENCE_MAX, Episode, Step};
+pub use identity::AlertId;
+pub use score::{LEARNING_SCORE_MAX, PAGE_SCORE, score};
+
+/// The version of the alert's JSON shape.
+pub const SCHEMA: &str = "toolwarden/alert/1";
+
+/// How bad it is if the alert is right.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth listing; nobody is woken.
+    Info,
+    /// Worth a look this week.
+    Low,
+    /// Worth a look today.
+    Medium,
+    /// Worth waking somebody.
+    High,
+    /// Worth waking everybody.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, mildest first.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The word used in JSON, configuration and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Where an alert is in its life.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertStatus {
+    /// The first word on an episode.
+    Firing,
+    /// The episode goes on and has got worse, or it is a while since the last word.
+    Updated,
+    /// Nothing more was seen for the length of an episode's gap.
+    Resolved,
+}
+
+impl AlertStatus {
+    /// The word used in JSON and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Updated => "updated",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// How much is known of the agent whose call was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LearningState {
+    /// Too little history: judged and listed, never paged.
+    Learning,
+    /// Judged in full.
+    Active,
+}
+
+/// The learning state behind an alert, so that nobody takes a guess for knowledge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Learning {
+    /// The state.
+    pub state: LearningState,
+    /// How much of the history needed is there, 0 to 1.
+    pub progress: f64,
+    /// When the agent was first seen (RFC 3339).
+    pub since: String,
+    /// Active days of history.
+    pub active_days: u32,
+    /// How many peers the agent has; below 2, novelty is judged with a reduced budget.
+    pub peers: u32,
+}
+
+/// What would have been usual.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Expected {
+    /// The low end of the usual range.
+    pub low: f64,
+    /// The high end of the usual range.
+    pub high: f64,
+    /// What is counted, as it follows the number: `acting calls in 60 s`.
+    pub unit: String,
+    /// What the range rests on: `9 active days of history`.
+    pub basis: String,
+}
+
+/// The span of event time an alert speaks of (RFC 3339).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// Its start.
+    pub start: String,
+    /// Its end.
+    pub end: String,
+}
+
+/// One call that an alert rests on, and where to find its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// When the call happened (RFC 3339).
+    pub time: String,
+    /// The call's id.
+    pub call_id: String,
+    /// The session it belongs to.
+    pub session_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// The topic it was read from.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+impl Evidence {
+    /// The evidence that one call gives.
+    #[must_use]
+    pub fn of(call: &ToolCall<'_>) -> Self {
+        Self {
+            time: call.time.to_string(),
+            call_id: call.call_id.to_string(),
+            session_id: call.session_id.to_string(),
+            tool_name: call.tool_name.to_string(),
+            topic: call.position.topic.to_owned(),
+            partition: call.position.partition,
+            offset: call.position.offset,
+        }
+    }
+}
+
+/// One alert: a line of `replay`, a record of the alerts topic, the body of a webhook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Alert {
+    /// The version of this shape.
+    pub schema: String,
+    /// The episode's identity: the same in `firing`, `updated` and `resolved`, and the same again
+    /// when the same calls are read twice.
+    pub alert_id: String,
+    /// Which word of the episode this is, counted from 0. `alert_id` and `revision` together name
+    /// one body.
+    pub revision: u32,
+    /// Where the episode is in its life.
+    pub status: AlertStatus,
+    /// The event time of the decision (RFC 3339).
+    pub time: String,
+    /// The rule that decided.
+    pub rule_id: String,
+    /// The detector the rule uses.
+    pub detector: String,
+    /// How bad it is if it is right.
+    pub severity: Severity,
+    /// How surprising it is: `20 * (log10 R + 2)`, clamped to 0..=100. At 40 the rule's budget is
+    /// just spent; each 20 more is ten times rarer.
+    pub score: f64,
+    /// The customer or organisation.
+    pub tenant_id: String,
+    /// The agent.
+    pub agent_id: String,
+    /// The agent's version, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// The rule's title.
+    pub title: String,
+    /// One sentence: who did what, how far from usual.
+    pub summary: String,
+    /// What would have been usual.
+    pub expected: Expected,
+    /// What was seen, in the unit of `expected`.
+    pub observed: f64,
+    /// The chance of something at least this extreme in one active day of this agent, 0 to 1.
+    pub probability: f64,
+    /// The span of event time it speaks of.
+    pub window: Window,
+    /// How much is known of the agent.
+    pub learning: Learning,
+    /// The call on which this was decided; absent when no call caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Evidence>,
+    /// Sample calls, oldest first, bounded.
+    pub evidence: Vec<Evidence>,
+    /// How many calls there are in all, samples included.
+    pub evidence_total: u64,
+    /// What would have kept it silent.
+    pub counterfactual: String,
+    /// ATT&CK, ATLAS and OWASP tags of the rule.
+    pub tags: Vec<String>,
+    /// What to do now.
+    pub runbook_url: String,
+    /// Commands and links that show more.
+    pub links: Vec<String>,
+}

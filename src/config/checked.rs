@@ -1,0 +1,165 @@
+//! The configuration in force: every field has its final value.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::decode::Format;
+
+/// Everything an instance is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster and how to consume from it.
+    pub kafka: Kafka,
+    /// What to read.
+    pub sources: Vec<Source>,
+    /// What to write.
+    pub topics: Topics,
+    /// How event time is treated.
+    pub event_time: EventTime,
+    /// How peer knowledge is exchanged.
+    pub peers: Peers,
+    /// The bounds of everything that could grow.
+    pub limits: Limits,
+    /// Where the rules come from.
+    pub rules: RuleSource,
+    /// Whom to tell.
+    pub receivers: Vec<Receiver>,
+    /// The admin listener.
+    pub server: Server,
+}
+
+/// The cluster and how to consume from it.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port` of the brokers to start from.
+    pub brokers: Vec<String>,
+    /// The consumer group that judges; delivery uses the same name with `-deliver`.
+    pub group_id: String,
+    /// Where to begin a partition that the group never committed.
+    pub start: Start,
+    /// Threads that consume and judge.
+    pub workers: usize,
+    /// The largest amount of prefetched records, in bytes, for each worker.
+    pub prefetch_bytes: usize,
+    /// How often offsets are committed.
+    pub commit_interval: Duration,
+    /// How long a drain may take on SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// Further librdkafka properties, checked against the ones toolwarden owns.
+    pub properties: BTreeMap<String, String>,
+    /// librdkafka properties whose values are secret (`sasl.password`), read from file or
+    /// environment.
+    pub secrets: BTreeMap<String, SecretString>,
+}
+
+/// Where to begin a partition that the group never committed.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// At the oldest record there is: history teaches the baselines.
+    #[default]
+    Earliest,
+    /// At what comes next.
+    Latest,
+}
+
+/// One source topic.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub topic: String,
+    /// How its records are written.
+    pub format: Format,
+    /// The tenant of records that name none.
+    pub tenant: Option<String>,
+}
+
+/// The topics written.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Alerts, keyed by tenant and agent.
+    pub alerts: String,
+    /// What could not be read, and what could not be delivered.
+    pub dead_letter: String,
+}
+
+/// How event time is treated.
+#[derive(Clone, Copy, Debug)]
+pub struct EventTime {
+    /// A call older than its agent's newest by more than this is counted and not judged.
+    pub lateness: Duration,
+    /// Calls are put in order of their time within this span before they are judged; alerts wait as
+    /// long.
+    pub reorder: Duration,
+}
+
+/// How peer knowledge is exchanged between partitions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peers {
+    /// A partition that has records to read is waited for at most this long, then left out.
+    pub wait: Duration,
+    /// A partition that has none is no longer waited for after this long.
+    pub idle_after: Duration,
+}
+
+/// The bounds of everything that could grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Agents held in memory.
+    pub agents: usize,
+    /// Tools remembered of one agent.
+    pub tools_per_agent: usize,
+    /// The largest record read, in bytes.
+    pub record_bytes: usize,
+    /// Calls a partition may hold back while it waits (reordering, peers).
+    pub held_calls: usize,
+    /// Alerts waiting for the broker's acknowledgement.
+    pub pending_alerts: usize,
+}
+
+/// Where the rules come from.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSource {
+    /// A directory of rule files; the shipped ones when absent.
+    pub directory: Option<PathBuf>,
+}
+
+/// One receiver of alerts: a webhook signed per Standard Webhooks.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Its name, in metrics and dead letters.
+    pub name: String,
+    /// Where to post; secret, because tokens travel in paths.
+    pub url: SecretString,
+    /// The signing secret (`whsec_...`).
+    pub signing_secret: SecretString,
+    /// Alerts below this score are not sent.
+    pub min_score: f64,
+    /// Whether the end of an episode is told.
+    pub send_resolved: bool,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How long an alert is tried before it goes to the dead-letter topic.
+    pub retry_for: Duration,
+}
+
+/// The admin listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+}

@@ -1,0 +1,11 @@
+//! Facts: what one tool call is, wherever it was read and whatever format it came in.
+//!
+//! Nothing here judges or does IO. A [`ToolCall`] borrows from the bytes it was decoded from, so
+//! that a call that is merely counted costs no allocation; [`ToolCall::into_owned`] is for the few
+//! that must outlive their record.
+
+mod call;
+mod time;
+
+pub use call::{Arguments, Operation, Position, Quality, Status, ToolCall};
+pub use time::{HOUR_NS, ParseTimestampError, Timestamp};
