@@ -1,9 +1,33 @@
 //! What the program says of itself: one struct an internal event, every metric name in one table.
 //!
 //! [`Event::emit`] writes the log line and moves the counter together, so that the two cannot
-//! drift apart. No agent, tool, session or URL is ever a label. Nothing is global: an instance
-//! owns its [`Metrics`].
+//! drift apart. No agent, tool, session or URL is ever a label. Nothing is global but the log
+//! subscriber, which [`init_logging`] installs once: an instance owns its [`Metrics`].
 
+mod events;
+mod family;
+mod kafka;
+mod logging;
 mod metrics;
+mod notifications;
+mod reference;
+mod table;
+#[cfg(test)]
+mod tests;
 
-pub use metrics::{METRICS, MetricSpec, Metrics};
+pub use events::{
+    AgentRefused, AlertDecided, AlertProduceFailed, CommitFailed, ConsumerError, DeadLetterKind,
+    DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted, PartitionsAssigned,
+    PartitionsLost, PartitionsRevoked, PeerLeftOut, PeersMerged, ReadyChanged, RecordRejected,
+    ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
+};
+pub use family::{MetricKind, MetricSpec};
+pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
+pub use logging::{LogError, LogFormat, init_logging};
+pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
+pub use notifications::{
+    FailureReason, NotificationAttemptFailed, NotificationDeadLettered, NotificationDelivered,
+    NotificationFailed,
+};
+pub use reference::metrics_reference;
+pub use table::METRICS;

@@ -1,0 +1,367 @@
+//! What happens inside an instance: each event logs and counts in one place.
+//!
+//! ERROR means data was lost or an operator is needed; WARN means that we recovered; INFO is
+//! lifecycle; what happens for each record is at most DEBUG. Texts that an agent or a record wrote
+//! are logged escaped, never as they are.
+
+use crate::alert::{Alert, AlertStatus, Severity};
+use crate::event::Timestamp;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::set_flag;
+
+/// Something that happened.
+pub trait Event {
+    /// Writes the log line and moves the metrics.
+    fn emit(self, metrics: &Metrics);
+}
+
+/// An item of a record could not be read.
+///
+/// Logged at most once in ten seconds for each topic and reason.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRejected<'a> {
+    /// The topic it was read from.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The closed reason.
+    pub reason: &'static str,
+    /// Words for the person who mends the source.
+    pub detail: &'a str,
+    /// The time now, which decides whether it is logged.
+    pub now: Timestamp,
+}
+
+impl Event for RecordRejected<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, offset, reason, detail, now } = self;
+        metrics.families().events_rejected.with_label_values(&[topic, reason]).inc();
+        if let Some(kept_back) = metrics.may_log(reason, topic, now) {
+            tracing::warn!(topic, partition, offset, reason, ?detail, kept_back, "record rejected");
+        }
+    }
+}
+
+/// An alert or a finding was decided.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertDecided<'a> {
+    /// What was decided.
+    pub alert: &'a Alert,
+}
+
+impl Event for AlertDecided<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { alert } = self;
+        let (severity, status) = (alert.severity.as_str(), alert.status.as_str());
+        let families = metrics.families();
+        families.alerts.with_label_values(&[alert.rule_id.as_str(), severity, status]).inc();
+        if alert.status != AlertStatus::Resolved {
+            families.anomaly_score.with_label_values(&[&alert.detector]).observe(alert.score);
+        }
+        let (alert_id, rule_id, score) = (&alert.alert_id, &alert.rule_id, alert.score);
+        let (tenant_id, agent_id) = (&alert.tenant_id, &alert.agent_id);
+        if alert.severity == Severity::Info {
+            tracing::debug!(%alert_id, %rule_id, status, score, ?tenant_id, ?agent_id, "finding");
+        } else {
+            tracing::info!(
+                %alert_id, %rule_id, severity, status, score, ?tenant_id, ?agent_id, "alert"
+            );
+        }
+    }
+}
+
+/// The broker did not take an alert.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertProduceFailed<'a> {
+    /// librdkafka's error code.
+    pub code: &'a str,
+}
+
+impl Event for AlertProduceFailed<'_> {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().alerts_produce_failures.inc();
+        tracing::error!(code = self.code, "the broker did not take an alert");
+    }
+}
+
+/// What a dead letter is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterKind {
+    /// A record that could not be read.
+    Record,
+    /// An alert that could not be delivered.
+    Delivery,
+}
+
+impl DeadLetterKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Record, Self::Delivery];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Delivery => "delivery",
+        }
+    }
+}
+
+/// A record was written to the dead-letter topic.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLettered {
+    /// What it is about.
+    pub kind: DeadLetterKind,
+}
+
+impl Event for DeadLettered {
+    fn emit(self, metrics: &Metrics) {
+        let kind = self.kind.as_str();
+        metrics.families().dead_letters.with_label_values(&[kind]).inc();
+        tracing::debug!(kind, "dead letter written");
+    }
+}
+
+/// Partitions of a topic were assigned to this instance.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsAssigned<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partitions.
+    pub partitions: &'a [i32],
+}
+
+impl Event for PartitionsAssigned<'_> {
+    fn emit(self, _: &Metrics) {
+        tracing::info!(topic = self.topic, partitions = ?self.partitions, "partitions assigned");
+    }
+}
+
+/// Partitions of a topic were handed over in good order.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsRevoked<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partitions.
+    pub partitions: &'a [i32],
+}
+
+impl Event for PartitionsRevoked<'_> {
+    fn emit(self, _: &Metrics) {
+        tracing::info!(topic = self.topic, partitions = ?self.partitions, "partitions revoked");
+    }
+}
+
+/// Partitions of a topic were taken away without asking: another instance may own them already.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsLost<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partitions.
+    pub partitions: &'a [i32],
+}
+
+impl Event for PartitionsLost<'_> {
+    fn emit(self, _: &Metrics) {
+        tracing::warn!(topic = self.topic, partitions = ?self.partitions, "partitions lost");
+    }
+}
+
+/// Offsets were committed.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetsCommitted;
+
+impl Event for OffsetsCommitted {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().kafka_commits.with_label_values(&["ok"]).inc();
+        tracing::debug!("offsets committed");
+    }
+}
+
+/// Offsets could not be committed; the next commit covers them.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitFailed<'a> {
+    /// librdkafka's error code.
+    pub code: &'a str,
+}
+
+impl Event for CommitFailed<'_> {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().kafka_commits.with_label_values(&["error"]).inc();
+        tracing::warn!(code = self.code, "offsets not committed; the next commit covers them");
+    }
+}
+
+/// The Kafka client reported an error.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumerError<'a> {
+    /// librdkafka's error code.
+    pub code: &'a str,
+    /// Whether the client gave up for good.
+    pub fatal: bool,
+}
+
+impl Event for ConsumerError<'_> {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().kafka_errors.with_label_values(&[self.code]).inc();
+        if self.fatal {
+            tracing::error!(code = self.code, "the Kafka client gave up; restart the instance");
+        } else {
+            tracing::warn!(code = self.code, "the Kafka client reported an error and goes on");
+        }
+    }
+}
+
+/// An agent was not known and there was no room for it: its call was not judged.
+///
+/// Logged at most once in ten seconds for each topic.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentRefused<'a> {
+    /// The topic its call was read from.
+    pub topic: &'a str,
+    /// The time now, which decides whether it is logged.
+    pub now: Timestamp,
+}
+
+impl Event for AgentRefused<'_> {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().agents_refused.inc();
+        if let Some(kept_back) = metrics.may_log("agent_refused", self.topic, self.now) {
+            tracing::error!(
+                topic = self.topic,
+                kept_back,
+                "no room for a new agent, its calls are not judged: raise limits.agents"
+            );
+        }
+    }
+}
+
+/// Peer epochs were merged.
+#[derive(Clone, Copy, Debug)]
+pub struct PeersMerged {
+    /// How many.
+    pub epochs: u64,
+}
+
+impl Event for PeersMerged {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().peers_epochs.inc_by(self.epochs);
+        tracing::debug!(epochs = self.epochs, "peer epochs merged");
+    }
+}
+
+/// A partition was no longer waited for when a peer epoch was merged.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerLeftOut<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The epoch: hours since the Unix epoch.
+    pub epoch: i64,
+}
+
+impl Event for PeerLeftOut<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, epoch } = self;
+        metrics.families().peers_left_out.inc();
+        tracing::warn!(topic, partition, epoch, "peers merged without a partition that is behind");
+    }
+}
+
+/// An episode opened.
+#[derive(Clone, Copy, Debug)]
+pub struct EpisodeOpened {
+    /// Its severity.
+    pub severity: Severity,
+}
+
+impl Event for EpisodeOpened {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().alerts_active.with_label_values(&[self.severity.as_str()]).inc();
+    }
+}
+
+/// An episode ended.
+#[derive(Clone, Copy, Debug)]
+pub struct EpisodeClosed {
+    /// The severity it opened with.
+    pub severity: Severity,
+}
+
+impl Event for EpisodeClosed {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().alerts_active.with_label_values(&[self.severity.as_str()]).dec();
+    }
+}
+
+/// The instance was asked to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownStarted;
+
+impl Event for ShutdownStarted {
+    fn emit(self, _: &Metrics) {
+        tracing::info!("stopping: nothing more is taken, what was taken is finished");
+    }
+}
+
+/// The instance has stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownFinished {
+    /// Whether everything taken was finished and committed in time.
+    pub clean: bool,
+}
+
+impl Event for ShutdownFinished {
+    fn emit(self, _: &Metrics) {
+        if self.clean {
+            tracing::info!("stopped: everything taken was finished and committed");
+        } else {
+            tracing::warn!("stopped before all was finished; the rest is read again at the start");
+        }
+    }
+}
+
+/// The instance became ready, or no longer is.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadyChanged<'a> {
+    /// Whether it is ready now.
+    pub ready: bool,
+    /// What it waits for when it is not.
+    pub reason: &'a str,
+}
+
+impl Event for ReadyChanged<'_> {
+    fn emit(self, metrics: &Metrics) {
+        set_flag(&metrics.families().ready, self.ready);
+        if self.ready {
+            tracing::info!("ready");
+        } else {
+            tracing::info!(reason = self.reason, "not ready");
+        }
+    }
+}
+
+/// Records arrive and none is consumed.
+#[derive(Clone, Copy, Debug)]
+pub struct StallDetected;
+
+impl Event for StallDetected {
+    fn emit(self, metrics: &Metrics) {
+        set_flag(&metrics.families().kafka_stalled, true);
+        tracing::error!("records arrive in an assigned partition and none is consumed");
+    }
+}
+
+/// Records are consumed again.
+#[derive(Clone, Copy, Debug)]
+pub struct StallEnded;
+
+impl Event for StallEnded {
+    fn emit(self, metrics: &Metrics) {
+        set_flag(&metrics.families().kafka_stalled, false);
+        tracing::info!("records are consumed again");
+    }
+}

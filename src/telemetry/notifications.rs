@@ -1,0 +1,130 @@
+//! What happens on the way to a receiver. No event here knows a URL: tokens travel in paths.
+
+use std::time::Duration;
+
+use crate::telemetry::{Event, Metrics};
+
+/// Why an attempt at a notification failed: a closed set, as it is a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureReason {
+    /// 4xx: the receiver does not take what we send.
+    ClientError,
+    /// 5xx.
+    ServerError,
+    /// 401 or 403: a secret was changed on one side.
+    AuthError,
+    /// 429.
+    RateLimited,
+    /// 3xx: redirects are not followed.
+    Redirect,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or it broke.
+    Connect,
+    /// Anything else.
+    Other,
+}
+
+impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::ClientError,
+        Self::ServerError,
+        Self::AuthError,
+        Self::RateLimited,
+        Self::Redirect,
+        Self::Timeout,
+        Self::Connect,
+        Self::Other,
+    ];
+
+    /// The word used in metrics and dead letters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::AuthError => "auth_error",
+            Self::RateLimited => "rate_limited",
+            Self::Redirect => "redirect",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// An attempt succeeded: the notification is delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationDelivered<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// How long the attempt took.
+    pub latency: Duration,
+}
+
+impl Event for NotificationDelivered<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, latency } = self;
+        let families = metrics.families();
+        families.notification_requests.with_label_values(&[receiver]).inc();
+        families.notifications.with_label_values(&[receiver]).inc();
+        families.notification_latency.with_label_values(&[receiver]).observe(latency.as_secs_f64());
+        tracing::debug!(receiver, ?latency, "notification delivered");
+    }
+}
+
+/// An attempt failed; another one follows, or [`NotificationFailed`].
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationAttemptFailed<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Why.
+    pub reason: FailureReason,
+}
+
+impl Event for NotificationAttemptFailed<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, reason } = self;
+        let families = metrics.families();
+        families.notification_requests.with_label_values(&[receiver]).inc();
+        families.notification_request_failures.with_label_values(&[receiver]).inc();
+        tracing::warn!(receiver, reason = reason.as_str(), "an attempt to notify failed");
+    }
+}
+
+/// A notification was given up.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationFailed<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Why the last attempt failed.
+    pub reason: FailureReason,
+}
+
+impl Event for NotificationFailed<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, reason } = self;
+        let families = metrics.families();
+        families.notifications.with_label_values(&[receiver]).inc();
+        families.notifications_failed.with_label_values(&[receiver, reason.as_str()]).inc();
+        tracing::error!(receiver, reason = reason.as_str(), "a notification was given up");
+    }
+}
+
+/// A notification that was given up is safe in the dead-letter topic.
+///
+/// Counts for its receiver; [`crate::telemetry::DeadLettered`] counts the record.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationDeadLettered<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+}
+
+impl Event for NotificationDeadLettered<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver } = self;
+        metrics.families().notification_dead_letters.with_label_values(&[receiver]).inc();
+        tracing::error!(receiver, "an undelivered notification went to the dead-letter topic");
+    }
+}

@@ -1,0 +1,176 @@
+//! Every metric there is: the one place where a metric gets its name, labels and help.
+//!
+//! Dashboards, alert rules, the chart and `docs/metrics.md` are held against this table by tests.
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+use crate::telemetry::family::{
+    CALL_BUCKETS, END_TO_END_BUCKETS, Family, MetricSpec, NOTIFICATION_BUCKETS, SCORE_BUCKETS,
+    SnapshotCounter, SnapshotGauge,
+};
+
+/// Buckets of what is not a histogram.
+const NONE: &[f64] = &[];
+
+/// Writes the table once as data ([`METRICS`]) and once as typed, registered families.
+macro_rules! table {
+    ($($field:ident: $type:ty = $name:literal, $unit:literal, $labels:expr, $buckets:expr, $help:literal;)*) => {
+        /// Every metric of toolwarden, in the order of the documentation. The `process_*` metrics
+        /// of the Prometheus client come on top.
+        pub const METRICS: &[MetricSpec] = &[$(MetricSpec {
+            name: concat!("toolwarden_", $name),
+            kind: <$type as Family>::KIND,
+            help: $help,
+            unit: $unit,
+            labels: &$labels,
+            buckets: $buckets,
+        }),*];
+
+        /// The live families, one for each row of the table.
+        #[derive(Debug)]
+        pub(super) struct Families {
+            $(pub(super) $field: $type,)*
+        }
+
+        impl Families {
+            /// Creates and registers every row.
+            pub(super) fn register(registry: &Registry) -> Self {
+                Self {$(
+                    $field: {
+                        static SPEC: MetricSpec = MetricSpec {
+                            name: concat!("toolwarden_", $name),
+                            kind: <$type as Family>::KIND,
+                            help: $help,
+                            unit: $unit,
+                            labels: &$labels,
+                            buckets: $buckets,
+                        };
+                        <$type as Family>::register(&SPEC, registry)
+                    },
+                )*}
+            }
+        }
+    };
+}
+
+table! {
+    // The program.
+    build_info: IntGaugeVec = "build_info", "info", ["version", "revision", "librdkafka"], NONE,
+        "Always 1; the labels tell which build runs.";
+    config_info: IntGaugeVec = "config_info", "info", ["hash"], NONE,
+        "Always 1; the label is a digest of the configuration in force.";
+    rule_info: IntGaugeVec = "rule_info", "info", ["rule_id", "title", "severity"], NONE,
+        "Always 1; joins a rule's title and severity to its id.";
+    rules_loaded: IntGauge = "rules_loaded", "rules", [], NONE,
+        "Rules in force.";
+    ready: IntGauge = "ready", "boolean", [], NONE,
+        "1 while the instance does its work, 0 while it starts, stops or is stuck.";
+
+    // Records in.
+    records_received: IntCounterVec = "records_received_total", "records", ["topic"], NONE,
+        "Kafka records received.";
+    record_bytes_received: IntCounterVec = "record_bytes_received_total", "bytes", ["topic"], NONE,
+        "Bytes of Kafka record values received.";
+    events_processed: IntCounterVec = "events_processed_total", "calls", ["topic"], NONE,
+        "Tool calls judged, each once.";
+    events_late: IntCounterVec = "events_late_total", "calls", ["topic"], NONE,
+        "Tool calls that came later than the allowed lateness: counted, not judged.";
+    events_duplicate: IntCounterVec = "events_duplicate_total", "calls", ["topic"], NONE,
+        "Tool calls seen before, by their call id: judged once.";
+    events_unjudged: IntCounterVec = "events_unjudged_total", "calls", ["topic"], NONE,
+        "Tool calls of agents for which there was no room (limits.agents): nobody judged them.";
+    events_ignored: IntCounterVec = "events_ignored_total", "items", ["topic", "reason"], NONE,
+        "Items in records that are no tool calls and are not meant to be.";
+    events_rejected: IntCounterVec = "events_rejected_total", "items", ["topic", "reason"], NONE,
+        "Items in records that should have been tool calls and could not be read.";
+
+    // Speed.
+    end_to_end_latency: Histogram = "event_end_to_end_latency_seconds", "seconds", [], END_TO_END_BUCKETS,
+        "From the broker's append to the verdict, sampled once a batch.";
+    processing_duration: Histogram = "event_processing_duration_seconds", "seconds", [], CALL_BUCKETS,
+        "Time to judge one call: a batch's time over its calls, sampled once a batch.";
+    watermark_lag: GaugeVec = "watermark_lag_seconds", "seconds", ["topic"], NONE,
+        "How far event time is behind wall time in the worst partition.";
+    held_calls: IntGauge = "held_calls", "calls", [], NONE,
+        "Calls held back while they wait for their order or for peers.";
+    held_calls_limit: IntGauge = "held_calls_limit", "calls", [], NONE,
+        "The most calls that may be held back.";
+
+    // What is known.
+    agents: IntGauge = "agents", "agents", [], NONE,
+        "Agents in memory.";
+    agents_limit: IntGauge = "agents_limit", "agents", [], NONE,
+        "The most agents that may be in memory.";
+    agents_refused: IntCounter = "agents_refused_total", "agents", [], NONE,
+        "Times an unknown agent was refused because memory was full.";
+    agents_learning: IntGauge = "agents_learning", "agents", [], NONE,
+        "Agents with too little history to page for.";
+    peers_epochs: IntCounter = "peers_epochs_total", "epochs", [], NONE,
+        "Peer epochs merged.";
+    peers_left_out: IntCounter = "peers_left_out_total", "partitions", [], NONE,
+        "Times a partition was no longer waited for when a peer epoch was merged.";
+
+    // Judgement.
+    anomaly_score: HistogramVec = "anomaly_score", "score", ["detector"], SCORE_BUCKETS,
+        "Scores of alerts and findings when they were first told or got worse.";
+    alerts: IntCounterVec = "alerts_total", "alerts", ["rule_id", "severity", "status"], NONE,
+        "Alerts decided; findings have severity info.";
+    alerts_active: IntGaugeVec = "alerts_active", "episodes", ["severity"], NONE,
+        "Open episodes.";
+    alerts_produce_failures: IntCounter = "alerts_produce_failures_total", "alerts", [], NONE,
+        "Alerts that the broker did not take.";
+    alerts_unacknowledged: IntGauge = "alerts_unacknowledged", "alerts", [], NONE,
+        "Alerts written and not yet acknowledged by the broker.";
+    dead_letters: IntCounterVec = "dead_letters_total", "records", ["kind"], NONE,
+        "Records written to the dead-letter topic.";
+
+    // Telling people.
+    notifications: IntCounterVec = "notifications_total", "notifications", ["receiver"], NONE,
+        "Notifications finished: delivered or given up.";
+    notifications_failed: IntCounterVec = "notifications_failed_total", "notifications", ["receiver", "reason"], NONE,
+        "Notifications given up, by the reason of the last attempt.";
+    notification_requests: IntCounterVec = "notification_requests_total", "requests", ["receiver"], NONE,
+        "HTTP attempts at notifications.";
+    notification_request_failures: IntCounterVec = "notification_request_failures_total", "requests", ["receiver"], NONE,
+        "HTTP attempts at notifications that failed.";
+    notification_latency: HistogramVec = "notification_latency_seconds", "seconds", ["receiver"], NOTIFICATION_BUCKETS,
+        "Time of the HTTP attempt that delivered a notification.";
+    notification_queue_length: IntGaugeVec = "notification_queue_length", "notifications", ["receiver"], NONE,
+        "Notifications that wait for their receiver.";
+    notification_oldest_pending: GaugeVec = "notification_oldest_pending_seconds", "seconds", ["receiver"], NONE,
+        "Age of the oldest notification that waits; 0 when none does.";
+    notification_dead_letters: IntCounterVec = "notification_dead_letters_total", "notifications", ["receiver"], NONE,
+        "Notifications handed to the dead-letter topic.";
+
+    // Kafka.
+    kafka_consumer_lag: SnapshotGauge = "kafka_consumer_lag", "records", ["topic", "partition"], NONE,
+        "Records not yet consumed, of partitions that are assigned and being fetched.";
+    kafka_consumer_lag_seconds: SnapshotGauge = "kafka_consumer_lag_seconds", "seconds", ["topic", "partition"], NONE,
+        "Age of the last record judged, of partitions that are assigned and being fetched; 0 without lag.";
+    kafka_assigned_partitions: SnapshotGauge = "kafka_assigned_partitions", "partitions", ["topic"], NONE,
+        "Partitions assigned to this instance.";
+    kafka_committed_offset: SnapshotGauge = "kafka_committed_offset", "offset", ["topic", "partition"], NONE,
+        "The group's committed offset in an assigned partition.";
+    kafka_position: SnapshotGauge = "kafka_position", "offset", ["topic", "partition"], NONE,
+        "The next offset to be read in an assigned partition.";
+    kafka_high_watermark: SnapshotGauge = "kafka_high_watermark", "offset", ["topic", "partition"], NONE,
+        "The end of an assigned partition, as the broker last told.";
+    kafka_rebalances: SnapshotCounter = "kafka_rebalances_total", "rebalances", [], NONE,
+        "Rebalances this instance's consumers took part in.";
+    kafka_commits: IntCounterVec = "kafka_commits_total", "commits", ["result"], NONE,
+        "Offset commits.";
+    kafka_errors: IntCounterVec = "kafka_errors_total", "errors", ["code"], NONE,
+        "Errors the Kafka client reported, by librdkafka's code.";
+    kafka_fetch_queue_messages: SnapshotGauge = "kafka_fetch_queue_messages", "records", [], NONE,
+        "Records fetched ahead and not yet taken.";
+    kafka_fetch_queue_bytes: SnapshotGauge = "kafka_fetch_queue_bytes", "bytes", [], NONE,
+        "Bytes fetched ahead and not yet taken.";
+    kafka_broker_rtt: SnapshotGauge = "kafka_broker_rtt_seconds", "seconds", ["broker"], NONE,
+        "Average round trip to a broker over the last statistics interval, worst consumer.";
+    kafka_broker_up: SnapshotGauge = "kafka_broker_up", "boolean", ["broker"], NONE,
+        "1 while every consumer that uses a broker is connected to it.";
+    kafka_stalled: IntGauge = "kafka_stalled", "boolean", [], NONE,
+        "1 while records arrive in an assigned partition and none is consumed.";
+}
