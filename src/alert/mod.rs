@@ -226,3 +226,12 @@ pub struct Alert {
     /// Commands and links that show more.
     pub links: Vec<String>,
 }
+
+impl Alert {
+    /// The alert as one line of JSON: the bytes that go everywhere.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Numbers, texts and lists only: there is nothing in an alert that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -154,20 +154,19 @@ impl ToolCall<'_> {
         self.agent_id.split_once('@').map_or(&self.agent_id, |(product, _)| product)
     }
 
-    /// The same call, owning its texts. The topic of its position is the caller's to keep.
+    /// The same call, borrowing its texts from this one.
     #[must_use]
-    pub fn into_owned<'b>(self, topic: &'b str) -> ToolCall<'b> {
-        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    pub fn borrowed(&self) -> ToolCall<'_> {
         ToolCall {
-            position: Position { topic, ..self.position },
+            position: self.position,
             time: self.time,
-            tenant_id: own(self.tenant_id),
-            agent_id: own(self.agent_id),
-            agent_version: self.agent_version.map(own),
-            session_id: own(self.session_id),
-            call_id: own(self.call_id),
-            tool_name: own(self.tool_name),
-            tool_server: self.tool_server.map(own),
+            tenant_id: Cow::Borrowed(&self.tenant_id),
+            agent_id: Cow::Borrowed(&self.agent_id),
+            agent_version: self.agent_version.as_deref().map(Cow::Borrowed),
+            session_id: Cow::Borrowed(&self.session_id),
+            call_id: Cow::Borrowed(&self.call_id),
+            tool_name: Cow::Borrowed(&self.tool_name),
+            tool_server: self.tool_server.as_deref().map(Cow::Borrowed),
             operation: self.operation,
             arguments: self.arguments,
             status: self.status,

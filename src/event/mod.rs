@@ -1,8 +1,7 @@
 //! Facts: what one tool call is, wherever it was read and whatever format it came in.
 //!
 //! Nothing here judges or does IO. A [`ToolCall`] borrows from the bytes it was decoded from, so
-//! that a call that is merely counted costs no allocation; [`ToolCall::into_owned`] is for the few
-//! that must outlive their record.
+//! that decoding one allocates nothing.
 
 mod call;
 mod time;

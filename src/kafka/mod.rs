@@ -1,1 +1,20 @@
-//! kafka
+//! Kafka, and the only room that names `rdkafka`: consuming partitions, producing records, the
+//! embedded cluster of the demo.
+//!
+//! Nothing here knows what a record holds. Rebalances are data: the callback assigns or unassigns
+//! and leaves a note ([`Rebalanced`]) for the worker, it never waits for anything but the commit of
+//! what is finished.
+
+mod broker;
+mod client;
+mod consumer;
+mod context;
+mod log;
+mod producer;
+mod statistics;
+
+pub use broker::{EmbeddedCluster, ensure_topics, record_count};
+pub use client::{ClientSettings, KafkaError, librdkafka_version};
+pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, Polled};
+pub use context::{Rebalanced, TopicPartition};
+pub use producer::{Ledger, Outbox, OutboxError, OutgoingRecord, Ticket};

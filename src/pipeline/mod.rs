@@ -1,1 +1,15 @@
-//! pipeline
+//! Where the rooms meet: wiring, the clock, batching, commits and shutdown.
+//!
+//! One call's way through here: a worker polls a record ([`worker`]), decodes it, hands its calls
+//! to the partition's [`judge::Judge`], which puts them in order ([`order`]), fetches the peers of
+//! their epoch ([`epochs`]) and asks the engine; alerts go to the outbox, and offsets are committed
+//! once the alerts they caused are acknowledged. `replay` and the demo go the same way.
+
+pub mod clock;
+pub mod desk;
+pub mod epochs;
+pub mod judge;
+pub mod lane;
+pub mod order;
+pub mod replay;
+pub mod worker;

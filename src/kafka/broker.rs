@@ -1,0 +1,118 @@
+//! The cluster itself: making sure our topics exist, and the embedded one of the demo.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use crate::kafka::{ClientSettings, KafkaError};
+
+/// How long the cluster may take to answer at the start.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Creates those of `topics` that are missing, with the cluster's own defaults for replication,
+/// and tells which ones it created.
+///
+/// # Errors
+///
+/// When the cluster does not answer, or a topic is missing and may not be created.
+pub async fn ensure_topics(
+    settings: &ClientSettings,
+    topics: &[(&str, i32)],
+) -> Result<Vec<String>, KafkaError> {
+    let admin: AdminClient<DefaultClientContext> =
+        settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
+    let metadata = admin
+        .inner()
+        .fetch_metadata(None, ANSWER_TIMEOUT)
+        .map_err(KafkaError::when("reach the cluster"))?;
+    let known: BTreeSet<&str> =
+        metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+    let mut created = Vec::new();
+    for (topic, partitions) in topics.iter().filter(|(topic, _)| !known.contains(topic)) {
+        let wanted = NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1));
+        let results = admin
+            .create_topics([&wanted], &AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)))
+            .await
+            .map_err(KafkaError::when("create a missing topic"))?;
+        for result in results {
+            match result {
+                Ok(name) => created.push(name),
+                // Another instance was faster.
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => {
+                    let error = rdkafka::error::KafkaError::AdminOp(code);
+                    return Err(KafkaError::when("create a missing topic")(error));
+                }
+            }
+        }
+    }
+    Ok(created)
+}
+
+/// How many records each of a topic's partitions holds, low end to high end.
+///
+/// # Errors
+///
+/// When the cluster does not answer.
+pub fn record_count(settings: &ClientSettings, topic: &str) -> Result<i64, KafkaError> {
+    let consumer: BaseConsumer =
+        settings.config(&[]).create().map_err(KafkaError::when("create a consumer"))?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
+        .map_err(KafkaError::when("read the topic's metadata"))?;
+    let mut total = 0;
+    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions)
+    {
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition.id(), ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the ends of a partition"))?;
+        total += high - low;
+    }
+    Ok(total)
+}
+
+/// librdkafka's in-process cluster: real protocol over loopback, nothing kept on disk.
+///
+/// It holds at most 5 MiB or 100,000 records a partition, so whoever fills it must keep pace with
+/// whoever reads.
+pub struct EmbeddedCluster(MockCluster<'static, DefaultProducerContext>);
+
+impl std::fmt::Debug for EmbeddedCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmbeddedCluster")
+    }
+}
+
+impl EmbeddedCluster {
+    /// Starts a cluster of one broker.
+    ///
+    /// # Errors
+    ///
+    /// When no loopback port can be had.
+    pub fn start() -> Result<Self, KafkaError> {
+        MockCluster::new(1).map(Self).map_err(KafkaError::when("start the embedded cluster"))
+    }
+
+    /// Where to reach it.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        self.0.bootstrap_servers()
+    }
+
+    /// Makes a topic.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster refuses the name or the number.
+    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
+        self.0
+            .create_topic(topic, partitions, 1)
+            .map_err(KafkaError::when("create a topic in the embedded cluster"))
+    }
+}

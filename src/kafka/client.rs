@@ -1,0 +1,77 @@
+//! What every client of the cluster is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use secrecy::{ExposeSecret, SecretString};
+
+/// How to reach the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSettings {
+    /// `host:port` of the brokers to start from.
+    pub brokers: Vec<String>,
+    /// Further librdkafka properties.
+    pub properties: BTreeMap<String, String>,
+    /// librdkafka properties whose values are secret.
+    pub secrets: BTreeMap<String, SecretString>,
+}
+
+impl ClientSettings {
+    /// Settings for a cluster that needs nothing but its address.
+    #[must_use]
+    pub fn plain(brokers: &str) -> Self {
+        Self { brokers: brokers.split(',').map(str::to_owned).collect(), ..Self::default() }
+    }
+
+    /// The librdkafka configuration: the operator's properties first, so that `owned` ones win.
+    pub(crate) fn config(&self, owned: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        for (key, value) in &self.secrets {
+            config.set(key, value.expose_secret());
+        }
+        config.set("bootstrap.servers", self.brokers.join(","));
+        config.set("client.id", "toolwarden");
+        for (key, value) in owned {
+            config.set(*key, *value);
+        }
+        config
+    }
+}
+
+/// The cluster refused or could not be reached.
+///
+/// Only the code and librdkafka's own words: never a property, for some are secret.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct KafkaError {
+    /// What was being done.
+    doing: &'static str,
+    source: rdkafka::error::KafkaError,
+}
+
+impl fmt::Display for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.doing, self.source)
+    }
+}
+
+impl KafkaError {
+    /// Says what was being done when `source` happened.
+    pub(crate) fn when(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+        move |source| Self { doing, source }
+    }
+}
+
+/// A short, closed name for an error, fit for a metric label.
+pub(crate) fn code_of(error: &rdkafka::error::KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| "client".to_owned(), |code| format!("{code:?}"))
+}
+
+/// The version of librdkafka in this program.
+#[must_use]
+pub fn librdkafka_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

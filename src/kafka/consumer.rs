@@ -1,0 +1,245 @@
+//! One worker's consumer: it polls, it pauses, it commits only what is finished.
+//!
+//! A `BaseConsumer` on the worker's own thread. The asynchronous consumer and split partition
+//! queues are avoided on purpose: both have lost wake-ups that stall a partition for good.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::client::code_of;
+use crate::kafka::context::WorkerContext;
+use crate::kafka::{ClientSettings, KafkaError, Rebalanced, TopicPartition};
+use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics};
+
+/// How one worker consumes.
+#[derive(Clone, Debug)]
+pub struct ConsumerSettings {
+    /// How to reach the cluster.
+    pub client: ClientSettings,
+    /// The group.
+    pub group_id: String,
+    /// The topics.
+    pub topics: Vec<String>,
+    /// Whether a partition without a committed offset begins at its oldest record.
+    pub from_earliest: bool,
+    /// The bound of the local queue of fetched records, in bytes.
+    pub prefetch_bytes: usize,
+}
+
+/// A consumer owned by one thread.
+pub struct PartitionConsumer {
+    consumer: BaseConsumer<WorkerContext>,
+    metrics: Metrics,
+    from_earliest: bool,
+}
+
+/// How long the broker may take to tell the ends of a partition.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl std::fmt::Debug for PartitionConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PartitionConsumer")
+    }
+}
+
+/// One record, borrowed from librdkafka.
+#[derive(Debug)]
+pub struct Consumed<'a>(BorrowedMessage<'a>);
+
+/// What one poll brought.
+#[derive(Debug)]
+pub enum Polled<'a> {
+    /// A record.
+    Record(Consumed<'a>),
+    /// An error was met and counted; polling goes on.
+    Error,
+    /// Nothing within the timeout, or a callback was served.
+    Nothing,
+}
+
+impl Consumed<'_> {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.0.topic()
+    }
+
+    /// The partition's number.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    /// The offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// When the record was appended (or made, on a topic with `CreateTime`), in milliseconds since
+    /// the Unix epoch.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.0.timestamp().to_millis()
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    /// The value; `None` is a tombstone.
+    #[must_use]
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+
+    /// The text of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.0.headers()?;
+        let header = headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value?).ok()
+    }
+}
+
+impl PartitionConsumer {
+    /// Joins the group and subscribes.
+    ///
+    /// # Errors
+    ///
+    /// When a property is not one librdkafka knows, or the topics cannot be subscribed to.
+    pub fn new(
+        settings: &ConsumerSettings,
+        worker: usize,
+        metrics: &Metrics,
+    ) -> Result<Self, KafkaError> {
+        let start = if settings.from_earliest { "earliest" } else { "latest" };
+        let prefetch_kib = (settings.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string();
+        let mut config = settings.client.config(&[
+            ("group.id", &settings.group_id),
+            ("auto.offset.reset", start),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("statistics.interval.ms", "5000"),
+            ("queued.max.messages.kbytes", &prefetch_kib),
+            // At its default of 1 s the fetcher sleeps whenever the local queue is full.
+            ("fetch.queue.backoff.ms", "2"),
+        ]);
+        let defaults = [
+            ("queued.min.messages", "100000"),
+            ("fetch.message.max.bytes", "4194304"),
+            ("max.poll.interval.ms", "120000"),
+            ("session.timeout.ms", "30000"),
+            ("topic.metadata.refresh.interval.ms", "60000"),
+            ("allow.auto.create.topics", "false"),
+            ("socket.keepalive.enable", "true"),
+        ];
+        for (key, value) in defaults {
+            if !settings.client.properties.contains_key(key) {
+                config.set(key, value);
+            }
+        }
+        let consumer: BaseConsumer<WorkerContext> = config
+            .create_with_context(WorkerContext::new(worker, metrics.clone()))
+            .map_err(KafkaError::when("create a consumer"))?;
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(KafkaError::when("subscribe to the source topics"))?;
+        let from_earliest = settings.from_earliest;
+        Ok(Self { consumer, metrics: metrics.clone(), from_earliest })
+    }
+
+    /// Waits at most `timeout` for a record. Rebalances are served in here and leave notes.
+    #[must_use]
+    pub fn poll(&self, timeout: Duration) -> Polled<'_> {
+        match self.consumer.poll(timeout) {
+            Some(Ok(message)) => Polled::Record(Consumed(message)),
+            Some(Err(error)) => {
+                ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+                Polled::Error
+            }
+            None => Polled::Nothing,
+        }
+    }
+
+    /// The oldest rebalance not yet acted on.
+    #[must_use]
+    pub fn next_rebalance(&self) -> Option<Rebalanced> {
+        self.consumer.context().next_note()
+    }
+
+    /// Everything of `partition` below `offset` is finished and may be committed.
+    pub fn finish(&self, partition: &TopicPartition, offset: i64) {
+        self.consumer.context().finish(partition, offset);
+    }
+
+    /// The last judged record of `partition` was appended at `append_ms`, in milliseconds.
+    pub fn appended(&self, partition: &TopicPartition, append_ms: i64) {
+        self.consumer.context().appended(partition, append_ms);
+    }
+
+    /// Commits what is finished; waits for the broker when `wait` is set.
+    pub fn commit(&self, wait: bool) {
+        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
+        let committed = self
+            .consumer
+            .context()
+            .finished_list(|_| true)
+            .and_then(|list| list.map_or(Ok(()), |list| self.consumer.commit(&list, mode)));
+        if let Err(error) = committed {
+            CommitFailed { code: &code_of(&error) }.emit(&self.metrics);
+        }
+    }
+
+    /// Stops fetching a partition until [`Self::resume`].
+    pub fn pause(&self, partition: &TopicPartition) {
+        self.steer(partition, rdkafka::consumer::Consumer::pause);
+    }
+
+    /// Fetches a paused partition again.
+    pub fn resume(&self, partition: &TopicPartition) {
+        self.steer(partition, rdkafka::consumer::Consumer::resume);
+    }
+
+    /// Whether there is nothing left to read of a partition, asked of the broker; `None` when it
+    /// does not answer in time. `next_offset` is where reading goes on, where that is known.
+    #[must_use]
+    pub fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .ok()?;
+        let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
+        Some(next >= high)
+    }
+
+    fn committed(&self, partition: &TopicPartition) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition.partition);
+        let list = self.consumer.committed_offsets(list, ANSWER_TIMEOUT).ok()?;
+        match list.find_partition(&partition.topic, partition.partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    fn steer(
+        &self,
+        partition: &TopicPartition,
+        act: impl FnOnce(
+            &BaseConsumer<WorkerContext>,
+            &TopicPartitionList,
+        ) -> Result<(), rdkafka::error::KafkaError>,
+    ) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition.partition);
+        if let Err(error) = act(&self.consumer, &list) {
+            ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What librdkafka calls back, and the notes it leaves for the worker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::kafka::client::code_of;
+use crate::kafka::{log, statistics};
+use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
+
+/// A partition by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// What a rebalance did, for the worker to act on after the callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalanced {
+    /// These partitions are ours now.
+    Assigned(Vec<TopicPartition>),
+    /// These went to somebody else; what was finished has been committed.
+    Revoked(Vec<TopicPartition>),
+    /// These were taken from us before we could finish: nothing may be committed any more.
+    Lost(Vec<TopicPartition>),
+}
+
+/// The callbacks of one worker's consumer.
+pub(crate) struct WorkerContext {
+    worker: usize,
+    metrics: Metrics,
+    notes: Mutex<VecDeque<Rebalanced>>,
+    /// For each partition the offset below which everything is finished: its alerts are
+    /// acknowledged. The only offsets that may ever be committed.
+    finished: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// For each partition the append time of its last judged record, in milliseconds.
+    appended: Mutex<BTreeMap<TopicPartition, i64>>,
+}
+
+impl WorkerContext {
+    pub(crate) fn new(worker: usize, metrics: Metrics) -> Self {
+        Self {
+            worker,
+            metrics,
+            notes: Mutex::default(),
+            finished: Mutex::default(),
+            appended: Mutex::default(),
+        }
+    }
+
+    /// Takes the oldest note.
+    pub(crate) fn next_note(&self) -> Option<Rebalanced> {
+        lock(&self.notes).pop_front()
+    }
+
+    /// Everything of `partition` below `offset` is finished.
+    pub(crate) fn finish(&self, partition: &TopicPartition, offset: i64) {
+        let mut finished = lock(&self.finished);
+        if let Some(known) = finished.get_mut(partition) {
+            *known = (*known).max(offset);
+        } else {
+            finished.insert(partition.clone(), offset);
+        }
+    }
+
+    /// The last judged record of `partition` was appended at `append_ms`.
+    pub(crate) fn appended(&self, partition: &TopicPartition, append_ms: i64) {
+        lock(&self.appended).insert(partition.clone(), append_ms);
+    }
+
+    /// The finished offsets, as a list to commit; `None` when there is nothing to say.
+    pub(crate) fn finished_list(
+        &self,
+        only: impl Fn(&TopicPartition) -> bool,
+    ) -> KafkaResult<Option<TopicPartitionList>> {
+        let finished = lock(&self.finished);
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in finished.iter().filter(|(partition, _)| only(partition)) {
+            list.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                Offset::Offset(*offset),
+            )?;
+        }
+        Ok((list.count() > 0).then_some(list))
+    }
+
+    fn note(&self, note: Rebalanced) {
+        lock(&self.notes).push_back(note);
+    }
+
+    fn fail(&self, error: &KafkaError, fatal: bool) {
+        ConsumerError { code: &code_of(error), fatal }.emit(&self.metrics);
+    }
+
+    /// Hands partitions back: commits what is finished, unless they were lost already.
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        // The flag is reset by unassign, so it must be read before.
+        let lost = consumer.assignment_lost();
+        let partitions = names(list);
+        if !lost {
+            let committed = self
+                .finished_list(|partition| partitions.contains(partition))
+                .and_then(|list| list.map_or(Ok(()), |l| consumer.commit(&l, CommitMode::Sync)));
+            match committed {
+                Ok(()) => OffsetsCommitted.emit(&self.metrics),
+                Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
+            }
+        }
+        if let Err(error) = consumer.incremental_unassign(list) {
+            self.fail(&error, false);
+        }
+        lock(&self.finished).retain(|partition, _| !partitions.contains(partition));
+        lock(&self.appended).retain(|partition, _| !partitions.contains(partition));
+        self.note(if lost {
+            Rebalanced::Lost(partitions)
+        } else {
+            Rebalanced::Revoked(partitions)
+        });
+    }
+}
+
+fn names(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    list.elements()
+        .iter()
+        .map(|e| TopicPartition { topic: e.topic().into(), partition: e.partition() })
+        .collect()
+}
+
+/// A poisoned lock only says that another thread panicked while it held plain data.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for WorkerContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::forward(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let appended = lock(&self.appended).clone();
+        let last_append = |topic: &str, partition| {
+            appended.get(&TopicPartition { topic: topic.into(), partition }).copied()
+        };
+        self.metrics.kafka().update(self.worker, statistics::snapshot(&statistics, last_append));
+    }
+
+    fn error(&self, error: KafkaError, _reason: &str) {
+        self.fail(&error, false);
+    }
+}
+
+impl ConsumerContext for WorkerContext {
+    /// The provided callback ignores whether assigning worked; this one does not, and it never
+    /// restores, flushes or waits here, because the whole group would wait with it.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                match consumer.incremental_assign(list) {
+                    Ok(()) => self.note(Rebalanced::Assigned(names(list))),
+                    Err(error) => self.fail(&error, true),
+                }
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            other => self.fail(&KafkaError::Rebalance(other.into()), true),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) => OffsetsCommitted.emit(&self.metrics),
+            Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
+        }
+    }
+}

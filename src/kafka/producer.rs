@@ -1,0 +1,219 @@
+//! The outbox: records on their way to a topic, and what may be committed once they have arrived.
+//!
+//! Every record carries a [`Ticket`] of the source offset that caused it. The ticket is settled
+//! only when the broker has acknowledged the record, and a [`Ledger`] tells the lowest offset that
+//! is still open: nothing from there on may be committed. A record that the broker refused is kept
+//! and sent again, unchanged.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as LibraryError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+};
+
+use crate::kafka::client::code_of;
+use crate::kafka::context::lock;
+use crate::kafka::{ClientSettings, KafkaError, log};
+use crate::telemetry::{AlertProduceFailed, Event, Metrics};
+
+/// The open offsets of one source partition.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<Mutex<BTreeMap<i64, u32>>>);
+
+impl Ledger {
+    /// A ticket for one record that `offset` caused.
+    pub fn ticket(&self, offset: i64) -> Ticket {
+        *lock(&self.0).entry(offset).or_default() += 1;
+        Ticket { ledger: self.clone(), offset }
+    }
+
+    /// The lowest offset whose records have not all arrived.
+    #[must_use]
+    pub fn lowest_open(&self) -> Option<i64> {
+        lock(&self.0).keys().next().copied()
+    }
+}
+
+/// One record's claim on the source offset that caused it.
+///
+/// Dropping it settles nothing: what never arrived must stay open.
+#[derive(Debug)]
+#[must_use]
+pub struct Ticket {
+    ledger: Ledger,
+    offset: i64,
+}
+
+impl Ticket {
+    /// The record has arrived.
+    pub fn settle(self) {
+        let mut open = lock(&self.ledger.0);
+        if let Some(count) = open.get_mut(&self.offset) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.offset);
+            }
+        }
+    }
+}
+
+/// A record to produce.
+#[derive(Clone, Debug, Default)]
+pub struct OutgoingRecord {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The key; records of one key keep their order.
+    pub key: Vec<u8>,
+    /// The value.
+    pub payload: Vec<u8>,
+    /// Headers, all of them text.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// A record and its claim.
+#[derive(Debug)]
+struct Pending {
+    record: OutgoingRecord,
+    ticket: Ticket,
+}
+
+/// Records are waiting, so no more can be taken just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} records could not be flushed in time")]
+pub struct OutboxError(usize);
+
+struct OutboxContext {
+    metrics: Metrics,
+    refused: Mutex<VecDeque<Pending>>,
+}
+
+impl ClientContext for OutboxContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::forward(level, facility, message);
+    }
+}
+
+impl ProducerContext for OutboxContext {
+    type DeliveryOpaque = Box<Pending>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+        match result {
+            Ok(_) => pending.ticket.settle(),
+            Err((error, _)) => {
+                AlertProduceFailed { code: &code_of(error) }.emit(&self.metrics);
+                lock(&self.refused).push_back(*pending);
+            }
+        }
+    }
+}
+
+/// The producer of alerts and dead letters.
+#[derive(Clone)]
+pub struct Outbox {
+    producer: Arc<ThreadedProducer<OutboxContext, NoCustomPartitioner>>,
+    context: Arc<OutboxContext>,
+    capacity: usize,
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outbox")
+    }
+}
+
+impl Outbox {
+    /// A producer that holds at most about `capacity` records the broker has not acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// When a property is not one librdkafka knows.
+    pub fn new(
+        settings: &ClientSettings,
+        capacity: usize,
+        metrics: &Metrics,
+    ) -> Result<Self, KafkaError> {
+        let mut config = settings.config(&[
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            // Java's partitioner, so that other producers' keys land beside ours.
+            ("partitioner", "murmur2_random"),
+            ("statistics.interval.ms", "0"),
+        ]);
+        for (key, value) in [("linger.ms", "2"), ("message.timeout.ms", "30000")] {
+            if !settings.properties.contains_key(key) {
+                config.set(key, value);
+            }
+        }
+        let context = OutboxContext { metrics: metrics.clone(), refused: Mutex::default() };
+        let producer: ThreadedProducer<OutboxContext, NoCustomPartitioner> =
+            config.create_with_context(context).map_err(KafkaError::when("create a producer"))?;
+        let context = Arc::clone(producer.client().context());
+        Ok(Self { producer: Arc::new(producer), context, capacity })
+    }
+
+    /// Sends a record. It is kept until the broker has it, whatever that takes.
+    pub fn send(&self, record: OutgoingRecord, ticket: Ticket) {
+        self.produce(Box::new(Pending { record, ticket }));
+    }
+
+    /// Sends again what the broker refused.
+    pub fn retry(&self) {
+        let refused = std::mem::take(&mut *lock(&self.context.refused));
+        for pending in refused {
+            self.produce(Box::new(pending));
+        }
+    }
+
+    /// Records the broker has not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        let in_flight = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
+        in_flight + lock(&self.context.refused).len()
+    }
+
+    /// Whether nothing more should be judged until some records have arrived.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.unacknowledged() >= self.capacity
+    }
+
+    /// Waits until everything has arrived.
+    ///
+    /// # Errors
+    ///
+    /// When `timeout` passes first: what is left has not been settled.
+    pub fn flush(&self, timeout: Duration) -> Result<(), OutboxError> {
+        self.retry();
+        match self.producer.flush(timeout) {
+            Ok(()) if self.unacknowledged() == 0 => Ok(()),
+            _ => Err(OutboxError(self.unacknowledged())),
+        }
+    }
+
+    fn produce(&self, pending: Box<Pending>) {
+        let record = pending.record.clone();
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let outgoing = BaseRecord::with_opaque_to(&record.topic, pending)
+            .key(&record.key)
+            .payload(&record.payload)
+            .headers(headers);
+        if let Err((error, outgoing)) = self.producer.send(outgoing) {
+            if !matches!(
+                error,
+                LibraryError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull)
+            ) {
+                AlertProduceFailed { code: &code_of(&error) }.emit(&self.context.metrics);
+            }
+            lock(&self.context.refused).push_back(*outgoing.delivery_opaque);
+        }
+    }
+}

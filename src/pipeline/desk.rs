@@ -1,0 +1,271 @@
+//! What a worker does with records and decisions: decode, hold, judge, send on, count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::alert::{Alert, AlertStatus};
+use crate::decode::{self, DecodeError, Item, Record};
+use crate::event::{Position, Timestamp};
+use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
+use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::judge::{Decision, Tally};
+use crate::pipeline::lane::Lane;
+use crate::pipeline::worker::WorkerSettings;
+use crate::state::PartitionId;
+use crate::telemetry::{
+    AgentRefused, AlertDecided, DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event,
+    Metrics, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut, RecordRejected,
+    SourceMetrics,
+};
+
+/// The most of a record's bytes that a dead letter carries; what is longer is cut and its digest
+/// given, because the dead-letter topic may take less than the source topic does.
+const DEAD_LETTER_BYTES_MAX: usize = 512 * 1024;
+
+/// One source topic.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub topic: Arc<str>,
+    /// How its records are read.
+    pub options: decode::Options,
+    /// Its counters.
+    pub metrics: SourceMetrics,
+}
+
+/// A worker's desk.
+#[derive(Debug)]
+pub struct Desk {
+    sources: Arc<[Source]>,
+    /// Where alerts and dead letters go out.
+    pub outbox: Outbox,
+    alerts: Arc<str>,
+    dead_letter: Arc<str>,
+    metrics: Metrics,
+    tallies: BTreeMap<PartitionId, Tally>,
+}
+
+impl Desk {
+    /// A desk for the records of `sources`.
+    #[must_use]
+    pub fn new(
+        settings: &WorkerSettings,
+        sources: Arc<[Source]>,
+        outbox: Outbox,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            sources,
+            outbox,
+            alerts: Arc::clone(&settings.alerts),
+            dead_letter: Arc::clone(&settings.dead_letter),
+            metrics: metrics.clone(),
+            tallies: BTreeMap::new(),
+        }
+    }
+
+    /// The index of a source topic. A consumer brings no others.
+    #[must_use]
+    pub fn source_index(&self, topic: &str) -> u16 {
+        let index = self.sources.iter().position(|source| &*source.topic == topic);
+        index.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX)
+    }
+
+    /// Takes one record in: its calls are held for judging, what cannot be read goes to the
+    /// dead-letter topic.
+    pub fn take(&mut self, record: &Consumed<'_>, lane: &mut Lane) {
+        let index = usize::from(lane.judge.partition().topic);
+        let Some(source) = self.sources.get(index) else { return };
+        let bytes = record.payload().map_or(0, <[u8]>::len);
+        source.metrics.records.inc();
+        source.metrics.bytes.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let append_time = record.timestamp_ms().map_or_else(clock::wall, Timestamp::from_millis);
+        let position = Position {
+            topic: &source.topic,
+            partition: record.partition(),
+            offset: record.offset(),
+            index: 0,
+        };
+        let content_type = record.header("content-type");
+        let decoded = Record {
+            position,
+            append_time,
+            key: record.key(),
+            content_type,
+            payload: record.payload(),
+        };
+        let mut rejected: Vec<DecodeError> = Vec::new();
+        let judge = &mut lane.judge;
+        decode::decode(&decoded, &source.options, &mut |item| match item {
+            Item::Call(call) => judge.hold(&call),
+            Item::Ignored(ignored) => source.metrics.ignored(ignored.as_str()),
+            Item::Rejected(error) => rejected.push(error),
+        });
+        judge.record_done(record.offset());
+        lane.took_record(record.timestamp_ms());
+        if !rejected.is_empty() {
+            self.bury(&decoded, &rejected, &lane.ledger);
+        }
+    }
+
+    /// Judges what is due of a partition, or all it holds when nothing more is on its way.
+    pub fn judge(&mut self, lane: &mut Lane, idle: bool) {
+        let held = lane.judge.held();
+        if held == 0 {
+            return;
+        }
+        let began = Moment::now();
+        let mut decisions = Vec::new();
+        if idle {
+            lane.judge.judge_all(&mut |decision| decisions.push(decision));
+        } else {
+            lane.judge.judge_due(&mut |decision| decisions.push(decision));
+        }
+        lane.judged(held);
+        self.measure(lane, held - lane.judge.held().min(held), began);
+        self.send(decisions, &lane.ledger);
+    }
+
+    /// Lets wall time stand in for the event time of a partition that has nothing to read.
+    pub fn let_time_pass(&mut self, lane: &mut Lane) {
+        let mut decisions = Vec::new();
+        lane.judge.advance(clock::wall(), &mut |decision| decisions.push(decision));
+        self.send(decisions, &lane.ledger);
+    }
+
+    /// Says that partitions are no longer waited for.
+    pub fn left_out(&self, partitions: &[PartitionId], epoch: i64) {
+        for id in partitions {
+            let topic = self.sources.get(usize::from(id.topic)).map_or("", |source| &source.topic);
+            PeerLeftOut { topic, partition: id.partition, epoch }.emit(&self.metrics);
+        }
+    }
+
+    /// Says what a rebalance did.
+    pub fn rebalanced(&self, note: &Rebalanced) {
+        let (Rebalanced::Assigned(names) | Rebalanced::Revoked(names) | Rebalanced::Lost(names)) =
+            note;
+        for (topic, partitions) in by_topic(names) {
+            let partitions = partitions.as_slice();
+            match note {
+                Rebalanced::Assigned(_) => {
+                    PartitionsAssigned { topic, partitions }.emit(&self.metrics);
+                }
+                Rebalanced::Revoked(_) => {
+                    PartitionsRevoked { topic, partitions }.emit(&self.metrics);
+                }
+                Rebalanced::Lost(_) => PartitionsLost { topic, partitions }.emit(&self.metrics),
+            }
+        }
+    }
+
+    /// Moves the counters by what the judges have done since the last time.
+    pub fn count(&mut self, lanes: &BTreeMap<PartitionId, Lane>) {
+        self.tallies.retain(|id, _| lanes.contains_key(id));
+        for (id, lane) in lanes {
+            let now = lane.judge.tally();
+            let before = self.tallies.insert(*id, now).unwrap_or_default();
+            let Some(source) = self.sources.get(usize::from(id.topic)) else { continue };
+            source.metrics.processed.inc_by(now.judged - before.judged);
+            source.metrics.late.inc_by(now.late - before.late);
+            source.metrics.duplicate.inc_by(now.duplicate - before.duplicate);
+            let refused = now.unjudged - before.unjudged;
+            if refused > 0 {
+                source.metrics.unjudged.inc_by(refused);
+                AgentRefused { topic: &source.topic, now: clock::wall() }.emit(&self.metrics);
+            }
+        }
+    }
+
+    fn measure(&self, lane: &Lane, judged: usize, began: Moment) {
+        let Ok(judged) = u32::try_from(judged) else { return };
+        if judged == 0 {
+            return;
+        }
+        self.metrics.processing_duration(began.elapsed().as_secs_f64() / f64::from(judged));
+        if let Some(append_ms) = lane.last_append_ms {
+            let latency = clock::wall().secs_since(Timestamp::from_millis(append_ms));
+            self.metrics.end_to_end_latency(latency.max(0.0));
+        }
+    }
+
+    fn send(&self, decisions: Vec<Decision>, ledger: &Ledger) {
+        for Decision { alert, offset } in decisions {
+            AlertDecided { alert: &alert }.emit(&self.metrics);
+            match alert.status {
+                AlertStatus::Firing => {
+                    EpisodeOpened { severity: alert.severity }.emit(&self.metrics);
+                }
+                AlertStatus::Resolved => {
+                    EpisodeClosed { severity: alert.severity }.emit(&self.metrics);
+                }
+                AlertStatus::Updated => {}
+            }
+            self.outbox.send(record_of(&alert, &self.alerts), ledger.ticket(offset));
+        }
+    }
+
+    /// Sends the bytes of an unreadable record to the dead-letter topic, with the reason.
+    fn bury(&self, record: &Record<'_>, rejected: &[DecodeError], ledger: &Ledger) {
+        let Some(first) = rejected.first() else { return };
+        let Position { topic, partition, offset, .. } = record.position;
+        for error in rejected {
+            RecordRejected {
+                topic,
+                partition,
+                offset,
+                reason: error.reason.as_str(),
+                detail: &error.detail,
+                now: clock::wall(),
+            }
+            .emit(&self.metrics);
+        }
+        let payload = record.payload.unwrap_or_default();
+        let kept = payload.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(payload);
+        let mut headers = vec![
+            ("toolwarden-kind", DeadLetterKind::Record.as_str().to_owned()),
+            ("toolwarden-reason", first.reason.as_str().to_owned()),
+            ("toolwarden-detail", first.detail.clone()),
+            ("toolwarden-rejected", rejected.len().to_string()),
+            ("toolwarden-topic", topic.to_owned()),
+            ("toolwarden-partition", partition.to_string()),
+            ("toolwarden-offset", offset.to_string()),
+        ];
+        if kept.len() < payload.len() {
+            headers.push(("toolwarden-original-bytes", payload.len().to_string()));
+            headers.push(("toolwarden-original-sha256", hex(&Sha256::digest(payload))));
+        }
+        let letter = OutgoingRecord {
+            topic: Arc::clone(&self.dead_letter),
+            key: record.key.unwrap_or_default().to_vec(),
+            payload: kept.to_vec(),
+            headers,
+        };
+        self.outbox.send(letter, ledger.ticket(offset));
+        DeadLettered { kind: DeadLetterKind::Record }.emit(&self.metrics);
+    }
+}
+
+/// An alert as a record, keyed so that one agent's alerts keep their order.
+fn record_of(alert: &Alert, topic: &Arc<str>) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: Arc::clone(topic),
+        key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
+        payload: alert.to_json().into_bytes(),
+        headers: vec![("content-type", "application/json".to_owned())],
+    }
+}
+
+fn by_topic(names: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for name in names {
+        topics.entry(&name.topic).or_default().push(name.partition);
+    }
+    topics
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

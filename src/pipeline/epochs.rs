@@ -1,0 +1,191 @@
+//! The exchange of peer knowledge between the partitions of one instance.
+//!
+//! Each partition publishes what its agents taught about their groups, one summary an event-time
+//! hour. A call of hour `e` is judged against everything published up to hour `e - 2`, by every
+//! partition: so the judgement does not depend on how agents are spread over partitions or workers.
+//! The price is that a partition that runs ahead has to wait for the slowest one that still has
+//! records to read. The wait is bounded: who lags too long, or has nothing to read, is left out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
+use crate::event::{HOUR_NS, Timestamp};
+use crate::state::PartitionId;
+
+/// How many past versions stay at hand, for partitions that come back from being left out.
+const VERSIONS_MAX: usize = 16;
+
+/// What one partition's agents taught, not yet published.
+#[derive(Debug, Default)]
+pub struct EpochLog {
+    open: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
+    closed: Option<i64>,
+}
+
+impl EpochLog {
+    /// Notes facts learned from a call of `epoch`. When that epoch is closed already they count in
+    /// the oldest one still open.
+    pub fn note(&mut self, epoch: i64, group: GroupKey, facts: &[Fact]) {
+        if facts.is_empty() {
+            return;
+        }
+        let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
+        let summary = self.open.entry(epoch).or_default().entry(group).or_default();
+        for fact in facts {
+            summary.add(*fact);
+        }
+    }
+
+    /// Closes every epoch that no call within `lateness_ns` of `watermark` can fall in, and hands
+    /// out what they hold; `None` when that closes nothing new.
+    pub fn close(&mut self, watermark: Timestamp, lateness_ns: i64) -> Option<Closed> {
+        let oldest_ns = watermark.as_nanos().saturating_sub(lateness_ns);
+        let upto = oldest_ns.div_euclid(HOUR_NS) - 1;
+        if self.closed.is_some_and(|closed| upto <= closed) {
+            return None;
+        }
+        self.closed = Some(upto);
+        let still_open = self.open.split_off(&(upto + 1));
+        Some(Closed { upto, summaries: std::mem::replace(&mut self.open, still_open) })
+    }
+}
+
+/// Epochs a partition is done with.
+#[derive(Debug)]
+pub struct Closed {
+    /// Every epoch up to and including this one is done with.
+    pub upto: i64,
+    /// What they taught.
+    pub summaries: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
+}
+
+/// One partition, as the others see it.
+#[derive(Debug, Default)]
+struct Member {
+    /// The last epoch it is done with; `None` before its first call.
+    closed: Option<i64>,
+    /// Nothing to read: not waited for.
+    idle: bool,
+    /// Waited for too long: not waited for until it has caught up.
+    left_out: bool,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    members: BTreeMap<PartitionId, Member>,
+    pending: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
+    merged: Option<i64>,
+    versions: VecDeque<Arc<Peers>>,
+    merges: u64,
+}
+
+/// The board on which partitions publish, shared by the workers of an instance.
+#[derive(Clone, Debug, Default)]
+pub struct PeerBoard(Arc<Mutex<Board>>);
+
+impl PeerBoard {
+    /// A partition takes part from now on, and is waited for.
+    pub fn join(&self, partition: PartitionId) {
+        self.lock().members.insert(partition, Member::default());
+    }
+
+    /// A partition is somebody else's now.
+    pub fn leave(&self, partition: PartitionId) {
+        self.lock().members.remove(&partition);
+    }
+
+    /// Says whether a partition has nothing to read.
+    pub fn set_idle(&self, partition: PartitionId, idle: bool) {
+        if let Some(member) = self.lock().members.get_mut(&partition) {
+            member.idle = idle;
+        }
+    }
+
+    /// Publishes what a partition is done with.
+    pub fn publish(&self, partition: PartitionId, closed: Closed) {
+        let mut board = self.lock();
+        let merged = board.merged;
+        for (epoch, groups) in closed.summaries {
+            // What comes after its epoch was merged counts in the next one.
+            let epoch = merged.map_or(epoch, |merged| epoch.max(merged + 1));
+            let pending = board.pending.entry(epoch).or_default();
+            for (group, summary) in groups {
+                pending.entry(group).or_default().merge(&summary);
+            }
+        }
+        if let Some(member) = board.members.get_mut(&partition) {
+            member.closed = Some(closed.upto);
+            member.left_out &= merged.is_some_and(|merged| closed.upto < merged);
+        }
+    }
+
+    /// What is known up to and including `epoch`; `None` while a partition is waited for.
+    #[must_use]
+    pub fn peers(&self, epoch: i64) -> Option<Arc<Peers>> {
+        let mut board = self.lock();
+        if board.merged.is_none_or(|merged| epoch > merged) {
+            let ready = board.members.values().all(|member| {
+                member.idle || member.left_out || member.closed.is_some_and(|c| c >= epoch)
+            });
+            if !ready {
+                return None;
+            }
+            board.merge(epoch);
+        }
+        Some(board.version(epoch))
+    }
+
+    /// Stops waiting for the partitions that have not reached `epoch`, and names them.
+    #[must_use]
+    pub fn leave_out_laggards(&self, epoch: i64) -> Vec<PartitionId> {
+        let mut board = self.lock();
+        let mut laggards = Vec::new();
+        for (partition, member) in &mut board.members {
+            if !member.idle && !member.left_out && member.closed.is_none_or(|c| c < epoch) {
+                member.left_out = true;
+                laggards.push(*partition);
+            }
+        }
+        laggards
+    }
+
+    /// Epochs merged so far.
+    #[must_use]
+    pub fn merges(&self) -> u64 {
+        self.lock().merges
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    /// Merges everything published up to and including `epoch`, in order of epochs.
+    fn merge(&mut self, epoch: i64) {
+        let later = self.pending.split_off(&(epoch + 1));
+        let due = std::mem::replace(&mut self.pending, later);
+        for (epoch, groups) in due {
+            let base = self.versions.back().cloned().unwrap_or_default();
+            let summaries = groups.iter().map(|(key, summary)| (*key, summary));
+            self.versions.push_back(Arc::new(base.with_epoch(epoch, summaries)));
+            self.merges += 1;
+            if self.versions.len() > VERSIONS_MAX {
+                self.versions.pop_front();
+            }
+        }
+        self.merged = Some(epoch);
+    }
+
+    /// The newest version that holds nothing later than `epoch`, or the oldest there is.
+    fn version(&self, epoch: i64) -> Arc<Peers> {
+        let fitting = self.versions.iter().rev().find(|version| version.epoch <= epoch);
+        match (fitting, self.versions.front(), self.versions.len() < VERSIONS_MAX) {
+            (Some(version), _, _) => Arc::clone(version),
+            // Versions fell out of the window: the oldest left is the nearest to what was known.
+            (None, Some(oldest), false) => Arc::clone(oldest),
+            (None, _, _) => Arc::default(),
+        }
+    }
+}

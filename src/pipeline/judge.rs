@@ -1,0 +1,277 @@
+//! One partition's judge: it orders calls, finds their peers, asks the engine, minds the deadlines.
+//!
+//! The same for `run`, `replay` and the demo; all of it is decided by event time. It does no IO:
+//! decisions go to whoever asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::alert::Alert;
+use crate::baseline::peers::{EPOCHS_BEHIND, Peers};
+use crate::detect::{self, AgentState, Fate, Verdict};
+use crate::event::{Timestamp, ToolCall};
+use crate::pipeline::epochs::{EpochLog, PeerBoard};
+use crate::pipeline::order::Sequencer;
+use crate::policy::Rules;
+use crate::state::{AgentKey, Agents, PartitionId};
+
+/// What every partition of an instance shares.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The rules in force.
+    pub rules: Arc<Rules>,
+    /// The agents in memory.
+    pub agents: Arc<Agents>,
+    /// The exchange of peer knowledge.
+    pub board: PeerBoard,
+    /// Calls are put in order within this span, in nanoseconds.
+    pub reorder_ns: i64,
+    /// How late a call may come, in nanoseconds.
+    pub lateness_ns: i64,
+}
+
+/// An alert and the offset of the record that caused it.
+#[derive(Debug)]
+pub struct Decision {
+    /// The alert.
+    pub alert: Alert,
+    /// The offset of the record on which it was decided.
+    pub offset: i64,
+}
+
+/// What became of the calls so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Judged.
+    pub judged: u64,
+    /// Later than allowed: counted only.
+    pub late: u64,
+    /// Seen before.
+    pub duplicate: u64,
+    /// Not judged for want of room for one more agent.
+    pub unjudged: u64,
+}
+
+/// The judge of one partition.
+#[derive(Debug)]
+pub struct Judge {
+    shared: Shared,
+    partition: PartitionId,
+    topic: Arc<str>,
+    order: Sequencer,
+    log: EpochLog,
+    /// The peers of calls of this epoch, fetched when the epoch changes.
+    peers: Option<(i64, Arc<Peers>)>,
+    watermark: Option<Timestamp>,
+    deadlines: BTreeSet<(Timestamp, AgentKey)>,
+    next_offset: Option<i64>,
+    tally: Tally,
+}
+
+impl Judge {
+    /// A judge for `partition` of `topic`, which takes part in the exchange from now on.
+    #[must_use]
+    pub fn new(shared: Shared, partition: PartitionId, topic: Arc<str>) -> Self {
+        shared.board.join(partition);
+        let order = Sequencer::new(shared.reorder_ns);
+        Self {
+            shared,
+            partition,
+            topic,
+            order,
+            log: EpochLog::default(),
+            peers: None,
+            watermark: None,
+            deadlines: BTreeSet::new(),
+            next_offset: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// What follows was read from `topic`; calls still held keep none.
+    pub fn set_topic(&mut self, topic: Arc<str>) {
+        self.topic = topic;
+    }
+
+    /// Says whether the partition has nothing to read, so that nobody waits for it.
+    pub fn set_idle(&self, idle: bool) {
+        self.shared.board.set_idle(self.partition, idle);
+    }
+
+    /// Takes one call in; it is judged when its turn comes ([`Self::judge_due`]).
+    pub fn hold(&mut self, call: &ToolCall<'_>) {
+        self.order.push(call);
+    }
+
+    /// The record at `offset` has been taken in whole.
+    pub fn record_done(&mut self, offset: i64) {
+        self.next_offset = Some(offset + 1);
+    }
+
+    /// The offset after the last record taken in.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.next_offset
+    }
+
+    /// The offset below which every call has been judged.
+    #[must_use]
+    pub fn judged_offset(&self) -> Option<i64> {
+        self.order.lowest_offset().or(self.next_offset)
+    }
+
+    /// Calls held back.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The newest time judged.
+    #[must_use]
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.watermark
+    }
+
+    /// What became of the calls so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The epoch whose peers the next call waits for; `None` when nothing waits.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<i64> {
+        let call = self.order.first()?;
+        let epoch = call.time.hour();
+        let known = self.peers.as_ref().is_some_and(|(known, _)| *known == epoch);
+        (!known).then_some(epoch - EPOCHS_BEHIND)
+    }
+
+    /// Judges every call whose turn has come, until one has to wait for its peers.
+    pub fn judge_due(&mut self, sink: &mut dyn FnMut(Decision)) {
+        while self.order.due().is_some() && self.judge_first(sink) {}
+    }
+
+    /// Judges every call held, whether its turn has come or not: nothing more is on its way for
+    /// now. Returns whether any had to wait for its peers.
+    pub fn judge_all(&mut self, sink: &mut dyn FnMut(Decision)) -> bool {
+        while self.order.first().is_some() {
+            if !self.judge_first(sink) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets event time reach `now` for agents that wait for nothing but time.
+    pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        while let Some((deadline, key)) = self.deadlines.first().copied() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.remove(&(deadline, key));
+            let peers = self.known_peers();
+            let rules = &self.shared.rules;
+            let ticked = self.shared.agents.update_known(key, |state| {
+                let verdict = detect::tick(rules, &peers, state, now);
+                (verdict, state.deadline())
+            });
+            if let Some((verdict, next)) = ticked {
+                // An engine that does not move its deadline would be asked for ever.
+                if let Some(next) = next.filter(|next| *next > now) {
+                    self.deadlines.insert((next, key));
+                }
+                let offset = self.next_offset.map_or(0, |next| next - 1);
+                hand_out(verdict, offset, sink);
+            }
+        }
+    }
+
+    /// Judges the first call held. Returns `false` when its peers are not known yet.
+    fn judge_first(&mut self, sink: &mut dyn FnMut(Decision)) -> bool {
+        let Some(time) = self.order.first().map(|call| call.time) else { return false };
+        self.pass(time, sink);
+        let Some(peers) = self.peers_of(time.hour()) else { return false };
+        if let Some(call) = self.order.pop() {
+            self.judge(&call, &peers, sink);
+            self.order.recycle(call);
+        }
+        self.peers = Some((time.hour(), peers));
+        true
+    }
+
+    fn judge(&mut self, call: &ToolCall<'static>, peers: &Peers, sink: &mut dyn FnMut(Decision)) {
+        let mut judged: ToolCall<'_> = call.borrowed();
+        judged.position.topic = &self.topic;
+        let key = AgentKey::of(&judged);
+        let rules = &self.shared.rules;
+        let update = |state: &mut AgentState| {
+            let before = state.deadline();
+            let verdict = detect::observe(rules, peers, state, &judged);
+            (verdict, before, state.deadline(), state.group)
+        };
+        let updated = self.shared.agents.update(key, self.partition, &judged, update);
+        let Ok((verdict, before, after, group)) = updated else {
+            self.tally.unjudged += 1;
+            return;
+        };
+        match verdict.fate {
+            Fate::Judged => self.tally.judged += 1,
+            Fate::Late => self.tally.late += 1,
+            Fate::Duplicate => self.tally.duplicate += 1,
+        }
+        if before != after {
+            before.map(|deadline| self.deadlines.remove(&(deadline, key)));
+            after.map(|deadline| self.deadlines.insert((deadline, key)));
+        }
+        self.log.note(call.time.hour(), group, &verdict.facts);
+        hand_out(verdict, call.position.offset, sink);
+    }
+
+    /// Event time has reached `time` in this partition: deadlines fall due, epochs close.
+    fn pass(&mut self, time: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        if self.watermark.is_some_and(|watermark| time <= watermark) {
+            return;
+        }
+        self.watermark = Some(time);
+        if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
+            self.advance(time, sink);
+        }
+        // What this partition is done with must be on the board before it asks for the peers of
+        // `time`, or it would wait for itself.
+        if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
+            self.shared.board.publish(self.partition, closed);
+        }
+    }
+
+    /// The peers of calls of `epoch`; taken out of the cache, which saves touching a count that all
+    /// workers share.
+    fn peers_of(&mut self, epoch: i64) -> Option<Arc<Peers>> {
+        match self.peers.take() {
+            Some((known, peers)) if known == epoch => Some(peers),
+            _ => self.shared.board.peers(epoch - EPOCHS_BEHIND),
+        }
+    }
+
+    fn known_peers(&self) -> Arc<Peers> {
+        self.peers.as_ref().map(|(_, peers)| Arc::clone(peers)).unwrap_or_default()
+    }
+}
+
+fn hand_out(verdict: Verdict, offset: i64, sink: &mut dyn FnMut(Decision)) {
+    for alert in verdict.alerts {
+        sink(Decision { alert, offset });
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        self.shared.board.leave(self.partition);
+    }
+}

@@ -1,0 +1,143 @@
+//! One partition in a worker's hands: its judge, its open alerts, and whether it runs, waits or
+//! idles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kafka::{Ledger, PartitionConsumer, TopicPartition};
+use crate::pipeline::clock::Moment;
+use crate::pipeline::judge::{Judge, Shared};
+use crate::state::PartitionId;
+
+/// How often the broker is asked whether a partition is at its end.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// A partition that holds calls and judges none of them for this long is stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(300);
+
+/// One partition in a worker's hands.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its judge.
+    pub judge: Judge,
+    /// Its name.
+    pub name: TopicPartition,
+    /// The offsets whose alerts are not acknowledged.
+    pub ledger: Ledger,
+    /// The append time of its last record, in milliseconds.
+    pub last_append_ms: Option<i64>,
+    /// When it last took in a record.
+    pub last_record: Moment,
+    /// Since when its first call waits for the peers of this epoch.
+    waiting: Option<(i64, Moment)>,
+    /// When it last judged anything, or had nothing to judge.
+    last_progress: Moment,
+    last_asked: Option<Moment>,
+    finished: Option<i64>,
+    paused: bool,
+    idle: bool,
+}
+
+impl Lane {
+    /// A lane for a partition that was just assigned.
+    #[must_use]
+    pub fn new(shared: Shared, id: PartitionId, name: TopicPartition) -> Self {
+        let now = Moment::now();
+        Self {
+            judge: Judge::new(shared, id, Arc::clone(&name.topic)),
+            name,
+            ledger: Ledger::default(),
+            last_append_ms: None,
+            last_record: now,
+            waiting: None,
+            last_progress: now,
+            last_asked: None,
+            finished: None,
+            paused: false,
+            idle: false,
+        }
+    }
+
+    /// Notes a record taken in.
+    pub fn took_record(&mut self, append_ms: Option<i64>) {
+        self.last_append_ms = append_ms.or(self.last_append_ms);
+        self.last_record = Moment::now();
+        if self.idle {
+            self.idle = false;
+            self.judge.set_idle(false);
+        }
+    }
+
+    /// Notes how judging went: `held_before` calls were held.
+    pub fn judged(&mut self, held_before: usize) {
+        let held = self.judge.held();
+        if held < held_before || held == 0 {
+            self.last_progress = Moment::now();
+        }
+        self.waiting = match (self.judge.waits_for(), self.waiting) {
+            (None, _) => None,
+            (Some(epoch), Some((known, since))) if known == epoch => Some((epoch, since)),
+            (Some(epoch), _) => Some((epoch, Moment::now())),
+        };
+    }
+
+    /// The epoch it has waited for longer than `limit`.
+    #[must_use]
+    pub fn overdue(&self, limit: Duration) -> Option<i64> {
+        self.waiting.filter(|(_, since)| since.elapsed() >= limit).map(|(epoch, _)| epoch)
+    }
+
+    /// Pauses the partition when it holds too much or the outbox is full, and lets it run again
+    /// well below: pausing throws away what was fetched ahead, so it must not flutter.
+    pub fn mind_pressure(&mut self, consumer: &PartitionConsumer, full: bool, held_max: usize) {
+        let held = self.judge.held();
+        if !self.paused && (full || held >= held_max) {
+            consumer.pause(&self.name);
+            self.paused = true;
+        } else if self.paused && !full && held <= held_max / 3 {
+            consumer.resume(&self.name);
+            self.paused = false;
+        }
+    }
+
+    /// Finds out whether the partition has nothing to read, and tells the board. Returns whether it
+    /// is idle.
+    pub fn mind_idleness(&mut self, consumer: &PartitionConsumer, after: Duration) -> bool {
+        if self.idle {
+            return true;
+        }
+        let quiet = self.judge.held() == 0 && !self.paused && self.last_record.elapsed() >= after;
+        if !quiet || self.last_asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return false;
+        }
+        self.last_asked = Some(Moment::now());
+        if consumer.is_at_end(&self.name, self.judge.next_offset()) == Some(true) {
+            self.idle = true;
+            self.judge.set_idle(true);
+        }
+        self.idle
+    }
+
+    /// Whether it has nothing to read.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    /// Whether it holds calls and has judged none for minutes.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.judge.held() > 0 && self.last_progress.elapsed() >= STALLED_AFTER
+    }
+
+    /// The offset below which everything is judged and its alerts acknowledged, if that has moved.
+    pub fn newly_finished(&mut self) -> Option<i64> {
+        let judged = self.judge.judged_offset()?;
+        let finished = self.ledger.lowest_open().map_or(judged, |open| open.min(judged));
+        if self.finished.is_some_and(|known| finished <= known) {
+            return None;
+        }
+        self.finished = Some(finished);
+        Some(finished)
+    }
+}

@@ -1,0 +1,209 @@
+//! Puts calls in order of their time before they are judged.
+//!
+//! A call is held until a later one (by more than the reordering span) has been seen, so that calls
+//! of one moment are judged in one order however they arrived: by time, then agent, then call id.
+//! With a span of 0 that holds back the last call only. Slots are used again, so that holding a
+//! call copies its texts but rarely allocates.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use crate::event::{Position, Timestamp, ToolCall};
+
+/// Slots kept for reuse.
+const SPARE_MAX: usize = 1_024;
+
+/// Calls waiting for their turn.
+#[derive(Debug, Default)]
+pub struct Sequencer {
+    /// How far behind the newest call a call must lie before it is released, in nanoseconds.
+    span_ns: i64,
+    newest: Option<Timestamp>,
+    held: VecDeque<ToolCall<'static>>,
+    spare: Vec<ToolCall<'static>>,
+}
+
+impl Sequencer {
+    /// A sequencer that orders within `span_ns` nanoseconds.
+    #[must_use]
+    pub fn new(span_ns: i64) -> Self {
+        Self { span_ns, ..Self::default() }
+    }
+
+    /// Calls held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The lowest offset among the calls held.
+    #[must_use]
+    pub fn lowest_offset(&self) -> Option<i64> {
+        self.held.iter().map(|call| call.position.offset).min()
+    }
+
+    /// Holds a call.
+    pub fn push(&mut self, call: &ToolCall<'_>) {
+        let mut slot = self.spare.pop().unwrap_or_default();
+        refill(&mut slot, call);
+        self.newest = self.newest.max(Some(slot.time));
+        // Calls arrive nearly in order, so the place is found from the back in a step or two.
+        let mut place = self.held.len();
+        while place > 0 && self.held.get(place - 1).is_some_and(|other| order(&slot, other).is_lt())
+        {
+            place -= 1;
+        }
+        self.held.insert(place, slot);
+    }
+
+    /// The next call whose turn has come.
+    #[must_use]
+    pub fn due(&self) -> Option<&ToolCall<'static>> {
+        let newest = self.newest?.as_nanos();
+        self.held.front().filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
+    }
+
+    /// The next call, whether its turn has come or not: nothing newer is on its way.
+    #[must_use]
+    pub fn first(&self) -> Option<&ToolCall<'static>> {
+        self.held.front()
+    }
+
+    /// Takes the first call out; give it back with [`Self::recycle`].
+    pub fn pop(&mut self) -> Option<ToolCall<'static>> {
+        self.held.pop_front()
+    }
+
+    /// Keeps a judged call's slot for the next one.
+    pub fn recycle(&mut self, slot: ToolCall<'static>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(slot);
+        }
+    }
+}
+
+/// The one order calls are judged in.
+fn order(a: &ToolCall<'_>, b: &ToolCall<'_>) -> Ordering {
+    a.time
+        .cmp(&b.time)
+        .then_with(|| a.tenant_id.cmp(&b.tenant_id))
+        .then_with(|| a.agent_id.cmp(&b.agent_id))
+        .then_with(|| a.call_id.cmp(&b.call_id))
+}
+
+/// Copies `call` into `slot`, using the slot's buffers. The topic is left to the partition's owner.
+fn refill(slot: &mut ToolCall<'static>, call: &ToolCall<'_>) {
+    slot.position = Position { topic: "", ..call.position };
+    slot.time = call.time;
+    copy(&mut slot.tenant_id, &call.tenant_id);
+    copy(&mut slot.agent_id, &call.agent_id);
+    copy_optional(&mut slot.agent_version, call.agent_version.as_deref());
+    copy(&mut slot.session_id, &call.session_id);
+    copy(&mut slot.call_id, &call.call_id);
+    copy(&mut slot.tool_name, &call.tool_name);
+    copy_optional(&mut slot.tool_server, call.tool_server.as_deref());
+    slot.operation = call.operation;
+    slot.arguments = call.arguments;
+    slot.status = call.status;
+    slot.duration_ms = call.duration_ms;
+    slot.bytes_in = call.bytes_in;
+    slot.bytes_out = call.bytes_out;
+    slot.quality = call.quality;
+}
+
+fn copy(slot: &mut Cow<'static, str>, text: &str) {
+    if let Cow::Owned(buffer) = slot {
+        buffer.clear();
+        buffer.push_str(text);
+    } else {
+        *slot = Cow::Owned(text.to_owned());
+    }
+}
+
+fn copy_optional(slot: &mut Option<Cow<'static, str>>, text: Option<&str>) {
+    match (slot.as_mut(), text) {
+        (Some(slot), Some(text)) => copy(slot, text),
+        (_, text) => *slot = text.map(|text| Cow::Owned(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn call(secs: i64, id: &str) -> ToolCall<'static> {
+        ToolCall {
+            time: Timestamp::from_secs(secs),
+            agent_id: "bot".into(),
+            call_id: id.to_owned().into(),
+            ..ToolCall::default()
+        }
+    }
+
+    fn drain_due(sequencer: &mut Sequencer, out: &mut Vec<String>) {
+        while sequencer.due().is_some() {
+            let call = sequencer.pop().unwrap();
+            out.push(call.call_id.to_string());
+            sequencer.recycle(call);
+        }
+    }
+
+    #[test]
+    fn the_newest_moment_is_held_until_a_later_one_is_seen() {
+        let mut sequencer = Sequencer::new(0);
+        let mut out = Vec::new();
+        for (secs, id) in [(1, "b"), (1, "a"), (2, "c")] {
+            sequencer.push(&call(secs, id));
+            drain_due(&mut sequencer, &mut out);
+        }
+        assert_eq!(out, ["a", "b"]);
+        assert_eq!(sequencer.first().map(|c| c.call_id.as_ref()), Some("c"));
+    }
+
+    #[test]
+    fn every_field_survives_a_used_slot() {
+        let mut sequencer = Sequencer::new(0);
+        sequencer.recycle(ToolCall {
+            tool_server: Some("old".into()),
+            agent_version: Some("old".into()),
+            ..call(9, "old")
+        });
+        let new =
+            ToolCall { tool_server: None, agent_version: Some("v2".into()), ..call(1, "new") };
+        sequencer.push(&new);
+        assert_eq!(sequencer.pop(), Some(new));
+    }
+
+    proptest! {
+        #[test]
+        fn any_arrival_within_the_span_is_released_in_one_order(
+            times in prop::collection::vec(0_i64..10, 1..60),
+            seed in any::<u64>(),
+        ) {
+            let calls: Vec<_> = times.iter().enumerate().map(|(i, t)| call(*t, &format!("{i:03}"))).collect();
+            let mut shuffled = calls.clone();
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            let released = |calls: &[ToolCall<'static>]| {
+                let mut sequencer = Sequencer::new(10_000_000_000);
+                let mut out = Vec::new();
+                for call in calls {
+                    sequencer.push(call);
+                    drain_due(&mut sequencer, &mut out);
+                }
+                while let Some(call) = sequencer.pop() {
+                    out.push(call.call_id.to_string());
+                }
+                out
+            };
+            prop_assert_eq!(released(&calls), released(&shuffled));
+        }
+    }
+}

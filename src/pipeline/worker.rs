@@ -1,0 +1,274 @@
+//! One worker: a thread that polls, judges and commits for the partitions it owns.
+//!
+//! The loop never blocks on anything but the poll. What has to wait (peers of another partition,
+//! acknowledgements) is held by its partition's judge, and the partition is paused when it holds too
+//! much; the others go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::kafka::{Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
+use crate::pipeline::clock::Moment;
+use crate::pipeline::desk::{Desk, Source};
+use crate::pipeline::judge::Shared;
+use crate::pipeline::lane::Lane;
+use crate::state::PartitionId;
+use crate::telemetry::Metrics;
+
+/// Records taken in one go before anything else is looked at.
+const BATCH_MAX: usize = 2_000;
+
+/// How long a poll waits when there is nothing to do: the most an alert on the newest call waits
+/// for a later one.
+const IDLE_POLL: Duration = Duration::from_millis(10);
+
+/// How often gauges, idleness and backpressure are looked at.
+const HOUSEKEEPING: Duration = Duration::from_millis(200);
+
+/// How one worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Where it puts alerts.
+    pub alerts: Arc<str>,
+    /// Where it puts what it cannot read.
+    pub dead_letter: Arc<str>,
+    /// How often it commits.
+    pub commit_interval: Duration,
+    /// How long a partition waits for the peers of another one.
+    pub peers_wait: Duration,
+    /// After how long without a record a partition counts as idle, if it is at its end.
+    pub idle_after: Duration,
+    /// Calls a partition may hold before it is paused.
+    pub held_max: usize,
+    /// How long the last flush may take.
+    pub flush_timeout: Duration,
+}
+
+/// What the workers of an instance tell the others.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// Set to make them stop.
+    pub stop: AtomicBool,
+    /// What each worker last knew of itself.
+    reports: std::sync::Mutex<BTreeMap<usize, Report>>,
+}
+
+/// What a worker knows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Whether the group has told it its share.
+    pub joined: bool,
+    /// Partitions owned.
+    pub partitions: usize,
+    /// Calls held back.
+    pub held: usize,
+    /// Partitions that hold unread records while nothing of them is judged.
+    pub stalled: bool,
+    /// Whether every partition owned has been read and judged to its end.
+    pub caught_up: bool,
+    /// The oldest event-time watermark of each topic.
+    pub watermarks: BTreeMap<u16, crate::event::Timestamp>,
+}
+
+impl Signals {
+    /// What every worker last knew of itself.
+    #[must_use]
+    pub fn reports(&self) -> BTreeMap<usize, Report> {
+        self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn report(&self, worker: usize, report: Report) {
+        let mut reports = self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reports.insert(worker, report);
+    }
+}
+
+/// A worker, to be run on a thread of its own.
+#[derive(Debug)]
+pub struct Worker {
+    consumer: PartitionConsumer,
+    desk: Desk,
+    lanes: BTreeMap<PartitionId, Lane>,
+    shared: Shared,
+    settings: WorkerSettings,
+    signals: Arc<Signals>,
+    metrics: Metrics,
+    joined: bool,
+    last_housekeeping: Moment,
+    last_commit: Moment,
+}
+
+impl Worker {
+    /// A worker around `consumer`.
+    #[must_use]
+    pub fn new(
+        consumer: PartitionConsumer,
+        (shared, sources): (Shared, Arc<[Source]>),
+        outbox: Outbox,
+        (settings, signals): (WorkerSettings, Arc<Signals>),
+        metrics: &Metrics,
+    ) -> Self {
+        let desk = Desk::new(&settings, sources, outbox, metrics);
+        let now = Moment::now();
+        Self {
+            consumer,
+            desk,
+            lanes: BTreeMap::new(),
+            shared,
+            settings,
+            signals,
+            metrics: metrics.clone(),
+            joined: false,
+            last_housekeeping: now,
+            last_commit: now,
+        }
+    }
+
+    /// Works until told to stop, then flushes and commits.
+    pub fn run(mut self) {
+        while !self.signals.stop.load(Ordering::Relaxed) {
+            let idle = self.take_batch();
+            self.judge(idle);
+            if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
+                self.housekeep();
+            }
+        }
+        self.finish();
+    }
+
+    /// Takes in what there is, at most a batch. Returns whether there was nothing.
+    fn take_batch(&mut self) -> bool {
+        let mut wait = IDLE_POLL;
+        let mut taken = 0;
+        while taken < BATCH_MAX {
+            match self.consumer.poll(wait) {
+                Polled::Record(record) => {
+                    let source = self.desk.source_index(record.topic());
+                    let id = PartitionId { topic: source, partition: record.partition() };
+                    if !self.lanes.contains_key(&id) {
+                        // The poll that brought this record served the rebalance before it.
+                        while let Some(note) = self.consumer.next_rebalance() {
+                            self.joined = true;
+                            rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
+                        }
+                    }
+                    if let Some(lane) = self.lanes.get_mut(&id) {
+                        self.desk.take(&record, lane);
+                    }
+                    taken += 1;
+                    wait = Duration::ZERO;
+                }
+                Polled::Error => taken += 1,
+                Polled::Nothing => break,
+            }
+        }
+        while let Some(note) = self.consumer.next_rebalance() {
+            self.joined = true;
+            rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
+            self.assignment_changed();
+        }
+        taken == 0
+    }
+
+    fn assignment_changed(&mut self) {
+        let owned =
+            self.lanes.values().map(|lane| (lane.name.topic.to_string(), lane.name.partition));
+        self.metrics.kafka().set_assignment(self.settings.index, owned.collect());
+        self.last_housekeeping = Moment::now();
+        self.housekeep();
+    }
+
+    fn judge(&mut self, idle: bool) {
+        for lane in self.lanes.values_mut() {
+            self.desk.judge(lane, idle);
+            if let Some(epoch) = lane.overdue(self.settings.peers_wait) {
+                let laggards = self.shared.board.leave_out_laggards(epoch);
+                self.desk.left_out(&laggards, epoch);
+            }
+        }
+    }
+
+    fn housekeep(&mut self) {
+        self.last_housekeeping = Moment::now();
+        self.desk.outbox.retry();
+        let full = self.desk.outbox.is_full();
+        let mut report = Report { joined: self.joined, caught_up: true, ..Report::default() };
+        for (id, lane) in &mut self.lanes {
+            lane.mind_pressure(&self.consumer, full, self.settings.held_max);
+            if lane.mind_idleness(&self.consumer, self.settings.idle_after) {
+                self.desk.let_time_pass(lane);
+            }
+            report.partitions += 1;
+            report.held += lane.judge.held();
+            report.stalled |= lane.is_stalled();
+            report.caught_up &= lane.is_idle();
+            if let Some(watermark) = lane.judge.watermark() {
+                let oldest = report.watermarks.entry(id.topic).or_insert(watermark);
+                *oldest = (*oldest).min(watermark);
+            }
+        }
+        self.desk.count(&self.lanes);
+        self.signals.report(self.settings.index, report);
+        if self.last_commit.elapsed() >= self.settings.commit_interval {
+            self.commit(false);
+        }
+    }
+
+    fn commit(&mut self, wait: bool) {
+        self.last_commit = Moment::now();
+        let mut moved = false;
+        for lane in self.lanes.values_mut() {
+            if let Some(offset) = lane.newly_finished() {
+                self.consumer.finish(&lane.name, offset);
+                moved = true;
+            }
+            if let Some(append_ms) = lane.last_append_ms {
+                self.consumer.appended(&lane.name, append_ms);
+            }
+        }
+        if moved || wait {
+            self.consumer.commit(wait);
+        }
+    }
+
+    /// Waits for the acknowledgements of what was sent, commits, and leaves the group.
+    fn finish(mut self) {
+        let flushed = self.desk.outbox.flush(self.settings.flush_timeout);
+        if let Err(error) = flushed {
+            tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
+        }
+        self.commit(true);
+        self.metrics.kafka().set_assignment(self.settings.index, Vec::new());
+    }
+}
+
+/// Acts on what a rebalance did.
+fn rebalance(
+    lanes: &mut BTreeMap<PartitionId, Lane>,
+    (shared, desk): (&Shared, &Desk),
+    note: Rebalanced,
+) {
+    let id = |name: &TopicPartition| PartitionId {
+        topic: desk.source_index(&name.topic),
+        partition: name.partition,
+    };
+    desk.rebalanced(&note);
+    match note {
+        Rebalanced::Assigned(names) => {
+            for name in names {
+                lanes.insert(id(&name), Lane::new(shared.clone(), id(&name), name));
+            }
+        }
+        Rebalanced::Revoked(names) | Rebalanced::Lost(names) => {
+            for name in names {
+                // Dropping the judge takes it off the board.
+                lanes.remove(&id(&name));
+                shared.agents.forget(id(&name));
+            }
+        }
+    }
+}
