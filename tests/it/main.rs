@@ -6,3 +6,7 @@
     clippy::indexing_slicing,
     reason = "a test stops by panicking"
 )]
+
+mod judgement;
+mod rules;
+mod shipped;
