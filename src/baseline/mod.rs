@@ -3,4 +3,21 @@
 //! Nothing here knows of alerts, rules, Kafka or clocks. Counts are integers where they can be;
 //! floats go through `libm`, so that every machine computes the same bits.
 
+pub mod discovery;
+pub mod epochs;
+pub mod hours;
+pub mod identity;
+pub mod maxima;
+pub mod minute;
 pub mod peers;
+pub mod recent;
+pub mod repeats;
+pub mod tools;
+
+/// A count as a float; exact below 2^53, which no count here reaches.
+#[must_use]
+pub fn float(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "exact below 2^53")]
+    let value = count as f64;
+    value
+}

@@ -38,6 +38,80 @@ pub enum Fact {
     },
 }
 
+/// Tools remembered of one group. Of more, those with the smallest hashes stay, so that any order
+/// of merges keeps the same ones.
+pub const TOOLS_PER_GROUP: usize = 4_096;
+
+/// Agents named for one tool: enough to tell none, one and several apart after leaving one out.
+const AGENTS_PER_TOOL: usize = 3;
+
+/// Who uses one tool. Bounded, and merged without counting anyone twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolUse {
+    /// The smallest agent hashes among those who ever used the tool, ascending.
+    users: Vec<u64>,
+    /// The latest adopters that had a history before, latest first: epoch hour and agent hash.
+    adopters: Vec<(i64, u64)>,
+}
+
+impl ToolUse {
+    /// How many agents other than `agent` used the tool: 0, 1, or 2 for two and more.
+    #[must_use]
+    pub fn others(&self, agent: u64) -> usize {
+        self.users.iter().filter(|user| **user != agent).count().min(2)
+    }
+
+    /// How many agents other than `agent` took the tool up, after a history without it, in or
+    /// after the epoch hour `since`: 0, 1, or 2 for two and more.
+    #[must_use]
+    pub fn adopters_since(&self, agent: u64, since: i64) -> usize {
+        let others = self.adopters.iter().filter(|(hour, user)| *user != agent && *hour >= since);
+        others.count().min(2)
+    }
+
+    /// The smallest agent hashes among those who ever used the tool, at most three, ascending.
+    #[must_use]
+    pub fn users(&self) -> &[u64] {
+        &self.users
+    }
+
+    /// The latest adopters, at most three, latest first: epoch hour and agent hash.
+    #[must_use]
+    pub fn adopters(&self) -> &[(i64, u64)] {
+        &self.adopters
+    }
+
+    /// What [`ToolUse::users`] and [`ToolUse::adopters`] gave, put together again.
+    #[must_use]
+    pub fn from_parts(users: &[u64], adopters: &[(i64, u64)]) -> Self {
+        let mut tool_use = Self::default();
+        users.iter().for_each(|user| tool_use.add_user(*user));
+        adopters.iter().for_each(|adopter| tool_use.add_adopter(*adopter));
+        tool_use
+    }
+
+    fn add_user(&mut self, agent: u64) {
+        if let Err(place) = self.users.binary_search(&agent) {
+            self.users.insert(place, agent);
+            self.users.truncate(AGENTS_PER_TOOL);
+        }
+    }
+
+    fn add_adopter(&mut self, (hour, agent): (i64, u64)) {
+        match self.adopters.iter_mut().find(|(_, known)| *known == agent) {
+            Some(known) => known.0 = known.0.max(hour),
+            None => self.adopters.push((hour, agent)),
+        }
+        self.adopters.sort_unstable_by(|a, b| b.cmp(a));
+        self.adopters.truncate(AGENTS_PER_TOOL);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        other.users.iter().for_each(|user| self.add_user(*user));
+        other.adopters.iter().for_each(|adopter| self.add_adopter(*adopter));
+    }
+}
+
 /// What the agents of one group have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupSummary {
@@ -47,6 +121,9 @@ pub struct GroupSummary {
     pub active_days: u64,
     /// Bursts of discoveries of all agents together.
     pub discoveries: u64,
+    /// Whether more tools were seen than are remembered.
+    pub is_full: bool,
+    tools: BTreeMap<u64, ToolUse>,
 }
 
 impl GroupSummary {
@@ -56,15 +133,50 @@ impl GroupSummary {
             Fact::Agent => self.agents += 1,
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
-            Fact::Tool { .. } => {}
+            Fact::Tool { tool, agent, hour, began } => {
+                let tool_use = self.tools.entry(tool).or_default();
+                tool_use.add_user(agent);
+                if began {
+                    tool_use.add_adopter((hour, agent));
+                }
+                self.shrink();
+            }
         }
     }
 
     /// Adds everything `other` knows; the order of merges does not matter.
     pub fn merge(&mut self, other: &Self) {
-        self.agents += other.agents;
-        self.active_days += other.active_days;
-        self.discoveries += other.discoveries;
+        self.agents = self.agents.saturating_add(other.agents);
+        self.active_days = self.active_days.saturating_add(other.active_days);
+        self.discoveries = self.discoveries.saturating_add(other.discoveries);
+        self.is_full |= other.is_full;
+        for (tool, tool_use) in &other.tools {
+            self.merge_tool(*tool, tool_use);
+        }
+    }
+
+    /// Adds what is known of one tool.
+    pub fn merge_tool(&mut self, tool: u64, tool_use: &ToolUse) {
+        self.tools.entry(tool).or_default().merge(tool_use);
+        self.shrink();
+    }
+
+    /// Who uses a tool.
+    #[must_use]
+    pub fn tool(&self, tool: u64) -> Option<&ToolUse> {
+        self.tools.get(&tool)
+    }
+
+    /// Every tool remembered, by its hash.
+    pub fn tools(&self) -> impl Iterator<Item = (u64, &ToolUse)> {
+        self.tools.iter().map(|(tool, tool_use)| (*tool, tool_use))
+    }
+
+    fn shrink(&mut self) {
+        while self.tools.len() > TOOLS_PER_GROUP {
+            self.tools.pop_last();
+            self.is_full = true;
+        }
     }
 }
 
@@ -95,5 +207,75 @@ impl Peers {
             Arc::make_mut(groups.entry(key).or_default()).merge(summary);
         }
         Self { epoch, groups }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fact() -> impl Strategy<Value = Fact> {
+        prop_oneof![
+            Just(Fact::Agent),
+            Just(Fact::ActiveDay),
+            Just(Fact::Discovery),
+            (0_u64..5, 0_u64..6, 0_i64..50, any::<bool>())
+                .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
+        ]
+    }
+
+    fn summary(facts: &[Fact]) -> GroupSummary {
+        let mut summary = GroupSummary::default();
+        facts.iter().for_each(|fact| summary.add(*fact));
+        summary
+    }
+
+    fn merged<'a>(parts: impl IntoIterator<Item = &'a GroupSummary>) -> GroupSummary {
+        let mut whole = GroupSummary::default();
+        parts.into_iter().for_each(|part| whole.merge(part));
+        whole
+    }
+
+    #[test]
+    fn an_agent_is_not_its_own_peer() {
+        let tool = |agent| Fact::Tool { tool: 1, agent, hour: 5, began: true };
+        let known = summary(&[tool(7), tool(8), tool(7)]);
+        let tool_use = known.tool(1).unwrap();
+        assert_eq!((tool_use.others(7), tool_use.others(9)), (1, 2));
+        assert_eq!((tool_use.adopters_since(7, 5), tool_use.adopters_since(7, 6)), (1, 0));
+    }
+
+    #[test]
+    fn a_group_remembers_a_bounded_number_of_tools_in_any_order() {
+        let tools: Vec<Fact> =
+            (0..6_000).map(|tool| Fact::Tool { tool, agent: 1, hour: 0, began: false }).collect();
+        let backwards: Vec<Fact> = tools.iter().rev().copied().collect();
+        let whole = summary(&tools);
+        assert!(whole.is_full);
+        assert_eq!(whole.tools().count(), TOOLS_PER_GROUP);
+        assert_eq!(whole, summary(&backwards));
+    }
+
+    #[test]
+    fn a_tool_use_survives_being_taken_apart() {
+        let known = summary(&[Fact::Tool { tool: 1, agent: 7, hour: 5, began: true }]);
+        let tool_use = known.tool(1).unwrap();
+        assert_eq!(&ToolUse::from_parts(tool_use.users(), tool_use.adopters()), tool_use);
+    }
+
+    proptest! {
+        #[test]
+        fn merging_does_not_depend_on_order_or_grouping(
+            a in prop::collection::vec(fact(), 0..40),
+            b in prop::collection::vec(fact(), 0..40),
+            c in prop::collection::vec(fact(), 0..40),
+        ) {
+            let (x, y, z) = (summary(&a), summary(&b), summary(&c));
+            let whole = summary(&[a, b, c].concat());
+            prop_assert_eq!(&merged([&x, &y, &z]), &whole);
+            prop_assert_eq!(&merged([&z, &x, &y]), &whole);
+            prop_assert_eq!(&merged([&x, &merged([&z, &y])]), &whole);
+        }
     }
 }

@@ -3,22 +3,29 @@
 //! [`observe`] judges one call, [`tick`] lets event time pass. Both are pure: same rules, same
 //! peers, same state, same call, same verdict. `replay`, `demo`, `run` and the rule tests call the
 //! same two.
+//!
+//! Every call first settles what was due before it, so a verdict does not depend on when or
+//! whether [`tick`] was called, as long as its times never run ahead of calls still to come.
+
+mod agent;
+mod call_rate;
+mod episodes;
+mod first_use;
+mod new_tool;
+mod repeat;
+#[cfg(test)]
+mod tests;
+mod unusual_hour;
+mod words;
 
 use crate::alert::Alert;
-use crate::baseline::peers::{Fact, GroupKey, Peers};
+use crate::baseline::identity::tool_hash;
+use crate::baseline::peers::{Fact, Peers};
+use crate::baseline::tools::ToolId;
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
 
-/// Everything remembered of one agent.
-#[derive(Clone, Debug)]
-pub struct AgentState {
-    /// The tenant.
-    pub tenant_id: Box<str>,
-    /// The agent.
-    pub agent_id: Box<str>,
-    /// The peer group.
-    pub group: GroupKey,
-}
+pub use agent::AgentState;
 
 /// What came of one call, or of time passing.
 #[derive(Debug, Default)]
@@ -43,37 +50,65 @@ pub enum Fate {
     Duplicate,
 }
 
-impl AgentState {
-    /// The state of an agent whose first call this is.
-    #[must_use]
-    pub fn new(call: &ToolCall<'_>) -> Self {
-        Self {
-            tenant_id: (*call.tenant_id).into(),
-            agent_id: (*call.agent_id).into(),
-            group: GroupKey(0),
-        }
-    }
-
-    /// When [`tick`] next has something to do, if no call comes before.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
+/// One call with everything a detector may look at.
+pub(crate) struct Judgement<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) peers: &'a Peers,
+    pub(crate) call: &'a ToolCall<'a>,
+    /// The tool's hash, server included.
+    pub(crate) tool: u64,
 }
 
 /// Judges one call and learns from it.
 #[must_use]
 pub fn observe(
-    _rules: &Rules,
-    _peers: &Peers,
-    _state: &mut AgentState,
-    _call: &ToolCall<'_>,
+    rules: &Rules,
+    peers: &Peers,
+    state: &mut AgentState,
+    call: &ToolCall<'_>,
 ) -> Verdict {
-    Verdict::default()
+    let mut verdict = Verdict::default();
+    if state.recent.is_repeated(&call.call_id) {
+        verdict.fate = Fate::Duplicate;
+        return verdict;
+    }
+    let judgement = Judgement {
+        rules,
+        peers,
+        call,
+        tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
+    };
+    let lateness = i64::try_from(rules.limits.lateness.as_millis()).unwrap_or(i64::MAX);
+    if call.time.plus_millis(lateness) < state.newest {
+        state.history.calls += 1;
+        verdict.fate = Fate::Late;
+        first_use::observe(&judgement, state, &mut verdict);
+        return verdict;
+    }
+    state.settle(call.time, &mut verdict);
+    let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
+    state.count(call, half_life_days, &mut verdict);
+    repeat::observe(&judgement, state, &mut verdict);
+    call_rate::observe(&judgement, state, &mut verdict);
+    let used = first_use::observe(&judgement, state, &mut verdict);
+    new_tool::observe(&judgement, used, state, &mut verdict);
+    unusual_hour::observe(&judgement, state, &mut verdict);
+    verdict
 }
 
-/// Lets event time reach `now`: ends episodes that are over.
+/// Lets event time reach `now`: ends episodes that are over and drops what only an agent at work
+/// needs. `now` must not run ahead of calls still to come.
 #[must_use]
-pub fn tick(_rules: &Rules, _peers: &Peers, _state: &mut AgentState, _now: Timestamp) -> Verdict {
-    Verdict::default()
+pub fn tick(_rules: &Rules, _peers: &Peers, state: &mut AgentState, now: Timestamp) -> Verdict {
+    let mut verdict = Verdict::default();
+    state.settle(now, &mut verdict);
+    state.rest(now);
+    verdict
+}
+
+impl Judgement<'_> {
+    /// The tool as the agent's memory of tools knows it.
+    pub(crate) fn tool_id(&self) -> ToolId<'_> {
+        ToolId { tool: self.tool, server: self.call.tool_server.as_deref() }
+    }
 }

@@ -13,3 +13,6 @@ pub mod lane;
 pub mod order;
 pub mod replay;
 pub mod worker;
+//! pipeline
+
+pub mod rule_tests;

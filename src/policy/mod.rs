@@ -3,6 +3,114 @@
 //! A rule names a detector, gives it a budget and carries its own words, tags, runbook and tests.
 //! Reading files is `config`'s business; here a rule that exists is valid by construction.
 
-/// The rules in force, checked.
+mod case;
+mod catalogue;
+mod check;
+mod parameters;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
+pub use catalogue::Catalogues;
+pub use check::RuleError;
+pub use parameters::{
+    CallRateParameters, FirstUseParameters, NewToolParameters, RepeatParameters,
+    UnusualHourParameters,
+};
+pub use raw::{Detector, RawRule, RuleSeverity};
+
+/// The rules in force, checked. A detector without a rule is off.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {}
+pub struct Rules {
+    /// The same call again and again.
+    pub repeat: Option<Rule<RepeatParameters>>,
+    /// The busiest minute of a day.
+    pub call_rate: Option<Rule<CallRateParameters>>,
+    /// A burst of tools never used.
+    pub new_tool: Option<Rule<NewToolParameters>>,
+    /// Every first use of a tool, listed.
+    pub first_use: Option<Rule<FirstUseParameters>>,
+    /// Work in an hour of the day that never saw any.
+    pub unusual_hour: Option<Rule<UnusualHourParameters>>,
+    /// The bounds of one agent's state and time.
+    pub limits: Limits,
+    /// The tools that known products ship with.
+    pub catalogues: Catalogues,
+}
+
+/// One rule, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule<P> {
+    /// What it says and how strict it is.
+    pub words: Words,
+    /// What its detector is told.
+    pub parameters: P,
+}
+
+/// The part of a rule that is the same for every detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Words {
+    /// The rule's id, which is its path: `repeat.loop` is `rules/repeat/loop.yaml`.
+    pub id: String,
+    /// A short title.
+    pub title: String,
+    /// The detector.
+    pub detector: Detector,
+    /// How bad it is if it is right.
+    pub severity: RuleSeverity,
+    /// False alarms allowed an active agent-day, above 0 and at most 1.
+    pub budget: f64,
+    /// ATT&CK, ATLAS and OWASP tags.
+    pub tags: Vec<String>,
+    /// Where it stands what to do.
+    pub runbook: String,
+}
+
+/// The bounds of one agent's state and of disorder in its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tools remembered of one agent.
+    pub tools_per_agent: usize,
+    /// A call older than its agent's newest by more than this is counted and not judged.
+    pub lateness: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tools_per_agent: 40, lateness: Duration::from_secs(30) }
+    }
+}
+
+impl Rules {
+    /// The rules that `raw` says, with the shipped catalogues and default limits.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in every rule, each with the rule's id and what to do about it.
+    pub fn from_raw(raw: Vec<RawRule>) -> Result<Self, Vec<RuleError>> {
+        check::check(raw)
+    }
+
+    /// The same rules within other bounds.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What every rule in force says, in the order they are judged.
+    pub fn words(&self) -> impl Iterator<Item = &Words> {
+        [
+            self.repeat.as_ref().map(|rule| &rule.words),
+            self.call_rate.as_ref().map(|rule| &rule.words),
+            self.new_tool.as_ref().map(|rule| &rule.words),
+            self.first_use.as_ref().map(|rule| &rule.words),
+            self.unusual_hour.as_ref().map(|rule| &rule.words),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}

@@ -8,3 +8,6 @@
 )]
 
 mod metrics;
+mod judgement;
+mod rules;
+mod shipped;

@@ -1,0 +1,64 @@
+//! Names as 64-bit hashes, so that state holds numbers and never an agent's text.
+//!
+//! SipHash with fixed keys: the same on every machine and in every version, because peers of
+//! different instances meet on these numbers. Not a secret and not a signature.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::baseline::peers::GroupKey;
+
+/// The hash of several texts; the borders between them count.
+#[must_use]
+pub fn hash_texts(texts: &[&str]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    for text in texts {
+        hasher.write(text.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
+}
+
+/// The identity of a tool: its server, if it has one, and its name.
+#[must_use]
+pub fn tool_hash(server: Option<&str>, name: &str) -> u64 {
+    hash_texts(&[server.unwrap_or_default(), name])
+}
+
+/// The identity of an agent among its peers.
+#[must_use]
+pub fn agent_hash(tenant_id: &str, agent_id: &str) -> u64 {
+    hash_texts(&[tenant_id, agent_id])
+}
+
+impl GroupKey {
+    /// The key of the peer group `group` of a tenant.
+    #[must_use]
+    pub fn of(tenant_id: &str, group: &str) -> Self {
+        Self(hash_texts(&["group", tenant_id, group]))
+    }
+}
+
+/// 32 bits of a hash, where a rare collision costs nothing.
+#[must_use]
+pub fn short(hash: u64) -> u32 {
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_moved_between_server_and_tool_is_another_tool() {
+        assert_ne!(tool_hash(Some("ab"), "c"), tool_hash(Some("a"), "bc"));
+        assert_eq!(tool_hash(None, "Read"), tool_hash(None, "Read"));
+    }
+
+    #[test]
+    fn groups_of_two_tenants_are_two_groups() {
+        assert_ne!(GroupKey::of("a", "claude-code"), GroupKey::of("b", "claude-code"));
+    }
+}

@@ -1,0 +1,292 @@
+//! Which tools an agent knows, which are new to it and still in quarantine.
+//!
+//! A new tool is adopted when it was used on two active days, on three if it was ever part of an
+//! alert; until then every use counts towards a burst. Bounded: the tool unused for longest makes
+//! room. Not a sketch: forty exact slots say when and how often.
+
+use crate::baseline::identity::{hash_texts, short};
+use crate::event::Timestamp;
+
+/// Active days after which a tool is adopted, and after which one that alerted is.
+const ADOPTED_AFTER_DAYS: (u8, u8) = (2, 3);
+
+/// Minutes after an alert during which the same tool weighs less.
+const MUTED_MINUTES: i32 = 720;
+
+/// No alert yet.
+const NEVER: i32 = i32::MIN;
+
+/// One tool of one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    tool: u64,
+    server: u32,
+    last_minute: i32,
+    alerted_minute: i32,
+    day: i32,
+    days: u8,
+    is_adopted: bool,
+    is_in_burst: bool,
+}
+
+/// What a call says of its agent's tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// The agent never used the tool before, as far as it remembers.
+    pub is_first: bool,
+    /// The agent never used any tool of this MCP server before.
+    pub is_first_of_server: bool,
+    /// The tool is adopted: nothing to be surprised of.
+    pub is_adopted: bool,
+    /// Another tool of the same MCP server is adopted.
+    pub is_server_adopted: bool,
+    /// The tool was part of an alert within the last twelve hours.
+    pub is_muted: bool,
+}
+
+/// The tools of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tools {
+    slots: Vec<Slot>,
+    /// Adopted tools that had to make room: two bits each, so that they are not news when they
+    /// come back.
+    forgotten: [u64; 4],
+}
+
+/// A tool as a call names it.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolId<'a> {
+    /// The hash of server and name.
+    pub tool: u64,
+    /// The MCP server.
+    pub server: Option<&'a str>,
+}
+
+impl Tools {
+    /// Notes one use. `is_learning` adopts what is new at once; `max` bounds the slots.
+    pub fn note(&mut self, id: ToolId<'_>, time: Timestamp, is_learning: bool, max: usize) -> Use {
+        let (day, minute) = (day_of(time), minute_of(time));
+        let server = id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == id.tool) {
+            slot.touch(day, minute);
+            let slot = *slot;
+            return Use {
+                is_adopted: slot.is_adopted,
+                is_server_adopted: !slot.is_adopted && self.is_server_adopted(server),
+                is_muted: slot.is_muted(minute),
+                ..Use::default()
+            };
+        }
+        let was_known = self.was_forgotten(id.tool);
+        let used = Use {
+            is_first: !was_known,
+            is_first_of_server: !was_known && server != 0 && !self.knows_server(server),
+            is_adopted: is_learning || was_known,
+            is_server_adopted: self.is_server_adopted(server),
+            is_muted: false,
+        };
+        self.make_room(max);
+        self.slots.reserve_exact(1);
+        self.slots.push(Slot {
+            tool: id.tool,
+            server,
+            last_minute: minute,
+            alerted_minute: NEVER,
+            day,
+            days: 1,
+            is_adopted: used.is_adopted,
+            is_in_burst: false,
+        });
+        used
+    }
+
+    /// How many tools are remembered.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether none is remembered.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
+    /// Starts a new burst: no tool is part of it yet.
+    pub fn start_burst(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.is_in_burst = false);
+    }
+
+    /// Makes a tool part of the current burst.
+    pub fn join_burst(&mut self, tool: u64) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) {
+            slot.is_in_burst = true;
+        }
+    }
+
+    /// How many tools are part of the current burst.
+    #[must_use]
+    pub fn in_burst(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_in_burst).count()
+    }
+
+    /// Notes that the current burst alerted: its tools stay in quarantine longer.
+    pub fn note_alert(&mut self, time: Timestamp) {
+        let minute = minute_of(time);
+        for slot in self.slots.iter_mut().filter(|slot| slot.is_in_burst && !slot.is_adopted) {
+            if !slot.is_muted(minute) {
+                slot.alerted_minute = minute;
+            }
+        }
+    }
+
+    fn knows_server(&self, server: u32) -> bool {
+        self.slots.iter().any(|slot| slot.server == server)
+    }
+
+    fn is_server_adopted(&self, server: u32) -> bool {
+        server != 0 && self.slots.iter().any(|slot| slot.server == server && slot.is_adopted)
+    }
+
+    fn make_room(&mut self, max: usize) {
+        while self.slots.len() >= max.max(1) {
+            let oldest = self
+                .slots
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, slot)| (slot.last_minute, slot.tool))
+                .map(|(place, _)| place);
+            let Some(place) = oldest else { return };
+            let slot = self.slots.swap_remove(place);
+            if slot.is_adopted {
+                self.remember_forgotten(slot.tool);
+            }
+        }
+    }
+
+    fn remember_forgotten(&mut self, tool: u64) {
+        let bits: u32 = self.forgotten.iter().map(|word| word.count_ones()).sum();
+        // Half full, one new tool in four would pass for an old one: better to begin again.
+        if bits >= 128 {
+            self.forgotten = [0; 4];
+        }
+        for (word, bit) in bits_of(tool) {
+            if let Some(word) = self.forgotten.get_mut(word) {
+                *word |= bit;
+            }
+        }
+    }
+
+    fn was_forgotten(&self, tool: u64) -> bool {
+        bits_of(tool)
+            .iter()
+            .all(|(word, bit)| self.forgotten.get(*word).is_some_and(|word| word & bit != 0))
+    }
+}
+
+impl Slot {
+    fn touch(&mut self, day: i32, minute: i32) {
+        self.last_minute = self.last_minute.max(minute);
+        if day > self.day {
+            self.day = day;
+            self.days = self.days.saturating_add(1);
+            let (clean, alerted) = ADOPTED_AFTER_DAYS;
+            let needed = if self.alerted_minute == NEVER { clean } else { alerted };
+            self.is_adopted |= self.days >= needed;
+        }
+    }
+
+    const fn is_muted(&self, minute: i32) -> bool {
+        self.alerted_minute != NEVER && minute.saturating_sub(self.alerted_minute) < MUTED_MINUTES
+    }
+}
+
+/// The two places of a tool among 256 bits.
+fn bits_of(tool: u64) -> [(usize, u64); 2] {
+    [tool & 255, (tool >> 8) & 255].map(|n| (usize::try_from(n >> 6).unwrap_or(0), 1 << (n & 63)))
+}
+
+fn minute_of(time: Timestamp) -> i32 {
+    let minutes = time.as_secs().div_euclid(60);
+    i32::try_from(minutes).unwrap_or(if minutes < 0 { i32::MIN + 1 } else { i32::MAX })
+}
+
+fn day_of(time: Timestamp) -> i32 {
+    i32::try_from(time.day()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn day(n: i64) -> Timestamp {
+        Timestamp::from_secs(n * 86_400)
+    }
+
+    fn note(tools: &mut Tools, tool: u64, time: Timestamp) -> Use {
+        tools.note(ToolId { tool, server: None }, time, false, 40)
+    }
+
+    #[test]
+    fn the_second_active_day_adopts_a_tool() {
+        let mut tools = Tools::default();
+        assert!(note(&mut tools, 1, day(0)).is_first);
+        assert!(!note(&mut tools, 1, day(0)).is_adopted);
+        assert!(note(&mut tools, 1, day(5)).is_adopted);
+    }
+
+    #[test]
+    fn a_tool_that_alerted_needs_a_third_day() {
+        let mut tools = Tools::default();
+        note(&mut tools, 1, day(0));
+        tools.join_burst(1);
+        tools.note_alert(day(0));
+        assert!(note(&mut tools, 1, day(0)).is_muted);
+        assert!(!note(&mut tools, 1, day(1)).is_adopted);
+        assert!(note(&mut tools, 1, day(2)).is_adopted);
+    }
+
+    #[test]
+    fn what_is_used_while_learning_is_adopted_at_once() {
+        let mut tools = Tools::default();
+        let used = tools.note(ToolId { tool: 1, server: None }, day(0), true, 40);
+        assert!(used.is_first && used.is_adopted);
+    }
+
+    #[test]
+    fn the_first_tool_of_a_server_says_so_and_the_second_finds_it_known() {
+        let mut tools = Tools::default();
+        let ops = |tool| ToolId { tool, server: Some("ops") };
+        assert!(tools.note(ops(1), day(0), true, 40).is_first_of_server);
+        let second = tools.note(ops(2), day(0), false, 40);
+        assert!(second.is_first && !second.is_first_of_server && second.is_server_adopted);
+    }
+
+    #[test]
+    fn an_adopted_tool_that_made_room_is_no_news_when_it_comes_back() {
+        let mut tools = Tools::default();
+        tools.note(ToolId { tool: 1, server: None }, day(0), true, 2);
+        tools.note(ToolId { tool: 2, server: None }, day(1), false, 2);
+        tools.note(ToolId { tool: 3, server: None }, day(1), false, 2);
+        let back = tools.note(ToolId { tool: 1, server: None }, day(2), false, 2);
+        assert!(!back.is_first && back.is_adopted);
+    }
+
+    proptest! {
+        #[test]
+        fn the_slots_are_bounded(calls in prop::collection::vec((any::<u64>(), any::<i64>()), 0..300), max in 0_usize..50) {
+            let mut tools = Tools::default();
+            for (tool, time) in calls {
+                tools.note(ToolId { tool, server: None }, Timestamp::from_nanos(time), tool % 2 == 0, max);
+                prop_assert!(tools.len() <= max.max(1));
+            }
+        }
+    }
+}

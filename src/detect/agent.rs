@@ -1,0 +1,283 @@
+//! Everything remembered of one agent, in two parts: a core that is always there, and what only an
+//! agent at work needs, which is dropped when it rests.
+
+use crate::alert::{EVIDENCE_MAX, Evidence};
+use crate::baseline::discovery::Discoveries;
+use crate::baseline::float;
+use crate::baseline::hours::Hours;
+use crate::baseline::identity::agent_hash;
+use crate::baseline::maxima::{BlockMaxima, UsualDay};
+use crate::baseline::minute::MinuteRing;
+use crate::baseline::peers::{Fact, GroupKey, Peers};
+use crate::baseline::recent::RecentCalls;
+use crate::baseline::repeats::{RepeatShare, Repeats};
+use crate::baseline::tools::Tools;
+use crate::detect::Verdict;
+use crate::detect::episodes::{Open, resolve};
+use crate::event::{HOUR_NS, Timestamp, ToolCall};
+
+/// History below which an agent is still being learned: whole active days, and calls.
+const LEARNED: (u32, u64) = (2, 200);
+
+/// An agent rests when the hour after the one of its newest call is over. Longer than every window
+/// of the live part, so that dropping it changes no verdict.
+const REST_AFTER_HOURS: i64 = 2;
+
+/// Everything remembered of one agent.
+#[derive(Clone, Debug)]
+pub struct AgentState {
+    /// The tenant.
+    pub tenant_id: Box<str>,
+    /// The agent.
+    pub agent_id: Box<str>,
+    /// The peer group.
+    pub group: GroupKey,
+    pub(crate) agent: u64,
+    /// The time of the first call.
+    pub(crate) since: Timestamp,
+    /// The time of the newest call.
+    pub(crate) newest: Timestamp,
+    pub(crate) history: History,
+    pub(crate) recent: RecentCalls,
+    pub(crate) share: RepeatShare,
+    pub(crate) minutes: BlockMaxima,
+    /// The busiest minute of today.
+    pub(crate) busiest: u32,
+    /// First uses listed today.
+    pub(crate) listed: u32,
+    pub(crate) hours: Hours,
+    pub(crate) tools: Tools,
+    pub(crate) discoveries: Discoveries,
+    pub(crate) burst: Option<Box<Burst>>,
+    pub(crate) open: Vec<Open>,
+    pub(crate) live: Option<Box<Live>>,
+}
+
+/// How much was seen of an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// Calls, late ones included.
+    pub(crate) calls: u64,
+    /// Active days that are over.
+    pub(crate) days: u32,
+    pub(crate) today: i64,
+    pub(crate) calls_today: u32,
+    pub(crate) usual_day: UsualDay,
+}
+
+/// Uses of quarantined tools close to each other.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Burst {
+    pub(crate) weight: f64,
+    pub(crate) calls: u64,
+    pub(crate) started: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) has_alerted: bool,
+    pub(crate) trail: Vec<Evidence>,
+}
+
+/// What only an agent at work needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) repeats: Repeats,
+    pub(crate) minute: MinuteRing,
+    /// The run-up of what may become a loop: its key and first calls.
+    pub(crate) loop_trail: Option<Box<(u64, Vec<Evidence>)>>,
+    /// The run-up of what may become a flood.
+    pub(crate) flood_trail: Vec<Evidence>,
+}
+
+impl AgentState {
+    /// The state of an agent whose first call this is.
+    #[must_use]
+    pub fn new(call: &ToolCall<'_>) -> Self {
+        Self {
+            tenant_id: (*call.tenant_id).into(),
+            agent_id: (*call.agent_id).into(),
+            group: GroupKey::of(&call.tenant_id, call.group()),
+            agent: agent_hash(&call.tenant_id, &call.agent_id),
+            since: call.time,
+            newest: call.time,
+            history: History { today: call.time.day(), ..History::default() },
+            recent: RecentCalls::default(),
+            share: RepeatShare::default(),
+            minutes: BlockMaxima::default(),
+            busiest: 0,
+            listed: 0,
+            hours: Hours::default(),
+            tools: Tools::default(),
+            discoveries: Discoveries::default(),
+            burst: None,
+            open: Vec::new(),
+            live: None,
+        }
+    }
+
+    /// When [`crate::detect::tick`] next has something to do, if no call comes before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let episode = self.open.iter().map(|open| open.episode.deadline()).min();
+        let has_trail = self.burst.as_ref().is_some_and(|burst| !burst.trail.is_empty());
+        let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
+        episode.into_iter().chain(rest).min()
+    }
+
+    /// How far learning has come, 0 to 1, while it goes on; `None` once the agent is known.
+    #[must_use]
+    pub fn learning(&self) -> Option<f64> {
+        let (days, calls) = LEARNED;
+        let progress = (float(self.history.days.into()) / float(days.into()))
+            .min(float(self.history.calls) / float(calls));
+        (progress < 1.0).then_some(progress)
+    }
+
+    /// When the agent was first seen.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// The time of the agent's newest call.
+    #[must_use]
+    pub const fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// Calls seen, late ones included.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.history.calls
+    }
+
+    /// Active days that are over.
+    #[must_use]
+    pub const fn active_days(&self) -> u32 {
+        self.history.days
+    }
+
+    /// Tools remembered.
+    #[must_use]
+    pub const fn tools(&self) -> usize {
+        self.tools.len()
+    }
+
+    /// Episodes that are open.
+    #[must_use]
+    pub const fn open_episodes(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Bytes this state takes, its own and on the heap; texts of open episodes are counted by
+    /// their number and not to the letter.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
+        let live = self.live.as_ref().map_or(0, |live| {
+            let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
+            size_of::<Live>() + looped + trail(&live.flood_trail)
+        });
+        let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
+        size_of::<Self>()
+            + self.tenant_id.len()
+            + self.agent_id.len()
+            + self.tools.heap_bytes()
+            + burst
+            + live
+            + self.open.iter().map(Open::memory_bytes).sum::<usize>()
+    }
+
+    /// How many other agents of its product the agent has, as far as `peers` knows.
+    pub(crate) fn peer_count(&self, peers: &Peers) -> u64 {
+        let agents = peers.group(self.group).map_or(0, |group| group.agents);
+        let is_counted = self.since.hour() <= peers.epoch;
+        agents.saturating_sub(u64::from(is_counted))
+    }
+
+    /// The live part, made when it is not there.
+    pub(crate) fn live(&mut self) -> &mut Live {
+        self.live.get_or_insert_default()
+    }
+
+    /// Ends the episodes that are over at `now`.
+    pub(crate) fn settle(&mut self, now: Timestamp, verdict: &mut Verdict) {
+        while let Some(place) = self.first_over(now) {
+            let open = self.open.remove(place);
+            verdict.alerts.push(resolve(&open));
+        }
+    }
+
+    /// The episode that ended first, if one is over.
+    fn first_over(&self, now: Timestamp) -> Option<usize> {
+        let over = self.open.iter().enumerate().filter(|(_, open)| open.episode.is_over(now));
+        over.min_by_key(|(_, open)| open.episode.deadline()).map(|(place, _)| place)
+    }
+
+    /// Drops the live part of an agent that rests at `now`.
+    pub(crate) fn rest(&mut self, now: Timestamp) {
+        if now < self.rest_at() {
+            return;
+        }
+        self.live = None;
+        if let Some(burst) = &mut self.burst {
+            burst.trail = Vec::new();
+        }
+    }
+
+    /// Counts a call that is not late; ends the day when it is the first of a new one.
+    /// Days fade in the busiest minutes with a half-life of `half_life_days`.
+    pub(crate) fn count(
+        &mut self,
+        call: &ToolCall<'_>,
+        half_life_days: f64,
+        verdict: &mut Verdict,
+    ) {
+        if self.history.calls == 0 {
+            verdict.facts.push(Fact::Agent);
+        }
+        if call.time.day() > self.history.today {
+            self.end_day(half_life_days);
+            self.history.today = call.time.day();
+            verdict.facts.push(Fact::ActiveDay);
+        }
+        self.newest = self.newest.max(call.time);
+        self.history.calls += 1;
+        self.history.calls_today = self.history.calls_today.saturating_add(1);
+    }
+
+    fn end_day(&mut self, half_life_days: f64) {
+        let history = &mut self.history;
+        history.days = history.days.saturating_add(1);
+        history.usual_day.learn(history.calls_today, history.days);
+        self.minutes.learn(self.busiest, history.calls_today, half_life_days);
+        history.calls_today = 0;
+        self.busiest = 0;
+        self.listed = 0;
+        self.hours.end_day();
+    }
+
+    fn rest_at(&self) -> Timestamp {
+        let hour = self.newest.hour().saturating_add(REST_AFTER_HOURS);
+        Timestamp::from_nanos(hour.saturating_mul(HOUR_NS))
+    }
+}
+
+/// Keeps one more sample call, while there is room.
+pub(crate) fn keep(trail: &mut Vec<Evidence>, call: &ToolCall<'_>) {
+    if trail.len() < EVIDENCE_MAX {
+        trail.reserve_exact(1);
+        trail.push(Evidence::of(call));
+    }
+}
+
+/// The samples, with the triggering call as the last one.
+pub(crate) fn with_trigger(trail: &[Evidence], call: &ToolCall<'_>) -> Vec<Evidence> {
+    let trigger = Evidence::of(call);
+    let mut samples: Vec<Evidence> = trail
+        .iter()
+        .filter(|sample| sample.call_id != trigger.call_id)
+        .take(EVIDENCE_MAX - 1)
+        .cloned()
+        .collect();
+    samples.push(trigger);
+    samples
+}

@@ -1,0 +1,197 @@
+//! From a decision to an alert: episodes open, get worse and end, and every word of them is made
+//! here.
+
+use crate::alert::{
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning,
+    LearningState, SCHEMA, Step, Window, score,
+};
+use crate::baseline::peers::Peers;
+use crate::detect::agent::AgentState;
+use crate::detect::words::severity;
+use crate::detect::{Judgement, Verdict};
+use crate::event::Timestamp;
+use crate::policy::{Detector, Words};
+
+/// An open episode with its last word, which its end repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Open {
+    pub(crate) detector: Detector,
+    pub(crate) episode: Episode,
+    /// Calls that led up to the one that fired.
+    before: u64,
+    last: Box<Alert>,
+}
+
+/// What a detector says of what it found.
+pub(crate) struct Description {
+    pub(crate) summary: String,
+    pub(crate) expected: Expected,
+    pub(crate) observed: f64,
+    pub(crate) start: Timestamp,
+    pub(crate) counterfactual: String,
+    /// Sample calls, the triggering one last.
+    pub(crate) evidence: Vec<Evidence>,
+    /// Calls it rests on, the triggering one included.
+    pub(crate) evidence_total: u64,
+}
+
+impl Open {
+    /// Bytes on the heap, roughly.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let samples = self.episode.evidence.len() + self.last.evidence.len();
+        size_of::<Self>() + size_of::<Alert>() + samples * size_of::<Evidence>()
+    }
+}
+
+impl AgentState {
+    /// Whether a detector's episode is open.
+    pub(crate) fn is_open(&self, detector: Detector) -> bool {
+        self.open.iter().any(|open| open.detector == detector)
+    }
+
+    /// Takes a decision of a rule: opens its episode or goes on with it, and speaks when there is
+    /// something to say. `describe` runs only then.
+    pub(crate) fn report(
+        &mut self,
+        judgement: &Judgement<'_>,
+        rule: &Words,
+        ratio: f64,
+        verdict: &mut Verdict,
+        describe: impl FnOnce(&Self) -> Description,
+    ) {
+        let call = judgement.call;
+        let score = self.cap(score(ratio));
+        let known = self.open.iter_mut().find(|open| open.detector == rule.detector);
+        let Some(open) = known else {
+            let description = describe(self);
+            let alert = self.alert(judgement, rule, (score, ratio), description);
+            let mut episode = Episode::open(
+                AlertId::derive(
+                    &rule.id,
+                    &self.tenant_id,
+                    &self.agent_id,
+                    (call.time, &call.call_id),
+                ),
+                call.time,
+                score,
+                alert.evidence.clone(),
+            );
+            let before = alert.evidence_total.saturating_sub(1);
+            let alert = Alert { alert_id: episode.id.to_string(), ..alert };
+            episode.last_summary.clone_from(&alert.summary);
+            let last = Box::new(alert.clone());
+            self.open.push(Open { detector: rule.detector, episode, before, last });
+            verdict.alerts.push(alert);
+            return;
+        };
+        let step = open.episode.extend(call.time, score);
+        open.episode.sample(|| Evidence::of(call));
+        if step == Step::Quiet {
+            return;
+        }
+        let description = describe(self);
+        let alert = self.alert(judgement, rule, (score, ratio), description);
+        if let Some(open) = self.open.iter_mut().find(|open| open.detector == rule.detector) {
+            verdict.alerts.push(open.update(alert));
+        }
+    }
+
+    /// A score that an agent still being learned may have.
+    pub(crate) fn cap(&self, score: f64) -> f64 {
+        if self.learning().is_some() { score.min(LEARNING_SCORE_MAX) } else { score }
+    }
+
+    /// The alert object of a decision: the first word on it. `rarity` is the score and the ratio of
+    /// budget and chance behind it.
+    pub(crate) fn alert(
+        &self,
+        judgement: &Judgement<'_>,
+        rule: &Words,
+        rarity: (f64, f64),
+        description: Description,
+    ) -> Alert {
+        let call = judgement.call;
+        let id =
+            AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
+        Alert {
+            schema: SCHEMA.to_owned(),
+            alert_id: id.to_string(),
+            revision: 0,
+            status: AlertStatus::Firing,
+            time: call.time.to_string(),
+            rule_id: rule.id.clone(),
+            detector: rule.detector.as_str().to_owned(),
+            severity: severity(rule.severity),
+            score: rarity.0,
+            tenant_id: self.tenant_id.to_string(),
+            agent_id: self.agent_id.to_string(),
+            agent_version: call.agent_version.as_deref().map(str::to_owned),
+            title: rule.title.clone(),
+            summary: description.summary,
+            expected: description.expected,
+            observed: description.observed,
+            probability: (rule.budget / rarity.1.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),
+            window: Window {
+                start: description.start.min(call.time).to_string(),
+                end: call.time.to_string(),
+            },
+            learning: self.learning_of(judgement.peers),
+            trigger: Some(Evidence::of(call)),
+            evidence: description.evidence,
+            evidence_total: description.evidence_total,
+            counterfactual: description.counterfactual,
+            tags: rule.tags.clone(),
+            runbook_url: rule.runbook.clone(),
+            links: Vec::new(),
+        }
+    }
+
+    fn learning_of(&self, peers: &Peers) -> Learning {
+        let progress = self.learning();
+        let state =
+            if progress.is_some() { LearningState::Learning } else { LearningState::Active };
+        Learning {
+            state,
+            progress: progress.unwrap_or(1.0),
+            since: self.since.to_string(),
+            active_days: self.history.days,
+            peers: u32::try_from(self.peer_count(peers)).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl Open {
+    /// The next word on the episode: `alert` says what is new, the episode what stays.
+    fn update(&mut self, alert: Alert) -> Alert {
+        let episode = &mut self.episode;
+        episode.last_summary.clone_from(&alert.summary);
+        let alert = Alert {
+            alert_id: episode.id.to_string(),
+            revision: episode.revision,
+            status: AlertStatus::Updated,
+            score: episode.peak,
+            window: Window { start: self.last.window.start.clone(), end: alert.window.end.clone() },
+            evidence: episode.evidence.clone(),
+            evidence_total: self.before.saturating_add(episode.calls),
+            ..alert
+        };
+        *self.last = alert.clone();
+        alert
+    }
+}
+
+/// The last word on an episode: what was wrong, how long and how often.
+pub(crate) fn resolve(open: &Open) -> Alert {
+    let episode = &open.episode;
+    Alert {
+        revision: episode.revision.saturating_add(1),
+        status: AlertStatus::Resolved,
+        time: episode.deadline().to_string(),
+        score: episode.peak,
+        window: Window { start: open.last.window.start.clone(), end: episode.last.to_string() },
+        trigger: None,
+        evidence: episode.evidence.clone(),
+        evidence_total: open.before.saturating_add(episode.calls),
+        ..(*open.last).clone()
+    }
+}

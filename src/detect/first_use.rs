@@ -1,0 +1,103 @@
+//! Every first use of a tool or MCP server by an agent that has a history: listed, never paged.
+//!
+//! Most first uses are single harmless calls. They are findings: one object each, no episode, and
+//! a score that wakes nobody. Learning what tools an agent has happens here, with or without the
+//! rule, because `new_tool` rests on it.
+
+use crate::alert::{Evidence, Expected, LEARNING_SCORE_MAX, score};
+use crate::baseline::peers::Fact;
+use crate::baseline::tools::Use;
+use crate::detect::agent::AgentState;
+use crate::detect::episodes::Description;
+use crate::detect::{Judgement, Verdict, words};
+use crate::policy::{FirstUseParameters, Rule};
+
+/// Notes the use of a tool and lists it when it is the first.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) -> Use {
+    let is_learning = state.learning().is_some();
+    let max = judgement.rules.limits.tools_per_agent;
+    let time = judgement.call.time;
+    let used = state.tools.note(judgement.tool_id(), time, is_learning, max);
+    if !used.is_first {
+        return used;
+    }
+    verdict.facts.push(Fact::Tool {
+        tool: judgement.tool,
+        agent: state.agent,
+        hour: time.hour(),
+        began: !is_learning,
+    });
+    if let Some(rule) = &judgement.rules.first_use
+        && !is_learning
+        && state.listed < rule.parameters.listed_a_day
+    {
+        state.listed += 1;
+        list(judgement, rule, used, (state, verdict));
+    }
+    used
+}
+
+fn list(
+    judgement: &Judgement<'_>,
+    rule: &Rule<FirstUseParameters>,
+    used: Use,
+    (state, verdict): (&AgentState, &mut Verdict),
+) {
+    let group = judgement.peers.group(state.group);
+    let rate = state.discoveries.rate(state.history.days, group);
+    let ratio = rule.words.budget / rate.max(1e-12);
+    let score = score(ratio).min(LEARNING_SCORE_MAX);
+    let description = describe(judgement, state, used);
+    verdict.alerts.push(state.alert(judgement, &rule.words, (score, ratio), description));
+}
+
+fn describe(judgement: &Judgement<'_>, state: &AgentState, used: Use) -> Description {
+    let call = judgement.call;
+    let server = call.tool_server.as_deref().map_or(String::new(), |server| {
+        let news = if used.is_first_of_server { ", itself new to it" } else { "" };
+        format!(" of MCP server {}{news}", words::quote(server))
+    });
+    Description {
+        summary: format!(
+            "{} used {}{server} for the first time in {}; {}.",
+            words::quote(&state.agent_id),
+            words::quote(&call.tool_name),
+            words::count(state.history.days, "active day"),
+            peers_using(judgement, state),
+        ),
+        expected: Expected {
+            low: 0.0,
+            high: 0.0,
+            unit: "calls of this tool".to_owned(),
+            basis: format!(
+                "{} on {}",
+                words::count(state.history.calls.saturating_sub(1), "call"),
+                words::count(state.history.days, "active day")
+            ),
+        },
+        observed: 1.0,
+        start: call.time,
+        counterfactual: "silent if the agent had used the tool before".to_owned(),
+        evidence: vec![Evidence::of(call)],
+        evidence_total: 1,
+    }
+}
+
+/// What the agent's peers say of the tool, in words.
+pub(crate) fn peers_using(judgement: &Judgement<'_>, state: &AgentState) -> String {
+    let peers = state.peer_count(judgement.peers);
+    let group = judgement.peers.group(state.group);
+    let others = group
+        .and_then(|group| group.tool(judgement.tool))
+        .map_or(0, |tool_use| tool_use.others(state.agent));
+    match (peers, others) {
+        (0, _) => "it has no peers to compare with".to_owned(),
+        (_, 0) => format!("none of its {} uses it", words::count(peers, "peer")),
+        (_, 1) => format!("one of its {} uses it", words::count(peers, "peer")),
+        _ => format!("two or more of its {} use it", words::count(peers, "peer")),
+    }
+}

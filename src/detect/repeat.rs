@@ -1,0 +1,91 @@
+//! The same call again and again: a runaway loop.
+//!
+//! Equal means tool, server and arguments. Calls whose record carries no arguments are not taken to
+//! be equal: nobody knows whether they are.
+
+use crate::alert::{Evidence, Expected};
+use crate::baseline::repeats::{Run, silent_count, usual_count};
+use crate::detect::agent::{AgentState, keep, with_trigger};
+use crate::detect::episodes::Description;
+use crate::detect::{Judgement, Verdict, words};
+use crate::policy::{Detector, RepeatParameters, Rule};
+
+/// Evidence from which on the run-up of a loop is kept: the fourth or fifth equal call.
+const TRAIL_FROM: f64 = 1e-3;
+
+/// Judges one call.
+pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+    let (Some(rule), call) = (&judgement.rules.repeat, judgement.call) else { return };
+    if call.arguments.digest == 0 {
+        return;
+    }
+    let key = judgement.tool ^ call.arguments.digest.rotate_left(17);
+    let is_repeat = state.live().repeats.knows(key, call.time);
+    let share = state.share.upper(rule.parameters.share_floor);
+    if !state.is_open(Detector::Repeat) {
+        state.share.learn(is_repeat);
+    }
+    let mass = rule.words.budget / state.history.usual_day.calls();
+    let run = state.live().repeats.add(key, call.time, mass, share);
+    if run.evidence >= TRAIL_FROM {
+        keep_trail(judgement, state, key);
+    }
+    if run.evidence < 1.0 {
+        return;
+    }
+    state.report(judgement, &rule.words, run.evidence, verdict, |state| {
+        describe(judgement, rule, state, (key, run, mass, share))
+    });
+}
+
+fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, key: u64) {
+    let trail = state.live().loop_trail.get_or_insert_default();
+    if trail.0 != key {
+        **trail = (key, Vec::new());
+    }
+    keep(&mut trail.1, judgement.call);
+}
+
+fn describe(
+    judgement: &Judgement<'_>,
+    rule: &Rule<RepeatParameters>,
+    state: &AgentState,
+    (key, run, mass, share): (u64, Run, f64, f64),
+) -> Description {
+    let call = judgement.call;
+    let usual = usual_count(share);
+    let trail: &[Evidence] = state
+        .live
+        .as_ref()
+        .and_then(|live| live.loop_trail.as_deref())
+        .filter(|trail| trail.0 == key)
+        .map_or(&[], |trail| &trail.1);
+    let basis = if state.share.upper(0.0) > rule.parameters.share_floor {
+        format!("{:.0} % of this agent's calls repeat one of the last 5 min", share * 100.0)
+    } else {
+        format!("a share of repeats of at most {:.0} %", share * 100.0)
+    };
+    Description {
+        summary: format!(
+            "{} made the same call of {} {} times in {}; {usual:.0} in a row is the most that is usual.",
+            words::quote(&state.agent_id),
+            words::quote(&call.tool_name),
+            run.count,
+            words::span(call.time.secs_since(run.first)),
+        ),
+        expected: Expected {
+            low: 1.0,
+            high: usual,
+            unit: "equal calls, at most 5 min apart".to_owned(),
+            basis,
+        },
+        observed: f64::from(run.count),
+        start: run.first,
+        counterfactual: format!(
+            "silent if at most {} equal calls in a row",
+            silent_count(mass, share)
+        ),
+        evidence: with_trigger(trail, call),
+        evidence_total: u64::from(run.count),
+    }
+}

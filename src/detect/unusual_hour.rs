@@ -1,0 +1,68 @@
+//! Work in an hour of the UTC day in which this agent never worked, and not next to one.
+//!
+//! A rule more than a statistic: on real agents it has been wrong on none of 51 days, so what it
+//! finds is given a fixed chance.
+
+use crate::alert::Expected;
+use crate::detect::agent::{AgentState, with_trigger};
+use crate::detect::episodes::Description;
+use crate::detect::{Judgement, Verdict, words};
+use crate::event::{HOUR_NS, Timestamp};
+use crate::policy::{Rule, UnusualHourParameters};
+
+/// The chance of a strange hour in one active day. With the shipped budget the score is 45.
+const CHANCE: f64 = 0.011_25;
+
+/// Judges one call.
+pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+    let Some(rule) = &judgement.rules.unusual_hour else { return };
+    let calls = state.hours.add(judgement.call.time.hour());
+    if calls == 0 {
+        return;
+    }
+    if state.history.days < rule.parameters.days_min || !state.hours.is_strange() {
+        state.hours.learn();
+        return;
+    }
+    let ratio = rule.words.budget / CHANCE;
+    if calls < rule.parameters.calls_min || ratio < 1.0 {
+        return;
+    }
+    state.report(judgement, &rule.words, ratio, verdict, |state| {
+        describe(judgement, rule, state, calls)
+    });
+    state.hours.note_alert();
+}
+
+fn describe(
+    judgement: &Judgement<'_>,
+    rule: &Rule<UnusualHourParameters>,
+    state: &AgentState,
+    calls: u32,
+) -> Description {
+    let call = judgement.call;
+    let hour = call.time.hour_of_day();
+    Description {
+        summary: format!(
+            "{} is at work between {hour:02}:00 and {:02}:00 UTC, as on none of its {} before; it usually works at {} UTC.",
+            words::quote(&state.agent_id),
+            (hour + 1) % 24,
+            words::count(state.history.days, "active day"),
+            state.hours.usual(),
+        ),
+        expected: Expected {
+            low: 0.0,
+            high: 0.0,
+            unit: format!("calls between {hour:02}:00 and {:02}:00 UTC", (hour + 1) % 24),
+            basis: words::count(state.history.days, "active day"),
+        },
+        observed: f64::from(calls),
+        start: Timestamp::from_nanos(call.time.hour().saturating_mul(HOUR_NS)),
+        counterfactual: format!(
+            "silent if at most {} calls in the hour, or with work in it or next to it on an earlier day",
+            rule.parameters.calls_min.saturating_sub(1)
+        ),
+        evidence: with_trigger(&[], call),
+        evidence_total: u64::from(calls),
+    }
+}

@@ -1,0 +1,96 @@
+//! Words for people: numbers and names as they stand in alerts.
+//!
+//! Names come from agents and are hostile: cut short, without control and direction characters,
+//! and unable to close their own quotes. Receivers escape the rest for their medium.
+
+use std::fmt::Write;
+
+use crate::alert::Severity;
+use crate::policy::RuleSeverity;
+
+/// The longest name shown, in characters.
+const NAME_MAX: usize = 64;
+
+/// An agent-written name in backticks, safe to show.
+pub(crate) fn quote(name: &str) -> String {
+    let mut shown = String::from("`");
+    let mut characters = name.chars();
+    shown.extend(characters.by_ref().take(NAME_MAX).map(tame));
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown.push('`');
+    shown
+}
+
+fn tame(character: char) -> char {
+    let is_direction = matches!(
+        character,
+        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    match character {
+        '`' => '\'',
+        _ if character.is_control() || is_direction => '\u{fffd}',
+        _ => character,
+    }
+}
+
+/// A count of things: `1 call`, `7 calls`.
+pub(crate) fn count(number: impl Into<u64>, thing: &str) -> String {
+    let number = number.into();
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// A span in the unit that reads best: `3.2 s`, `12 min`, `3.5 h`.
+pub(crate) fn span(secs: f64) -> String {
+    let secs = secs.max(0.0);
+    let mut text = String::new();
+    // Writing to a text cannot fail.
+    let _ = match secs {
+        s if s < 10.0 => write!(text, "{s:.1} s"),
+        s if s < 120.0 => write!(text, "{s:.0} s"),
+        s if s < 7_200.0 => write!(text, "{:.0} min", s / 60.0),
+        s => write!(text, "{:.1} h", s / 3_600.0),
+    };
+    text
+}
+
+/// A rule's severity as an alert's.
+pub(crate) const fn severity(severity: RuleSeverity) -> Severity {
+    match severity {
+        RuleSeverity::Info => Severity::Info,
+        RuleSeverity::Low => Severity::Low,
+        RuleSeverity::Medium => Severity::Medium,
+        RuleSeverity::High => Severity::High,
+        RuleSeverity::Critical => Severity::Critical,
+    }
+}
+
+/// A number rounded to one decimal.
+pub(crate) fn tenth(value: f64) -> f64 {
+    libm::round(value * 10.0) / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes_or_turn_the_line_around() {
+        assert_eq!(quote("a`b\n\u{202e}c"), "`a'b\u{fffd}\u{fffd}c`");
+    }
+
+    #[test]
+    fn spans_read_in_their_best_unit() {
+        assert_eq!([3.21, 61.0, 600.0, 36_000.0].map(span), ["3.2 s", "61 s", "10 min", "10.0 h"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_shown_name_is_short(name in ".*") {
+            prop_assert!(quote(&name).chars().count() <= NAME_MAX + 3);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A rule as it is written: the shape of a file in `rules/`, not yet checked.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::RawTest;
+use crate::policy::parameters::AnyParameters;
+
+/// One rule file.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRule {
+    /// The rule's id, which is its path: `repeat.loop` is `rules/repeat/loop.yaml`.
+    pub id: String,
+    /// A short title, as people read it on a phone.
+    pub title: String,
+    /// What the rule finds and why that matters.
+    pub description: String,
+    /// What judges.
+    pub detector: Detector,
+    /// Whether the rule is in force.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How bad it is if it is right.
+    pub severity: RuleSeverity,
+    /// False alarms allowed an active agent-day: above 0, at most 1.
+    pub budget: f64,
+    /// What the detector is told; every parameter has a default.
+    #[serde(default)]
+    #[schemars(with = "Option<AnyParameters>")]
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// ATT&CK, ATLAS and OWASP tags: `attack.t1526`, `atlas.aml.t0053`, `owasp.asi02`.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Where it stands what to do: a page of `docs/runbooks/` or a URL.
+    pub runbook: String,
+    /// What fires this rule and is harmless.
+    #[serde(default)]
+    pub false_positives: Vec<String>,
+    /// What must fire and what must stay silent; at least one of each.
+    #[serde(default)]
+    pub tests: Vec<RawTest>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What judges.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// The same call again and again.
+    Repeat,
+    /// The busiest minute of a day.
+    CallRate,
+    /// A burst of tools never used.
+    NewTool,
+    /// Every first use of a tool, listed.
+    FirstUse,
+    /// Work in an hour of the day that never saw any.
+    UnusualHour,
+}
+
+impl Detector {
+    /// Every detector, in the order they judge.
+    pub const ALL: [Self; 5] =
+        [Self::Repeat, Self::CallRate, Self::NewTool, Self::FirstUse, Self::UnusualHour];
+
+    /// The word used in rules, alerts and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repeat => "repeat",
+            Self::CallRate => "call_rate",
+            Self::NewTool => "new_tool",
+            Self::FirstUse => "first_use",
+            Self::UnusualHour => "unusual_hour",
+        }
+    }
+}
+
+/// How bad it is if the rule is right.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleSeverity {
+    /// Worth listing; nobody is woken.
+    Info,
+    /// Worth a look this week.
+    Low,
+    /// Worth a look today.
+    Medium,
+    /// Worth waking somebody.
+    High,
+    /// Worth waking everybody.
+    Critical,
+}
