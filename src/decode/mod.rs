@@ -4,9 +4,28 @@
 //! read is an [`Item::Rejected`] with a closed reason, for the dead-letter topic; what is no tool
 //! call (a chat span, a tombstone, an accepted permission) is an [`Item::Ignored`].
 
+mod calls;
+mod cloudevents;
+mod digest;
+mod documents;
 mod error;
+mod identifier;
+mod json;
+mod native;
+mod number;
+mod operation;
+mod otlp;
+mod sniff;
+mod stamp;
 
+pub use calls::ITEMS_MAX;
 pub use error::{DecodeError, Ignored, Reason};
+pub use identifier::IDENTIFIER_BYTES_MAX;
+pub use json::DEPTH_MAX;
+pub use operation::operation_of;
+
+use crate::decode::calls::Calls;
+use crate::decode::documents::Reading;
 
 use crate::event::{Position, Timestamp, ToolCall};
 
@@ -49,6 +68,15 @@ pub enum Format {
     OtlpJson,
     /// OTLP/protobuf logs or traces, likewise.
     OtlpProto,
+    /// CloudEvents in JSON, around any of the others.
+    #[serde(rename = "cloudevents")]
+    CloudEvents,
+}
+
+impl Format {
+    /// Every format, in the order of the documentation.
+    pub const ALL: [Self; 5] =
+        [Self::Auto, Self::Native, Self::OtlpJson, Self::OtlpProto, Self::CloudEvents];
 }
 
 /// What a decoder is told beside the record.
@@ -83,12 +111,48 @@ pub enum Item<'a> {
     Rejected(DecodeError),
 }
 
-/// Reads everything `record` holds and hands it to `sink`, in event-time order within the record.
+/// Reads everything `record` holds and hands it to `sink`.
+///
+/// Calls come in event-time order, those of the same time in the order of the record, and are
+/// counted from 0 in [`Position::index`]. What is ignored or rejected comes as it is met.
 pub fn decode(record: &Record<'_>, options: &Options, sink: &mut dyn FnMut(Item<'_>)) {
+    let mut calls = Calls::new(record, options, sink);
     let Some(payload) = record.payload.filter(|payload| !payload.is_empty()) else {
-        return sink(Item::Ignored(Ignored::Tombstone));
+        return calls.ignore(Ignored::Tombstone);
     };
     if payload.len() > options.record_bytes_max {
-        sink(Item::Rejected(DecodeError::new(Reason::TooLarge, "too large")));
+        let detail = format!(
+            "{} bytes; at most {} are read (`record_bytes_max`)",
+            payload.len(),
+            options.record_bytes_max
+        );
+        return calls.reject(DecodeError::new(Reason::TooLarge, detail));
+    }
+    let format = match options.format {
+        Format::Auto => format_of(record.content_type.unwrap_or_default()),
+        told => told,
+    };
+    match format {
+        Format::Auto => sniff::read_as(payload, Reading::new(Format::Auto, false), &mut calls),
+        Format::OtlpProto => {
+            if let Err(error) = otlp::read_proto(payload, &mut calls) {
+                calls.reject(error);
+            }
+        }
+        Format::Native | Format::OtlpJson | Format::CloudEvents => {
+            documents::read(payload, Reading::new(format, false), &mut calls);
+        }
+    }
+    calls.flush();
+}
+
+/// What a `content-type` header says of the value, where it says more than the value itself.
+fn format_of(content_type: &str) -> Format {
+    if cloudevents::is_structured(content_type) {
+        Format::CloudEvents
+    } else if content_type.eq_ignore_ascii_case("application/x-protobuf") {
+        Format::OtlpProto
+    } else {
+        Format::Auto
     }
 }
