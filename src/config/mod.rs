@@ -3,9 +3,31 @@
 //! Checking reads no network. Every mistake of a file is reported in one pass, with file, line,
 //! column and the nearest valid key. Secrets are named by file or environment variable, never
 //! written in the file, and never printed.
+//!
+//! ```text
+//! text -> yaml (tree) -> document (value, places) -> shape (schema) -> raw -> checking -> Config
+//! ```
 
 mod checked;
+mod checking;
+mod choice;
+mod document;
+mod environment;
+mod load;
+mod problem;
+mod raw;
+mod scalar;
+mod schema;
+mod shape;
+mod snippet;
+mod units;
+mod yaml;
 
 pub use checked::{
     Config, EventTime, Kafka, Limits, Peers, Receiver, RuleSource, Server, Source, Start, Topics,
 };
+pub use environment::{Environment, ProcessEnvironment};
+pub use load::{Loaded, Positions, load, load_rule_files, load_text, load_yaml, load_yaml_located};
+pub use problem::{Code, Problem, ProblemSeverity, Problems};
+pub use schema::{alert_schema, schema};
+pub use units::{format_duration, format_size, parse_duration, parse_size};

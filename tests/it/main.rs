@@ -11,3 +11,4 @@ mod metrics;
 mod judgement;
 mod rules;
 mod shipped;
+mod config;

@@ -1,0 +1,413 @@
+//! The configuration file as written. The doc comments are its manual: they become the schema's
+//! descriptions, `docs/configuration.md` and the text of `toolwarden config init`.
+//!
+//! Nothing here is checked beyond its type; that is `checking`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::checked::Start;
+use super::units::{FriendlyDuration, FriendlySize};
+use crate::decode::Format;
+
+/// What toolwarden reads, how it reads it and whom it tells.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "toolwarden configuration", extend("patternProperties" = {"^x-": true}))]
+pub(crate) struct RawConfig {
+    /// The version of this file's shape.
+    #[schemars(extend("enum" = [1], "x-expects" = "`1`"))]
+    pub(crate) version: u64,
+    /// The cluster and how to consume from it.
+    pub(crate) kafka: RawKafka,
+    /// The topics to read.
+    #[schemars(length(min = 1))]
+    pub(crate) sources: Vec<RawSource>,
+    /// The topics written.
+    #[serde(default)]
+    pub(crate) topics: RawTopics,
+    /// How event time is treated.
+    #[serde(default)]
+    pub(crate) event_time: RawEventTime,
+    /// How peer knowledge is exchanged between partitions.
+    #[serde(default)]
+    pub(crate) peers: RawPeers,
+    /// The bounds of everything that could grow.
+    #[serde(default)]
+    pub(crate) limits: RawLimits,
+    /// Where the rules come from.
+    #[serde(default)]
+    pub(crate) rules: RawRules,
+    /// Whom to tell. Without a receiver, alerts go to the alerts topic only.
+    #[serde(default)]
+    pub(crate) receivers: Vec<RawReceiver>,
+    /// The admin listener: metrics, health, the API and the page.
+    #[serde(default)]
+    pub(crate) server: RawServer,
+}
+
+/// The cluster and how to consume from it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-refused" = {
+    "topics": "topics to read are `sources`, topics to write are `topics`, both at the top of the file",
+    "tls": "write `security.protocol: ssl` and the files of `security`",
+    "sasl": "write `security.sasl`",
+    "librdkafka": "write `properties`",
+}))]
+pub(crate) struct RawKafka {
+    /// The brokers to start from, each `host:port`.
+    #[schemars(length(min = 1))]
+    pub(crate) brokers: Vec<String>,
+    /// The consumer group that judges. Delivery uses the same name with `-deliver`.
+    #[serde(default = "RawKafka::group_id")]
+    #[schemars(length(min = 1, max = 200))]
+    pub(crate) group_id: String,
+    /// Where to begin a partition that the group never committed: `earliest` lets the history in
+    /// the topic teach the baselines, `latest` begins with what comes next.
+    #[serde(default)]
+    pub(crate) start: Start,
+    /// Threads that consume and judge.
+    #[serde(default = "RawKafka::workers")]
+    #[schemars(range(min = 1, max = 256))]
+    pub(crate) workers: usize,
+    /// The largest amount of records fetched ahead, for each worker; 1MiB to 1GiB.
+    #[serde(default = "RawKafka::prefetch")]
+    pub(crate) prefetch: FriendlySize,
+    /// How often offsets are committed; 100ms to 1m.
+    #[serde(default = "RawKafka::commit_interval")]
+    pub(crate) commit_interval: FriendlyDuration,
+    /// How long work in progress may take to finish after SIGTERM; 1s to 10m.
+    #[serde(default = "RawKafka::shutdown_timeout")]
+    pub(crate) shutdown_timeout: FriendlyDuration,
+    /// Encryption and login. Without it the connection is plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) security: Option<RawSecurity>,
+    /// Further librdkafka properties, for example `client.rack: eu-1a`. Those that toolwarden sets
+    /// itself, and secrets, are refused.
+    #[serde(default)]
+    pub(crate) properties: BTreeMap<String, RawProperty>,
+}
+
+impl RawKafka {
+    fn group_id() -> String {
+        "toolwarden".to_owned()
+    }
+
+    const fn workers() -> usize {
+        2
+    }
+
+    const fn prefetch() -> FriendlySize {
+        FriendlySize(64 << 20)
+    }
+
+    const fn commit_interval() -> FriendlyDuration {
+        FriendlyDuration::secs(1)
+    }
+
+    const fn shutdown_timeout() -> FriendlyDuration {
+        FriendlyDuration::secs(12)
+    }
+}
+
+/// The value of a librdkafka property.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("type" = ["string", "integer", "number", "boolean"]))]
+pub(crate) struct RawProperty(pub(crate) Value);
+
+/// Encryption and login.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-refused" = {
+    "key_password": "a secret does not belong in this file: write `key_password_file: PATH` or `key_password_env: NAME`",
+    "username": "write it under `sasl`",
+    "password": "write `sasl.password_file` or `sasl.password_env`",
+    "mechanism": "write it under `sasl`",
+}))]
+pub(crate) struct RawSecurity {
+    /// How to connect: `ssl` and `sasl_ssl` are encrypted, the others are not.
+    pub(crate) protocol: RawProtocol,
+    /// The certificates (PEM) that sign the brokers'; the system's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<String>,
+    /// The client's certificate (PEM), for mutual TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate_file: Option<String>,
+    /// The client certificate's key (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<String>,
+    /// A file that holds the password of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_password_file: Option<String>,
+    /// The environment variable that holds the password of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_password_env: Option<String>,
+    /// Who logs in; needed by `sasl_plaintext` and `sasl_ssl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sasl: Option<RawSasl>,
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawProtocol {
+    /// No encryption, no login.
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// A login without encryption.
+    SaslPlaintext,
+    /// A login over TLS.
+    SaslSsl,
+}
+
+/// Who logs in.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-refused" = {
+    "password": "a secret does not belong in this file: write `password_file: PATH` or `password_env: NAME`",
+}))]
+pub(crate) struct RawSasl {
+    /// How the login is proven.
+    pub(crate) mechanism: RawMechanism,
+    /// The user.
+    #[schemars(length(min = 1))]
+    pub(crate) username: String,
+    /// A file that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password_file: Option<String>,
+    /// The environment variable that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password_env: Option<String>,
+}
+
+/// How a login is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(crate) enum RawMechanism {
+    /// The password itself is sent.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// SCRAM with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// SCRAM with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+/// One topic to read.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSource {
+    /// Its name.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) topic: String,
+    /// How its records are written. `auto` finds out from each record.
+    #[serde(default)]
+    pub(crate) format: Format,
+    /// The tenant of records that name none. Without it such records go to the dead-letter topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub(crate) tenant: Option<String>,
+}
+
+/// The topics written.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawTopics {
+    /// Alerts, keyed by tenant and agent.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) alerts: String,
+    /// What could not be read, and what could not be delivered.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) dead_letter: String,
+}
+
+impl Default for RawTopics {
+    fn default() -> Self {
+        Self {
+            alerts: "toolwarden.alerts".to_owned(),
+            dead_letter: "toolwarden.dead-letter".to_owned(),
+        }
+    }
+}
+
+/// How event time is treated.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawEventTime {
+    /// A call older than its agent's newest by more than this is counted and not judged; at most
+    /// 7d.
+    pub(crate) lateness: FriendlyDuration,
+    /// Calls are put in order of their time within this span before they are judged; alerts wait
+    /// as long. At most 1h; `0s` judges in the order of arrival.
+    pub(crate) reorder: FriendlyDuration,
+}
+
+impl Default for RawEventTime {
+    fn default() -> Self {
+        Self { lateness: FriendlyDuration::secs(30), reorder: FriendlyDuration::secs(0) }
+    }
+}
+
+/// How peer knowledge is exchanged between partitions.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawPeers {
+    /// A partition that has records to read is waited for at most this long, then left out; at
+    /// most 1h.
+    pub(crate) wait: FriendlyDuration,
+    /// A partition that has none is no longer waited for after this long; 100ms to 1h.
+    pub(crate) idle_after: FriendlyDuration,
+}
+
+impl Default for RawPeers {
+    fn default() -> Self {
+        Self { wait: FriendlyDuration::secs(30), idle_after: FriendlyDuration::secs(2) }
+    }
+}
+
+/// The bounds of everything that could grow.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawLimits {
+    /// Agents held in memory. New agents cannot push out known ones.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub(crate) agents: usize,
+    /// Tools remembered of one agent.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(crate) tools_per_agent: usize,
+    /// The largest record read; 1KiB to 64MiB. Larger ones go to the dead-letter topic unread.
+    pub(crate) record_bytes: FriendlySize,
+    /// Calls a partition may hold back while it waits (reordering, peers).
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(crate) held_calls: usize,
+    /// Alerts waiting for the broker's acknowledgement; reading pauses at the bound.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) pending_alerts: usize,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            agents: 1_000_000,
+            tools_per_agent: 40,
+            record_bytes: FriendlySize(8 << 20),
+            held_calls: 50_000,
+            pending_alerts: 10_000,
+        }
+    }
+}
+
+/// Where the rules come from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawRules {
+    /// A directory of rule files (`*.yaml`, `*.yml`); the rules shipped with the program when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) directory: Option<String>,
+}
+
+/// One receiver of alerts.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-refused" = {
+    "signing_secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
+    "secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
+}))]
+pub(crate) struct RawReceiver {
+    /// Its name, in metrics and dead letters.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"), extend("x-expects" = "a name of lower-case letters, digits, `_` and `-`, at most 63"))]
+    pub(crate) name: String,
+    /// What kind it is: a webhook signed per Standard Webhooks.
+    #[serde(rename = "type")]
+    pub(crate) kind: RawReceiverKind,
+    /// Where to post. If the URL itself is secret, use `url_file` or `url_env` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<RawUrl>,
+    /// A file that holds the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url_file: Option<String>,
+    /// The environment variable that holds the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url_env: Option<String>,
+    /// A file that holds the signing secret: `whsec_` and 24 to 64 bytes in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signing_secret_file: Option<String>,
+    /// The environment variable that holds the signing secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signing_secret_env: Option<String>,
+    /// Alerts below this score are not sent. At 40 a rule's budget of false alarms is just spent;
+    /// each 20 more is ten times rarer.
+    #[serde(default = "RawReceiver::min_score")]
+    #[schemars(range(min = 0, max = 100))]
+    pub(crate) min_score: f64,
+    /// Whether the end of an episode is told.
+    #[serde(default = "RawReceiver::send_resolved")]
+    pub(crate) send_resolved: bool,
+    /// How long one attempt may take; 100ms to 2m.
+    #[serde(default = "RawReceiver::timeout")]
+    pub(crate) timeout: FriendlyDuration,
+    /// How long an alert is tried before it goes to the dead-letter topic; at most 7d.
+    #[serde(default = "RawReceiver::retry_for")]
+    pub(crate) retry_for: FriendlyDuration,
+}
+
+impl RawReceiver {
+    const fn min_score() -> f64 {
+        40.0
+    }
+
+    const fn send_resolved() -> bool {
+        true
+    }
+
+    const fn timeout() -> FriendlyDuration {
+        FriendlyDuration::secs(10)
+    }
+
+    const fn retry_for() -> FriendlyDuration {
+        FriendlyDuration::secs(86_400)
+    }
+}
+
+/// What kind a receiver is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawReceiverKind {
+    /// A POST signed per Standard Webhooks.
+    Webhook,
+}
+
+/// A URL as written; it may hold a token.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub(crate) struct RawUrl(pub(crate) String);
+
+impl fmt::Debug for RawUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawUrl(***)")
+    }
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawServer {
+    /// The IP address and port it listens on.
+    pub(crate) listen: String,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9464".to_owned() }
+    }
+}
