@@ -177,7 +177,7 @@ impl<'a> Desk<'a> {
         let mut jobs = Vec::new();
         for (hour, weight) in (0_i64..).zip(self.agent.product.hours) {
             for _ in 0..draw::poisson(&mut self.rng, an_hour * weight) {
-                let at = start.plus_secs(hour * 3_600).plus_millis(self.rng.i64(..3_600_000));
+                let at = start.plus_secs(hour * 3_600).plus_millis(self.rng.i64(0..3_600_000));
                 jobs.push((at, draw::geometric(&mut self.rng, calls)));
             }
         }
