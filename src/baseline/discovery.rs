@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn a_group_that_discovers_nothing_lowers_the_rate() {
-        let quiet = GroupSummary { active_days: 90, ..GroupSummary::default() };
+        let mut quiet = GroupSummary::default();
+        quiet.active_days = 90;
         assert!(Discoveries::default().rate(0, Some(&quiet)) < 0.05);
     }
 

@@ -95,7 +95,9 @@ fn weight(
         1 => parameters.one_peer,
         _ => parameters.several_peers,
     };
-    if others < 2 && is_in_catalogue(judgement) {
+    // Where there are peers they know better than a list what the product's agents do.
+    let has_peers = state.peer_count(judgement.peers) >= 2;
+    if others < 2 && !has_peers && is_in_catalogue(judgement) {
         weight = weight.min(parameters.catalogue);
     }
     let since = judgement.call.time.hour() - i64::from(parameters.upgrade_days) * 24;

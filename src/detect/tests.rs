@@ -1,1 +1,307 @@
-//! Tests.
+//! The engine as a whole: lifecycle, order, bounds.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::alert::{AlertStatus, LEARNING_SCORE_MAX, LearningState};
+use crate::event::{Arguments, Operation};
+use crate::policy::RawRule;
+
+/// 2026-01-05T00:00:00Z, a Monday.
+const MONDAY: i64 = 1_767_571_200;
+
+fn raw(id: &str, budget: f64) -> RawRule {
+    let detector = id.split('.').next().unwrap();
+    let test = |expect: &str| json!({"name": expect, "input": [{"at": "10:00:00", "tool": "x"}], "expect": expect});
+    let value: Value = json!({
+        "id": id, "title": id, "description": "d", "detector": detector, "severity": "high",
+        "budget": budget, "runbook": "docs", "tests": [test("firing"), test("silent")],
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+fn rules() -> Rules {
+    Rules::from_raw(vec![
+        raw("repeat.loop", 0.01),
+        raw("call_rate.burst", 0.04),
+        raw("new_tool.burst", 0.05),
+        raw("first_use.listed", 0.3),
+        raw("unusual_hour.activity", 0.02),
+    ])
+    .unwrap()
+}
+
+/// A call at `secs` after Monday midnight.
+fn call(secs: f64, id: u64, tool: &str, digest: u64) -> ToolCall<'_> {
+    #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a test")]
+    let nanos = (secs * 1e9) as i64;
+    ToolCall {
+        time: Timestamp::from_nanos(MONDAY * 1_000_000_000 + nanos),
+        tenant_id: "acme".into(),
+        agent_id: "helper@1".into(),
+        session_id: "session".into(),
+        call_id: format!("call-{id}").into(),
+        tool_name: tool.into(),
+        operation: Operation::Write,
+        arguments: Arguments { digest, bytes: 10 },
+        ..ToolCall::default()
+    }
+}
+
+/// Four days of work from 9 to 17 with ten tools, and the state that leaves.
+fn known_agent(rules: &Rules) -> AgentState {
+    let tools: Vec<String> = (0..10).map(|n| format!("tool-{n}")).collect();
+    let mut state = AgentState::new(&call(9.0 * 3_600.0, 0, "tool-0", 1));
+    for n in 0..480_u32 {
+        let secs = f64::from(n / 120) * 86_400.0 + 32_400.0 + f64::from(n % 120) * 240.0;
+        let tool = &tools[usize::try_from(n % 10).unwrap()];
+        let call = call(secs, u64::from(n), tool, u64::from(n) + 1);
+        let verdict = observe(rules, &Peers::default(), &mut state, &call);
+        assert!(verdict.alerts.is_empty(), "{:?}", verdict.alerts);
+        assert_eq!(verdict.fate, Fate::Judged);
+    }
+    state
+}
+
+/// The morning after, in seconds.
+const MORNING: f64 = 4.0 * 86_400.0 + 36_000.0;
+
+fn run(rules: &Rules, state: &mut AgentState, calls: &[ToolCall<'_>]) -> Vec<Alert> {
+    let peers = Peers::default();
+    calls.iter().flat_map(|call| observe(rules, &peers, state, call).alerts).collect()
+}
+
+fn looped(count: u32, every: f64) -> Vec<ToolCall<'static>> {
+    (0..count)
+        .map(|n| call(MORNING + f64::from(n) * every, 1_000 + u64::from(n), "tool-1", 77))
+        .collect()
+}
+
+#[test]
+fn an_episode_fires_gets_worse_and_ends_at_its_deadline() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let mut alerts = run(&rules, &mut state, &looped(12, 3.0));
+    let deadline = state.deadline().unwrap();
+    assert!(
+        tick(&rules, &Peers::default(), &mut state, deadline.plus_millis(-1)).alerts.is_empty()
+    );
+    alerts.extend(tick(&rules, &Peers::default(), &mut state, deadline.plus_secs(99)).alerts);
+    alerts.retain(|alert| alert.rule_id == "repeat.loop");
+    let (first, last) = (&alerts[0], alerts.last().unwrap());
+    assert_eq!((first.status, first.revision, first.observed), (AlertStatus::Firing, 0, 9.0));
+    assert_eq!((last.status, &last.time), (AlertStatus::Resolved, &deadline.to_string()));
+    assert!(alerts.iter().all(|alert| alert.alert_id == first.alert_id));
+    let revisions: Vec<u32> = alerts.iter().map(|alert| alert.revision).collect();
+    assert_eq!(revisions, (0..u32::try_from(alerts.len()).unwrap()).collect::<Vec<_>>());
+    assert!(alerts.len() >= 3 && last.trigger.is_none() && last.evidence.len() == 5);
+    assert_eq!(last.evidence_total, 12);
+    assert_eq!(state.open_episodes(), 0);
+}
+
+#[test]
+fn an_alert_reads_as_a_sentence_with_its_evidence() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let alerts = run(&rules, &mut state, &looped(9, 0.5));
+    let alert = &alerts[0];
+    assert_eq!(
+        alert.summary,
+        "`helper@1` made the same call of `tool-1` 9 times in 4.0 s; 4 in a row is the most that is usual."
+    );
+    assert_eq!(alert.counterfactual, "silent if at most 8 equal calls in a row");
+    assert_eq!(alert.trigger.as_ref().unwrap().call_id, "call-1008");
+    assert_eq!(alert.evidence.last().unwrap().call_id, "call-1008");
+    assert_eq!(alert.evidence.len(), 5);
+    assert_eq!(alert.window.start, "2026-01-09T10:00:00.000Z");
+    assert_eq!(alert.learning.state, LearningState::Active);
+    assert!((alert.probability - 0.01 / 10_f64.powf(alert.score / 20.0 - 2.0)).abs() < 1e-4);
+}
+
+#[test]
+fn an_agent_being_learned_is_judged_and_wakes_nobody() {
+    let rules = rules();
+    let mut state = AgentState::new(&call(MORNING, 1_000, "tool-1", 77));
+    let alerts = run(&rules, &mut state, &looped(30, 0.5));
+    assert!(!alerts.is_empty());
+    assert!(alerts.iter().all(|alert| alert.score <= LEARNING_SCORE_MAX));
+    assert_eq!(alerts[0].learning.state, LearningState::Learning);
+    assert_eq!(state.learning(), Some(0.0));
+}
+
+#[test]
+fn a_redelivered_call_is_not_judged_again() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let calls = looped(9, 0.5);
+    run(&rules, &mut state, &calls);
+    let before = state.calls();
+    let verdict = observe(&rules, &Peers::default(), &mut state, &calls[8]);
+    assert_eq!((verdict.fate, verdict.alerts.len()), (Fate::Duplicate, 0));
+    assert_eq!(state.calls(), before);
+}
+
+#[test]
+fn a_late_call_is_counted_and_only_its_new_tool_is_listed() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    run(&rules, &mut state, &[call(MORNING, 1_000, "tool-1", 5)]);
+    let late = call(MORNING - 31.0, 1_001, "unheard-of", 6);
+    let verdict = observe(&rules, &Peers::default(), &mut state, &late);
+    assert_eq!(verdict.fate, Fate::Late);
+    assert_eq!(verdict.alerts[0].rule_id, "first_use.listed");
+    assert_eq!((verdict.alerts.len(), state.calls()), (1, 482));
+    let in_time = call(MORNING - 29.0, 1_002, "tool-1", 6);
+    assert_eq!(observe(&rules, &Peers::default(), &mut state, &in_time).fate, Fate::Judged);
+}
+
+#[test]
+fn calls_without_arguments_are_not_taken_to_be_equal() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let calls: Vec<_> = (0..30_u32)
+        .map(|n| call(MORNING + f64::from(n) * 8.0, 1_000 + u64::from(n), "tool-1", 0))
+        .collect();
+    assert_eq!(run(&rules, &mut state, &calls), []);
+}
+
+#[test]
+fn a_hostile_name_stays_in_its_quotes_and_short() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let name = format!("x`\n\u{202e}{}", "y".repeat(300));
+    let alerts = run(&rules, &mut state, &[call(MORNING, 1_000, &name, 5)]);
+    let summary = &alerts[0].summary;
+    assert!(summary.chars().count() < 300 && !summary.contains(['\n', '\u{202e}']), "{summary}");
+}
+
+#[test]
+fn first_uses_are_listed_up_to_a_bound_a_day() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let names: Vec<String> = (0..150).map(|n| format!("new-{n}")).collect();
+    let calls: Vec<_> = (0_u32..)
+        .zip(&names)
+        .map(|(n, name)| call(MORNING + f64::from(n) * 60.0, 1_000 + u64::from(n), name, 5))
+        .collect();
+    let alerts = run(&rules, &mut state, &calls);
+    let listed = alerts.iter().filter(|alert| alert.rule_id == "first_use.listed").count();
+    assert_eq!(listed, 100);
+}
+
+#[test]
+fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    assert!(state.memory_bytes() <= 2_048, "at work: {}", state.memory_bytes());
+    let deadline = state.deadline().unwrap();
+    assert!(tick(&rules, &Peers::default(), &mut state, deadline).alerts.is_empty());
+    assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
+    assert_eq!(state.deadline(), None);
+}
+
+#[test]
+fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let names: Vec<String> =
+        (0..100_000).map(|n| format!("tool-{}", n * 7_919 % 1_000_003)).collect();
+    for (n, name) in (0_u32..).zip(&names) {
+        let session = format!("session-{n}");
+        let call = ToolCall {
+            session_id: session.as_str().into(),
+            ..call(MORNING + f64::from(n) * 0.7, 1_000 + u64::from(n), name, u64::from(n) + 1)
+        };
+        drop(observe(&rules, &Peers::default(), &mut state, &call));
+        assert!(state.memory_bytes() < 24_000, "{}", state.memory_bytes());
+    }
+}
+
+fn any_calls() -> impl Strategy<Value = Vec<(u32, u8, u8, u8)>> {
+    // Milliseconds since the call before, disorder in seconds, tool, arguments.
+    prop::collection::vec((0_u32..4_000_000, 0_u8..60, 0_u8..30, 1_u8..4), 1..200)
+}
+
+fn made(steps: &[(u32, u8, u8, u8)], names: &[String]) -> Vec<ToolCall<'static>> {
+    let mut secs = MORNING;
+    let mut calls = Vec::new();
+    for (n, (gap, _, tool, digest)) in (0_u64..).zip(steps) {
+        // Half of the gaps are short, so that loops and floods occur.
+        secs += if gap % 2 == 0 { f64::from(*gap) / 4e6 } else { f64::from(*gap) / 1e3 };
+        let mut call = call(secs, 1_000 + n, "", u64::from(*digest));
+        call.tool_name = names[usize::from(*tool)].clone().into();
+        calls.push(call);
+    }
+    calls
+}
+
+fn json(alerts: &[Alert]) -> Vec<String> {
+    alerts.iter().map(|alert| serde_json::to_string(alert).unwrap()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn ticks_change_nothing_but_the_moment(steps in any_calls()) {
+        let rules = rules();
+        let names: Vec<String> = (0..30).map(|n| format!("tool-{n}")).collect();
+        let calls = made(&steps, &names);
+        let (mut plain, mut ticked) = (known_agent(&rules), known_agent(&rules));
+        let mut expected = run(&rules, &mut plain, &calls);
+        let mut actual = Vec::new();
+        for call in &calls {
+            while let Some(deadline) = ticked.deadline().filter(|deadline| *deadline <= call.time) {
+                actual.extend(tick(&rules, &Peers::default(), &mut ticked, deadline).alerts);
+            }
+            actual.extend(run(&rules, &mut ticked, std::slice::from_ref(call)));
+        }
+        for (state, alerts) in [(&mut plain, &mut expected), (&mut ticked, &mut actual)] {
+            alerts.extend(tick(&rules, &Peers::default(), state, Timestamp::MAX).alerts);
+        }
+        prop_assert_eq!(json(&expected), json(&actual));
+    }
+
+    #[test]
+    fn disorder_never_breaks_anything_and_judges_twice_alike(steps in any_calls()) {
+        let rules = rules();
+        let names: Vec<String> = (0..30).map(|n| format!("tool-{n}")).collect();
+        let mut calls = made(&steps, &names);
+        for (call, step) in calls.iter_mut().zip(&steps) {
+            call.time = call.time.plus_secs(-i64::from(step.1));
+        }
+        let (mut first, mut second) = (known_agent(&rules), known_agent(&rules));
+        let alerts = run(&rules, &mut first, &calls);
+        prop_assert!(alerts.iter().all(|a| (0.0..=100.0).contains(&a.score) && (0.0..=1.0).contains(&a.probability)));
+        prop_assert_eq!(json(&alerts), json(&run(&rules, &mut second, &calls)));
+    }
+
+    #[test]
+    fn any_time_at_all_is_survived(times in prop::collection::vec(any::<i64>(), 1..60)) {
+        let rules = rules();
+        let mut state = AgentState::new(&call(0.0, 0, "tool-1", 1));
+        for (n, nanos) in (0_u64..).zip(times) {
+            let time = Timestamp::from_nanos(nanos);
+            let call = ToolCall { time, ..call(0.0, n, "tool-1", 1) };
+            drop(observe(&rules, &Peers::default(), &mut state, &call));
+            let newest = state.newest();
+            drop(tick(&rules, &Peers::default(), &mut state, newest));
+        }
+    }
+
+    #[test]
+    fn one_agent_does_not_change_another(steps in any_calls(), other in any_calls()) {
+        let rules = rules();
+        let names: Vec<String> = (0..30).map(|n| format!("tool-{n}")).collect();
+        let (calls, others) = (made(&steps, &names), made(&other, &names));
+        let expected = run(&rules, &mut known_agent(&rules), &calls);
+        let (mut state, mut neighbour) = (known_agent(&rules), known_agent(&rules));
+        let mut actual = Vec::new();
+        for n in 0..calls.len().max(others.len()) {
+            drop(others.get(n).map(|call| run(&rules, &mut neighbour, std::slice::from_ref(call))));
+            actual.extend(calls.get(n).map_or(Vec::new(), |call| run(&rules, &mut state, std::slice::from_ref(call))));
+        }
+        prop_assert_eq!(json(&expected), json(&actual));
+    }
+}

@@ -52,7 +52,7 @@ pub struct NewToolParameters {
     pub upgrade: f64,
     /// How long an upgrade takes to reach everybody, in days.
     pub upgrade_days: u32,
-    /// The tool is one the product ships with, and fewer than two peers use it.
+    /// The agent has fewer than two peers, and the tool is one its product ships with.
     pub catalogue: f64,
     /// Factor when the agent has adopted another tool of the same MCP server.
     pub known_server: f64,
