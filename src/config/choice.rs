@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use super::document::{Fault, join};
-use super::problem::Code;
-use super::scalar::{is_a, words};
-use super::schema::resolve;
-use super::shape::{Fit, Shape};
+use crate::config::document::{Fault, join};
+use crate::config::problem::Code;
+use crate::config::scalar::{is_a, words};
+use crate::config::schema::resolve;
+use crate::config::shape::{Fit, Shape};
 
 /// A schema without alternatives: `allOf` merged in, the meant branch of `oneOf` or `anyOf` merged
 /// in. `None` when no branch is meant; that was reported.
@@ -150,14 +150,17 @@ fn by_tag(
     let child = join(pointer, tag);
     let allowed: Vec<Value> = branches.iter().filter_map(word_of).collect();
     let schema = Map::from_iter([("enum".to_owned(), Value::Array(allowed.clone()))]);
-    let wrong = word.and_then(|word| super::scalar::fault(shape, &schema, word, &child));
+    let wrong = word.and_then(|word| crate::config::scalar::fault(shape, &schema, word, &child));
     Err(wrong.unwrap_or_else(|| {
         let words: Vec<String> =
-            allowed.iter().map(|w| format!("`{}`", super::scalar::plain(w))).collect();
+            allowed.iter().map(|w| format!("`{}`", crate::config::scalar::plain(w))).collect();
         Fault {
             code: Code::MissingField,
             place: Some(shape.document.place(pointer).name()),
-            message: format!("the field `{tag}` is missing: {}", super::scalar::either(&words)),
+            message: format!(
+                "the field `{tag}` is missing: {}",
+                crate::config::scalar::either(&words)
+            ),
             pointer: child,
             help: None,
         }

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Number, Value};
 
-use super::environment::{Environment, ExpandError, expand};
-use super::problem::{Code, Problem};
-use super::snippet::{Snippet, is_secret_key, quote};
-use super::yaml::{self, Data, Node, Place};
+use crate::config::environment::{Environment, ExpandError, expand};
+use crate::config::problem::{Code, Problem};
+use crate::config::snippet::{Snippet, is_secret_key, quote};
+use crate::config::yaml::{self, Data, Node, Place};
 
 /// One mistake, named by JSON pointer.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Document {
     /// Reads a text; variables are filled in where an environment is given.
     pub(super) fn read(name: &str, text: &str, environment: Option<&dyn Environment>) -> Self {
         let mut document = Self {
-            name: name.chars().map(super::snippet::printable).collect(),
+            name: name.chars().map(crate::config::snippet::printable).collect(),
             text: text.to_owned(),
             value: Value::Object(Map::new()),
             places: BTreeMap::new(),
@@ -370,7 +370,7 @@ impl Reader<'_> {
 }
 
 /// What a plain scalar means if it is not a text.
-fn resolve(text: &str) -> Option<Value> {
+pub(super) fn resolve(text: &str) -> Option<Value> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
         "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn variables_keep_to_their_scalar() {
-        let (value, problems) = read("a: ${EVIL}\nb: [\"${EVIL}\", ${N}, '${N}']\n");
+        let (value, problems) = read("a: ${EVIL}\nb:\n- \"${EVIL}\"\n- ${N}\n- '${N}'\n");
         let evil = "x\nadmin: true\n- [{&a *a";
         assert_eq!(value, json!({"a": evil, "b": [evil, 7, "7"]}));
         assert!(problems.is_empty());

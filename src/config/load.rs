@@ -7,15 +7,15 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::checked::Config;
-use super::checking;
-use super::document::{Document, Fault, dotted};
-use super::environment::Environment;
-use super::problem::{Code, Problem, ProblemSeverity, Problems};
-use super::raw::RawConfig;
-use super::schema::schema_of;
-use super::shape;
-use super::yaml::BYTES_MAX;
+use crate::config::checked::Config;
+use crate::config::checking;
+use crate::config::document::{Document, Fault, dotted};
+use crate::config::environment::Environment;
+use crate::config::problem::{Code, Problem, ProblemSeverity, Problems};
+use crate::config::raw::RawConfig;
+use crate::config::schema::schema_of;
+use crate::config::shape;
+use crate::config::yaml::BYTES_MAX;
 
 /// A configuration that is valid, and what is still worth saying about it.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ fn shaped<T: DeserializeOwned + JsonSchema>(document: &mut Document) -> Option<T
         Ok(raw) => Some(raw),
         Err(error) => {
             if !document.has_problems() {
-                let message = super::snippet::mask_by_form(&error.to_string());
+                let message = crate::config::snippet::mask_by_form(&error.to_string());
                 let (pointer, help) = (String::new(), None);
                 document.report(vec![Fault {
                     code: Code::Schema,

@@ -14,11 +14,14 @@ mod choice;
 mod document;
 mod environment;
 mod load;
+mod manual;
+mod outline;
 mod problem;
 mod raw;
 mod scalar;
 mod schema;
 mod shape;
+mod show;
 mod snippet;
 mod units;
 mod yaml;
@@ -27,7 +30,10 @@ pub use checked::{
     Config, EventTime, Kafka, Limits, Peers, Receiver, RuleSource, Server, Source, Start, Topics,
 };
 pub use environment::{Environment, ProcessEnvironment};
+pub(crate) use load::read_text;
 pub use load::{Loaded, Positions, load, load_rule_files, load_text, load_yaml, load_yaml_located};
+pub use manual::{init_text, reference_text};
 pub use problem::{Code, Problem, ProblemSeverity, Problems};
 pub use schema::{alert_schema, schema};
+pub use show::{show_json, show_yaml};
 pub use units::{format_duration, format_size, parse_duration, parse_size};

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::checked::Start;
-use super::units::{FriendlyDuration, FriendlySize};
+use crate::config::checked::Start;
+use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::Format;
 
 /// What toolwarden reads, how it reads it and whom it tells.
@@ -59,6 +59,7 @@ pub(crate) struct RawConfig {
     "sasl": "write `security.sasl`",
     "librdkafka": "write `properties`",
 }))]
+#[schemars(rename = "Kafka")]
 pub(crate) struct RawKafka {
     /// The brokers to start from, each `host:port`.
     #[schemars(length(min = 1))]
@@ -119,6 +120,7 @@ impl RawKafka {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("type" = ["string", "integer", "number", "boolean"]))]
+#[schemars(rename = "Property")]
 pub(crate) struct RawProperty(pub(crate) Value);
 
 /// Encryption and login.
@@ -130,6 +132,7 @@ pub(crate) struct RawProperty(pub(crate) Value);
     "password": "write `sasl.password_file` or `sasl.password_env`",
     "mechanism": "write it under `sasl`",
 }))]
+#[schemars(rename = "Security")]
 pub(crate) struct RawSecurity {
     /// How to connect: `ssl` and `sasl_ssl` are encrypted, the others are not.
     pub(crate) protocol: RawProtocol,
@@ -156,6 +159,7 @@ pub(crate) struct RawSecurity {
 /// How to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Protocol")]
 pub(crate) enum RawProtocol {
     /// No encryption, no login.
     Plaintext,
@@ -173,6 +177,7 @@ pub(crate) enum RawProtocol {
 #[schemars(extend("x-refused" = {
     "password": "a secret does not belong in this file: write `password_file: PATH` or `password_env: NAME`",
 }))]
+#[schemars(rename = "Sasl")]
 pub(crate) struct RawSasl {
     /// How the login is proven.
     pub(crate) mechanism: RawMechanism,
@@ -189,6 +194,7 @@ pub(crate) struct RawSasl {
 
 /// How a login is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "Mechanism")]
 pub(crate) enum RawMechanism {
     /// The password itself is sent.
     #[serde(rename = "PLAIN")]
@@ -204,6 +210,7 @@ pub(crate) enum RawMechanism {
 /// One topic to read.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
 pub(crate) struct RawSource {
     /// Its name.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
@@ -220,6 +227,7 @@ pub(crate) struct RawSource {
 /// The topics written.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Topics")]
 pub(crate) struct RawTopics {
     /// Alerts, keyed by tenant and agent.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
@@ -241,6 +249,7 @@ impl Default for RawTopics {
 /// How event time is treated.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "EventTime")]
 pub(crate) struct RawEventTime {
     /// A call older than its agent's newest by more than this is counted and not judged; at most
     /// 7d.
@@ -259,6 +268,7 @@ impl Default for RawEventTime {
 /// How peer knowledge is exchanged between partitions.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Peers")]
 pub(crate) struct RawPeers {
     /// A partition that has records to read is waited for at most this long, then left out; at
     /// most 1h.
@@ -276,6 +286,7 @@ impl Default for RawPeers {
 /// The bounds of everything that could grow.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Limits")]
 pub(crate) struct RawLimits {
     /// Agents held in memory. New agents cannot push out known ones.
     #[schemars(range(min = 1, max = 100_000_000))]
@@ -308,6 +319,7 @@ impl Default for RawLimits {
 /// Where the rules come from.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Rules")]
 pub(crate) struct RawRules {
     /// A directory of rule files (`*.yaml`, `*.yml`); the rules shipped with the program when
     /// absent.
@@ -322,6 +334,7 @@ pub(crate) struct RawRules {
     "signing_secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
     "secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
 }))]
+#[schemars(rename = "Receiver")]
 pub(crate) struct RawReceiver {
     /// Its name, in metrics and dead letters.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"), extend("x-expects" = "a name of lower-case letters, digits, `_` and `-`, at most 63"))]
@@ -381,6 +394,7 @@ impl RawReceiver {
 /// What kind a receiver is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ReceiverKind")]
 pub(crate) enum RawReceiverKind {
     /// A POST signed per Standard Webhooks.
     Webhook,
@@ -390,6 +404,7 @@ pub(crate) enum RawReceiverKind {
 #[derive(Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
+#[schemars(rename = "Url")]
 pub(crate) struct RawUrl(pub(crate) String);
 
 impl fmt::Debug for RawUrl {
@@ -401,6 +416,7 @@ impl fmt::Debug for RawUrl {
 /// The admin listener.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Server")]
 pub(crate) struct RawServer {
     /// The IP address and port it listens on.
     pub(crate) listen: String,

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::document::{Fault, dotted};
-use super::problem::Code;
-use super::schema::resolve;
-use super::shape::{Shape, nearest};
+use crate::config::document::{Fault, dotted};
+use crate::config::problem::Code;
+use crate::config::schema::resolve;
+use crate::config::shape::{Shape, nearest};
 
 /// The first thing wrong with a value itself, not with what is in it.
 pub(super) fn fault(

@@ -9,18 +9,36 @@ use schemars::transform::transform_subschemas;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
-use super::raw::RawConfig;
 use crate::alert::Alert;
+use crate::config::raw::RawConfig;
 
 /// The schema of a type that is read from YAML: an absent field is absent, never `null`.
 pub(super) fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = generator().into_root_schema_for::<T>();
     forget_null(&mut schema);
-    schema.to_value()
+    let mut schema = schema.to_value();
+    tidy(&mut schema);
+    schema
 }
 
 fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().into_generator()
+}
+
+/// Joins the lines of a paragraph in descriptions.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                let paragraphs: Vec<String> =
+                    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
+                *text = paragraphs.join("\n\n");
+            }
+            fields.values_mut().for_each(tidy);
+        }
+        _ => {}
+    }
 }
 
 /// Takes `null` out of types and defaults.
@@ -71,7 +89,9 @@ pub fn schema() -> Value {
 /// The JSON Schema of one alert.
 #[must_use]
 pub fn alert_schema() -> Value {
-    generator().into_root_schema_for::<Alert>().to_value()
+    let mut schema = generator().into_root_schema_for::<Alert>().to_value();
+    tidy(&mut schema);
+    schema
 }
 
 /// Follows `$ref`; what stands beside it stays.

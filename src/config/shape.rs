@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::document::{Document, Fault, dotted, join};
-use super::problem::Code;
-use super::schema::resolve;
-use super::{choice, scalar};
+use crate::config::document::{Document, Fault, dotted, join};
+use crate::config::problem::Code;
+use crate::config::schema::resolve;
+use crate::config::{choice, scalar};
 
 /// The walk over one file.
 pub(super) struct Shape<'a> {
@@ -144,11 +144,13 @@ impl Shape<'_> {
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         let rest =
             schema.get("additionalProperties").or_else(|| schema.get("unevaluatedProperties"));
+        let mut meant = Vec::new();
         fields.retain(|key, value| {
             let child = join(pointer, key);
             match properties.get(key).or(rest) {
                 None | Some(Value::Bool(true)) => true,
                 Some(Value::Bool(false)) => {
+                    meant.extend(nearest(key, &field_names(schema)));
                     let fault = self.unknown(schema, key, pointer);
                     self.faults.push(fault);
                     false
@@ -160,8 +162,8 @@ impl Shape<'_> {
         {
             let (child, inner) =
                 (join(pointer, name), properties.get(name).unwrap_or(&Value::Null));
-            // What was there and unusable has been reported already.
-            if self.document.value.pointer(&child).is_none() {
+            // What was unusable or misspelt has been reported already.
+            if self.document.value.pointer(&child).is_none() && !meant.contains(&name) {
                 let fault = self.missing(name, inner, pointer);
                 self.faults.push(fault);
             }
@@ -188,14 +190,17 @@ impl Shape<'_> {
         let child = join(pointer, key);
         let place = Some(self.document.place(&child).name());
         let refused = schema.get("x-refused").and_then(|refused| refused.get(key));
-        let key = super::snippet::quote(key);
+        let key = crate::config::snippet::quote(key);
         if let Some(why) = refused.and_then(Value::as_str) {
-            let code = if super::snippet::is_secret_key(&key) {
+            let code = if crate::config::snippet::is_secret_key(&key) {
                 Code::LiteralSecret
             } else {
                 Code::UnknownField
             };
-            let message = format!("`{key}` is not written here");
+            let message = match code {
+                Code::LiteralSecret => format!("`{key}` must not be written in this file"),
+                _ => format!("unknown field `{key}`"),
+            };
             return Fault { code, pointer: child, place, message, help: Some(why.to_owned()) };
         }
         let names = field_names(schema);

@@ -1,7 +1,7 @@
 //! The line a mistake is on, fit to print: secrets masked, control characters replaced, not too
 //! long.
 
-use super::yaml::Place;
+use crate::config::yaml::Place;
 
 /// What stands where a secret was.
 const MASK: &str = "***";

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::problem::Code;
+use crate::config::problem::Code;
 
 /// The largest file read, in bytes.
 pub(super) const BYTES_MAX: usize = 1 << 20;
@@ -167,19 +167,7 @@ impl Builder {
 
     fn start(&mut self, open: Open, place: Place) -> Result<(), TreeError> {
         self.open.push(open);
-        self.bound(self.open.len(), 0, place)
-    }
-
-    /// Refuses what is too deep or too much.
-    fn bound(&self, depth: usize, size: usize, place: Place) -> Result<(), TreeError> {
-        let message = if depth > DEPTH_MAX {
-            format!("nested deeper than {DEPTH_MAX} levels")
-        } else if size > NODES_MAX {
-            format!("more than {NODES_MAX} values once aliases are filled in")
-        } else {
-            return Ok(());
-        };
-        Err(TreeError { code: Code::TooLarge, place, message })
+        bound(self.open.len(), 0, place)
     }
 
     fn end(&mut self, end: Place) -> Result<(), TreeError> {
@@ -205,7 +193,7 @@ impl Builder {
             }),
         }
         let depth = depth + 1;
-        self.bound(depth, size, place)?;
+        bound(depth, size, place)?;
         self.add(Node { place: close(place), data, size, depth }, anchor)
     }
 
@@ -220,7 +208,7 @@ impl Builder {
 
     fn attach(&mut self, node: Rc<Node>, place: Place) -> Result<(), TreeError> {
         self.nodes = self.nodes.saturating_add(1);
-        self.bound(0, self.nodes, place)?;
+        bound(0, self.nodes, place)?;
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Sequence { items, .. }) => items.push(node),
@@ -231,6 +219,18 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Refuses what is too deep or too much.
+fn bound(depth: usize, size: usize, place: Place) -> Result<(), TreeError> {
+    let message = if depth > DEPTH_MAX {
+        format!("nested deeper than {DEPTH_MAX} levels")
+    } else if size > NODES_MAX {
+        format!("more than {NODES_MAX} values once aliases are filled in")
+    } else {
+        return Ok(());
+    };
+    Err(TreeError { code: Code::TooLarge, place, message })
 }
 
 /// Whether a tag says "this is text"; other tags than those of the collections are refused.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::secrets::Origin;
-use super::{Checker, SECOND, is_loopback};
 use crate::config::checked::Kafka;
+use crate::config::checking::secrets::Origin;
+use crate::config::checking::{Checker, SECOND, is_loopback};
 use crate::config::document::{Fault, join};
 use crate::config::problem::Code;
 use crate::config::raw::{RawKafka, RawMechanism, RawProperty, RawProtocol, RawSasl, RawSecurity};
@@ -165,17 +165,17 @@ impl Checker<'_> {
             let shown = crate::config::snippet::quote(name);
             if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| owned == name) {
                 let message = format!("the property `{shown}` is set by toolwarden");
-                self.fault(Code::OwnedProperty, pointer, message, Some(instead));
+                self.fault_at_key(Code::OwnedProperty, pointer, message, Some(instead));
             } else if is_secret_property(name) {
                 let message = format!("the property `{shown}` is a secret");
                 let help = "a secret does not belong in this file; `kafka.security` takes secrets by file or variable";
-                self.fault(Code::LiteralSecret, pointer, message, Some(help));
+                self.fault_at_key(Code::LiteralSecret, pointer, message, Some(help));
             } else if !name.contains('.') && name.contains('_') {
                 let dotted = name.replace('_', ".");
                 let near = nearest(&dotted, &owned).unwrap_or(&dotted);
                 let message =
                     format!("`{shown}` is no librdkafka property, did you mean `{near}`?");
-                self.fault(
+                self.fault_at_key(
                     Code::OwnedProperty,
                     pointer,
                     message,

@@ -11,12 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checked::{Config, EventTime, Limits, Peers, RuleSource, Server, Source, Topics};
-use super::document::{Document, Fault};
-use super::environment::Environment;
-use super::problem::Code;
-use super::raw::RawConfig;
-use super::units::{FriendlyDuration, FriendlySize, format_duration, format_size};
+use crate::config::checked::{
+    Config, EventTime, Limits, Peers, RuleSource, Server, Source, Topics,
+};
+use crate::config::document::{Document, Fault};
+use crate::config::environment::Environment;
+use crate::config::problem::Code;
+use crate::config::raw::RawConfig;
+use crate::config::units::{FriendlyDuration, FriendlySize, format_duration, format_size};
 
 /// One second.
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +60,12 @@ impl Checker<'_> {
     ) {
         let (pointer, help) = (pointer.into(), help.map(str::to_owned));
         self.faults.push(Fault { code, pointer, place: None, message, help });
+    }
+
+    /// Reports a mistake at a field's key.
+    fn fault_at_key(&mut self, code: Code, pointer: String, message: String, help: Option<&str>) {
+        let place = Some(self.document.place(&pointer).name());
+        self.faults.push(Fault { code, pointer, place, message, help: help.map(str::to_owned) });
     }
 
     /// Whether a secret's field, or one that names its file or variable, was complained about.
@@ -148,8 +156,11 @@ impl Checker<'_> {
         {
             if let Some(first) = seen.get(topic.as_str()) {
                 let message = format!("the topic `{topic}` is already `{first}`");
-                let help =
-                    "a topic that is read and written, or written for two ends, feeds on itself";
+                let help = if first.starts_with("sources") {
+                    "toolwarden would read what it writes"
+                } else {
+                    "give each its own topic"
+                };
                 self.fault(Code::Duplicate, format!("/topics/{name}"), message, Some(help));
             }
             seen.insert(topic, format!("topics.{name}"));
@@ -170,7 +181,7 @@ impl Checker<'_> {
         let Ok(address) = listen.parse::<SocketAddr>() else {
             let message = format!(
                 "`server.listen` must be an IP address and a port such as `127.0.0.1:9464`, found `{}`",
-                super::snippet::quote(listen)
+                crate::config::snippet::quote(listen)
             );
             self.fault(
                 Code::Malformed,
@@ -213,7 +224,7 @@ impl Checker<'_> {
     }
 
     fn out_of_range(&mut self, pointer: &str, found: &str, (low, high): (&str, &str)) {
-        let name = super::document::dotted(pointer);
+        let name = crate::config::document::dotted(pointer);
         let message = format!("`{name}` must be from `{low}` to `{high}`, found `{found}`");
         self.fault(Code::OutOfRange, pointer, message, None);
     }

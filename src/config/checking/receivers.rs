@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::secrets::Origin;
-use super::{Checker, SECOND, is_loopback};
 use crate::config::checked::Receiver;
+use crate::config::checking::secrets::Origin;
+use crate::config::checking::{Checker, SECOND, is_loopback};
 use crate::config::document::Fault;
 use crate::config::problem::Code;
 use crate::config::raw::RawReceiver;

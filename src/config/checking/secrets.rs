@@ -4,7 +4,7 @@ use std::fs;
 
 use secrecy::SecretString;
 
-use super::Checker;
+use crate::config::checking::Checker;
 use crate::config::problem::Code;
 
 /// The largest secret read, in bytes.

@@ -1,0 +1,151 @@
+//! The configuration in force, fit to print: every default filled in, every secret masked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use crate::config::checked::{Config, Start};
+use crate::config::outline::{self, Note};
+use crate::config::raw::{
+    RawEventTime, RawLimits, RawPeers, RawRules, RawServer, RawSource, RawTopics,
+};
+use crate::config::snippet::is_secret_key;
+use crate::config::units::{FriendlyDuration, FriendlySize};
+
+/// What stands for a secret.
+const MASK: &str = "***";
+
+#[derive(Serialize)]
+struct Shown {
+    version: u64,
+    kafka: ShownKafka,
+    sources: Vec<RawSource>,
+    topics: RawTopics,
+    event_time: RawEventTime,
+    peers: RawPeers,
+    limits: RawLimits,
+    rules: RawRules,
+    receivers: Vec<ShownReceiver>,
+    server: RawServer,
+}
+
+#[derive(Serialize)]
+struct ShownKafka {
+    brokers: Vec<String>,
+    group_id: String,
+    start: Start,
+    workers: usize,
+    prefetch: FriendlySize,
+    commit_interval: FriendlyDuration,
+    shutdown_timeout: FriendlyDuration,
+    properties: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<String, &'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownReceiver {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    url: String,
+    signing_secret: &'static str,
+    min_score: f64,
+    send_resolved: bool,
+    timeout: FriendlyDuration,
+    retry_for: FriendlyDuration,
+}
+
+/// Scheme, host and port of a URL; the rest may hold a token.
+fn masked_url(url: &SecretString) -> String {
+    let Ok(url) = Url::parse(url.expose_secret()) else { return MASK.to_owned() };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    format!("{}://{}{port}/{MASK}", url.scheme(), url.host_str().unwrap_or(MASK))
+}
+
+fn kafka(config: &Config) -> ShownKafka {
+    let kafka = &config.kafka;
+    let mask = |(name, value): (&String, &String)| {
+        let value = if is_secret_key(name) { MASK.to_owned() } else { value.clone() };
+        (name.clone(), value)
+    };
+    ShownKafka {
+        brokers: kafka.brokers.clone(),
+        group_id: kafka.group_id.clone(),
+        start: kafka.start,
+        workers: kafka.workers,
+        prefetch: FriendlySize(kafka.prefetch_bytes),
+        commit_interval: FriendlyDuration(kafka.commit_interval),
+        shutdown_timeout: FriendlyDuration(kafka.shutdown_timeout),
+        properties: kafka.properties.iter().map(mask).collect(),
+        secrets: kafka.secrets.keys().map(|name| (name.clone(), MASK)).collect(),
+    }
+}
+
+fn shown(config: &Config) -> Shown {
+    let directory = config.rules.directory.as_deref().map(Path::display);
+    Shown {
+        version: 1,
+        kafka: kafka(config),
+        sources: config
+            .sources
+            .iter()
+            .map(|source| RawSource {
+                topic: source.topic.clone(),
+                format: source.format,
+                tenant: source.tenant.clone(),
+            })
+            .collect(),
+        topics: RawTopics {
+            alerts: config.topics.alerts.clone(),
+            dead_letter: config.topics.dead_letter.clone(),
+        },
+        event_time: RawEventTime {
+            lateness: FriendlyDuration(config.event_time.lateness),
+            reorder: FriendlyDuration(config.event_time.reorder),
+        },
+        peers: RawPeers {
+            wait: FriendlyDuration(config.peers.wait),
+            idle_after: FriendlyDuration(config.peers.idle_after),
+        },
+        limits: RawLimits {
+            agents: config.limits.agents,
+            tools_per_agent: config.limits.tools_per_agent,
+            record_bytes: FriendlySize(config.limits.record_bytes),
+            held_calls: config.limits.held_calls,
+            pending_alerts: config.limits.pending_alerts,
+        },
+        rules: RawRules { directory: directory.map(|path| path.to_string()) },
+        receivers: config
+            .receivers
+            .iter()
+            .map(|receiver| ShownReceiver {
+                name: receiver.name.clone(),
+                kind: "webhook",
+                url: masked_url(&receiver.url),
+                signing_secret: MASK,
+                min_score: receiver.min_score,
+                send_resolved: receiver.send_resolved,
+                timeout: FriendlyDuration(receiver.timeout),
+                retry_for: FriendlyDuration(receiver.retry_for),
+            })
+            .collect(),
+        server: RawServer { listen: config.server.listen.to_string() },
+    }
+}
+
+/// The configuration as YAML, secrets masked.
+#[must_use]
+pub fn show_yaml(config: &Config) -> String {
+    let tree = outline::tree(&shown(config));
+    tree.map_or_else(String::new, |tree| outline::write(&tree, &|_| Note::default()))
+}
+
+/// The configuration as a JSON value, secrets masked.
+#[must_use]
+pub fn show_json(config: &Config) -> serde_json::Value {
+    serde_json::to_value(shown(config)).unwrap_or_default()
+}
