@@ -49,7 +49,7 @@ impl Anomaly {
     ];
 }
 
-/// An anomaly to plant.
+/// An anomaly to plant; one an agent and day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Planted {

@@ -8,8 +8,21 @@ use crate::generate::scenario::{Pace, Product, Scenario, Shape, Tool, Traffic, U
 const MONDAY: Timestamp = Timestamp::from_secs(1_772_409_600);
 
 impl Scenario {
+    /// The names [`Scenario::named`] knows.
+    pub const NAMES: [&'static str; 2] = ["working-day", "quiet-day"];
+
+    /// A built-in scenario by its name.
+    #[must_use]
+    pub fn named(name: &str, seed: u64) -> Option<Self> {
+        match name {
+            "working-day" => Some(Self::working_day(seed)),
+            "quiet-day" => Some(Self::quiet_day(seed)),
+            _ => None,
+        }
+    }
+
     /// Two weeks of a small company, Acme, and of its neighbour Harbour: 16 agents in 5 products,
-    /// 10 working days, about 230,000 calls. On the last day four anomalies are planted.
+    /// 10 working days, about 220,000 calls. On the last day four anomalies are planted.
     #[must_use]
     pub fn working_day(seed: u64) -> Self {
         let plant = |kind, agent: &str, minute| Planted {

@@ -43,7 +43,7 @@ pub(crate) fn geometric(rng: &mut Rng, mean: f64) -> u64 {
         return 1;
     }
     let draw = libm::log(1.0 - rng.f64()) / libm::log(1.0 - 1.0 / mean);
-    whole(draw.min(4.0 * mean)).max(1)
+    whole(draw.min(4.0 * mean - 1.0)) + 1
 }
 
 /// A Poisson draw; for the means of this module (up to a few hundred).

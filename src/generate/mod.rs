@@ -6,6 +6,7 @@
 
 mod anomaly;
 mod arguments;
+mod check;
 mod company;
 mod day;
 mod draw;
@@ -16,6 +17,7 @@ mod stream;
 mod uniform;
 
 pub use anomaly::{Anomaly, Planted, Truth};
+pub use check::ScenarioError;
 pub use event::{Arguments, Event, Generated, Value};
 pub use scenario::{Pace, Product, Scenario, Shape, Tool, Traffic, Upgrade, Work};
 pub use stream::Events;

@@ -73,7 +73,8 @@ fn truth(
 /// Whoever makes the planted calls, at the agent's desk.
 struct Intruder<'a> {
     number: usize,
-    product: &'a Product,
+    agent: &'a Agent<'a>,
+    day: u32,
     desk: Desk<'a>,
     session: Session,
     /// What the agent did before, latest last.
@@ -94,7 +95,7 @@ impl<'a> Intruder<'a> {
         let id = running.map(|event| event.session_id.clone());
         let id = id.unwrap_or_else(|| format!("{:012x}", desk.rng.u64(..1 << 48)));
         let session = Session::new(id);
-        Self { number, product: agent.product, desk, session, before, now: start, made: Vec::new() }
+        Self { number, agent, day, desk, session, before, now: start, made: Vec::new() }
     }
 
     fn act(&mut self, kind: Anomaly, products: &'a [Product]) -> Vec<Marked> {
@@ -114,7 +115,8 @@ impl<'a> Intruder<'a> {
     }
 
     fn runaway_loop(&mut self) {
-        let Some(call) = self.before.last().cloned() else {
+        let drawn = self.reading_tool().map(|tool| self.call(tool));
+        let Some(call) = self.before.last().cloned().or(drawn) else {
             return;
         };
         for _ in 0..self.desk.rng.u32(80..=150) {
@@ -126,26 +128,40 @@ impl<'a> Intruder<'a> {
     }
 
     fn fast_replay(&mut self) {
-        let acting = |event: &Event| {
-            self.product.tools.iter().any(|tool| tool.acting && tool.name == event.tool_name)
-        };
-        let past: Vec<Event> = self.before.iter().filter(|event| acting(event)).cloned().collect();
         let count = usize::try_from(self.desk.rng.u32(60..=150)).unwrap_or(150);
-        let past = past.get(past.len().saturating_sub(count)..).unwrap_or_default();
+        let past = self.acting_calls(count);
         let mut last = past.first().map_or(self.now, |event| event.time);
-        for call in past {
-            let gap = call.time.secs_since(last) / 10.0;
-            last = call.time;
+        for mut again in past {
+            let gap = again.time.secs_since(last) / 10.0;
+            last = again.time;
             self.now = self.now.plus_millis(draw::millis(gap.min(1.2), 200));
-            let mut again = call.clone();
             again.duration_ms = again.duration_ms.min(200);
             self.make(again);
         }
     }
 
+    /// The agent's latest `count` acting calls, from as many days as it takes.
+    fn acting_calls(&self, count: usize) -> Vec<Event> {
+        let acting = |event: &Event| {
+            self.agent.product.tools.iter().any(|tool| tool.acting && tool.name == event.tool_name)
+        };
+        let mut past: Vec<Event> =
+            self.before.iter().filter(|event| acting(event)).cloned().collect();
+        for day in (0..self.day).rev() {
+            if past.len() >= count {
+                break;
+            }
+            let mut earlier = self.agent.natural(day);
+            earlier.retain(acting);
+            earlier.append(&mut past);
+            past = earlier;
+        }
+        past.split_off(past.len().saturating_sub(count))
+    }
+
     fn new_tools(&mut self) {
-        let count = self.desk.rng.usize(6..=8);
-        let first = self.desk.rng.usize(..STRANGE_TOOLS.len());
+        let count = usize::try_from(self.desk.rng.u32(6..=8)).unwrap_or(8);
+        let first = usize::try_from(self.desk.rng.u32(..6)).unwrap_or(0);
         let chosen = STRANGE_TOOLS.iter().cycle().skip(first).take(4).cycle().take(count);
         for (server, name, shape) in chosen {
             let tool = Tool {
@@ -164,7 +180,7 @@ impl<'a> Intruder<'a> {
 
     fn usual_calls(&mut self, count: u32, gap_secs: f64, change: impl Fn(&mut Event)) {
         for _ in 0..count {
-            let product = self.product;
+            let product = self.agent.product;
             let tool = draw::weighted(&mut self.desk.rng, &product.tools, |tool| tool.weight);
             let Some(tool) = tool else { return };
             self.draw(tool, &change);
@@ -181,8 +197,9 @@ impl<'a> Intruder<'a> {
     }
 
     fn masquerade(&mut self, products: &'a [Product]) {
-        let others: Vec<&Product> =
-            products.iter().filter(|other| other.name != self.product.name).collect();
+        let own = |name: &str| self.agent.product.tools.iter().any(|tool| tool.name == name);
+        let strange = |other: &&Product| !other.tools.iter().any(|tool| own(&tool.name));
+        let others: Vec<&Product> = products.iter().filter(strange).collect();
         let Some(other) = draw::pick(&mut self.desk.rng, &others).copied() else {
             return;
         };
@@ -197,11 +214,11 @@ impl<'a> Intruder<'a> {
     fn new_target(&mut self) {
         let Some(read) = self.reading_tool() else { return };
         for _ in 0..3 {
-            let event = self.desk.call(read, &mut self.session, self.now);
+            let event = self.call(read);
             self.made.push((event, None));
             self.wait(5.0, 0.5, 60.0);
         }
-        let mut tools = self.product.tools.iter().filter(|tool| tool.acting);
+        let mut tools = self.agent.product.tools.iter().filter(|tool| tool.acting);
         let aimed = tools.clone().find(|tool| strange_target(tool.arguments).is_some());
         let Some(tool) = aimed.or_else(|| tools.next()) else { return };
         let (key, value) =
@@ -222,18 +239,22 @@ impl<'a> Intruder<'a> {
 
     fn acting_tool(&mut self) -> Option<&'a Tool> {
         let weight = |tool: &Tool| if tool.acting { tool.weight } else { 0.0 };
-        let tool = draw::weighted(&mut self.desk.rng, &self.product.tools, weight);
+        let tool = draw::weighted(&mut self.desk.rng, &self.agent.product.tools, weight);
         tool.filter(|tool| tool.acting)
     }
 
     fn reading_tool(&mut self) -> Option<&'a Tool> {
         let weight = |tool: &Tool| if tool.acting { 0.0 } else { tool.weight };
-        let tool = draw::weighted(&mut self.desk.rng, &self.product.tools, weight);
+        let tool = draw::weighted(&mut self.desk.rng, &self.agent.product.tools, weight);
         tool.filter(|tool| !tool.acting)
     }
 
+    fn call(&mut self, tool: &Tool) -> Event {
+        self.desk.call(tool, &mut self.session, self.now)
+    }
+
     fn draw(&mut self, tool: &Tool, change: impl Fn(&mut Event)) {
-        let mut event = self.desk.call(tool, &mut self.session, self.now);
+        let mut event = self.call(tool);
         change(&mut event);
         self.make(event);
     }

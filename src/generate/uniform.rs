@@ -89,7 +89,7 @@ impl Iterator for Uniform {
             arguments: Arguments::default()
                 .text("id", format!("rec-{:08}", self.rng.u32(..100_000_000)))
                 .text("path", format!("projects/harbour/{:04}/notes.md", self.rng.u32(..10_000)))
-                .text("query", "open parcels of the last week by carrier")
+                .text("query", "all open parcels of the last week, by carrier, newest")
                 .number("limit", 50),
             status: if self.rng.u32(..50) == 0 { Status::Error } else { Status::Ok },
             duration_ms: 20 + size / 4,

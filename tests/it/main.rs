@@ -12,3 +12,4 @@ mod judgement;
 mod rules;
 mod shipped;
 mod config;
+mod generate;
