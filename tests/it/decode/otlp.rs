@@ -346,3 +346,48 @@ fn protobuf_logs_that_also_parse_as_spans_are_logs() {
     let error = decode_auto(&to_proto(&logs)).error();
     assert_eq!(error.reason, Reason::MissingTool, "it was read as a log of Claude Code");
 }
+
+#[test]
+fn what_no_span_says_the_resource_says() {
+    let check = |resource: &[Value], expected: [&str; 3], derived: bool| {
+        let spans = [span("00000000000000a1", "", 3, tool("x", "c"))];
+        let found = decode_both(&request(resource, &spans));
+        let [call] = &found.calls[..] else { panic!("{found:?}") };
+        assert_eq!([&*call.tenant_id, &call.agent_id, &call.session_id], expected);
+        assert_eq!(call.quality.contains(Quality::DERIVED_AGENT), derived, "{resource:?}");
+    };
+    let tenant = text("organization.id", "org");
+    let trace_id = "7d3f0c5a91b2e84467aa10c9d2f3b518";
+    let service = text("service.name", "svc");
+    check(&[tenant.clone(), service.clone()], ["org", "svc", trace_id], true);
+    let named = [text("agent.id", "a7"), service, text("session.id", "s9"), tenant];
+    check(&named, ["org", "a7", "s9"], false);
+    check(
+        &[text("tenant.id", "t"), text("organization.id", "org"), text("agent.id", "a")],
+        ["t", "a", trace_id],
+        false,
+    );
+}
+
+#[test]
+fn spans_that_lack_what_a_call_needs_are_rejected_for_it() {
+    let good = [text("service.name", "svc"), text("tenant.id", "t")];
+    let check = |resource: &[Value], edit: &dyn Fn(&mut Value), expected: Reason| {
+        let mut span = span("00000000000000a1", "", 3, tool("x", "c"));
+        edit(&mut span);
+        let found = decode_both(&request(resource, &[span]));
+        assert_eq!(found.error().reason, expected);
+    };
+    check(&good[..1], &|_| {}, Reason::MissingTenant);
+    check(&good[1..], &|_| {}, Reason::MissingAgent);
+    check(
+        &good,
+        &|span| {
+            span["startTimeUnixNano"] = json!("0");
+            span["endTimeUnixNano"] = json!(0);
+        },
+        Reason::BadTime,
+    );
+    check(&good, &|span| span["endTimeUnixNano"] = json!(u64::MAX), Reason::BadTime);
+    check(&good, &|span| span["attributes"] = json!(tool("x\u{7}", "c")), Reason::BadIdentifier);
+}
