@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8], reading: Reading, calls: &mut Calls<'_>) {
         }
     };
     let reading = Reading { shallow: json::is_shallow(text), ..reading };
-    let mut at = 0;
+    let (mut at, mut reread) = (0, 0);
     while let Some(rest) = rest_of(text, &mut at) {
         let result = if rest.starts_with('[') {
             read_list(rest, reading, calls)
@@ -52,7 +52,11 @@ pub(super) fn read(bytes: &[u8], reading: Reading, calls: &mut Calls<'_>) {
             Ok(length) => at += length,
             Err(failure) => {
                 calls.reject(located(failure.error, at));
-                at = next_line(text, at + failure.offset);
+                // A line that was cut short swallows the next ones, so those are read again, as
+                // long as that does not make the whole costly.
+                let skipped = if reread <= text.len() { 0 } else { failure.offset };
+                reread += failure.offset;
+                at = next_line(text, at + skipped);
             }
         }
         if calls.is_full() {

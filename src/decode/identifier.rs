@@ -44,8 +44,6 @@ const fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn names_that_can_be_shown_pass_and_others_do_not() {
         let check = |text: &str, passes: bool| {

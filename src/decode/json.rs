@@ -74,6 +74,8 @@ pub(super) fn scan(text: &str) -> Result<(), Failure> {
                 _ if escaped => escaped = false,
                 b'\\' => escaped = true,
                 b'"' => in_text = false,
+                // Not allowed within a text: the parser stops here, and so does the scan.
+                b'\n' => return Ok(()),
                 _ => {}
             }
             continue;

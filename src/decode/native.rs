@@ -105,7 +105,7 @@ impl Key {
             "eventSource" | "Records" => unsupported("an AWS CloudTrail event"),
             "CopilotEventData" | "auditData" => unsupported("a Microsoft 365 audit record"),
             "records" => unsupported("an Azure diagnostic batch"),
-            "jsonrpc" => unsupported("a bare MCP message, which names no agent"),
+            "jsonrpc" => unsupported("a bare MCP message"),
             "mcp.method.name" => unsupported("a gateway's access log"),
             "resourceMetrics" => unsupported("OTLP metrics"),
             _ => Self::Unknown,

@@ -125,7 +125,7 @@ pub struct ToolCall<'a> {
     pub session_id: Cow<'a, str>,
     /// The call's own id; never empty (see [`Quality::MISSING_CALL_ID`]).
     pub call_id: Cow<'a, str>,
-    /// The tool, without its server's prefix; never empty.
+    /// The tool as the record names it, a server's prefix included; never empty.
     pub tool_name: Cow<'a, str>,
     /// The MCP server or namespace the tool belongs to.
     pub tool_server: Option<Cow<'a, str>>,

@@ -13,3 +13,4 @@ mod rules;
 mod shipped;
 mod config;
 mod generate;
+mod decode;

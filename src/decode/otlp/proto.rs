@@ -20,7 +20,7 @@ const LEAF_FIELDS_MAX: u32 = 4_096;
 /// The most fields of all spans or log records of one record together.
 const FIELDS_MAX: u32 = 1_000_000;
 
-/// The number of a span's and of a log record's trace id, and what it must be to be one.
+/// The length of a trace id: a log record read as a span has none.
 const TRACE_ID_BYTES: usize = 16;
 
 /// The kind of a span that tells of a call from the called side.
@@ -32,14 +32,11 @@ const STATUS_ERROR: i32 = 2;
 /// Reads a request of either signal.
 pub(super) fn read(bytes: &[u8]) -> Result<Batch<'static>, DecodeError> {
     check_bounds(bytes)?;
-    let traces = TracesData::decode(bytes);
-    if let Ok(traces) = &traces
-        && has_trace_ids(traces)
-    {
-        return Ok(from_traces(traces.clone()));
-    }
-    let logs = LogsData::decode(bytes);
-    match (traces, logs) {
+    let traces = match TracesData::decode(bytes) {
+        Ok(traces) if has_trace_ids(&traces) => return Ok(from_traces(traces)),
+        traces => traces,
+    };
+    match (traces, LogsData::decode(bytes)) {
         (_, Ok(logs)) => Ok(from_logs(logs)),
         (Ok(traces), Err(_)) => Ok(from_traces(traces)),
         (Err(traces), Err(logs)) => {
@@ -167,7 +164,9 @@ fn check_bounds(bytes: &[u8]) -> Result<(), DecodeError> {
                     return too_large(format!("more than {ITEMS_MAX} spans or logs in one record"));
                 }
                 if count > LEAF_FIELDS_MAX || fields > FIELDS_MAX {
-                    return too_large(format!("more than {LEAF_FIELDS_MAX} fields in one span"));
+                    return too_large(format!(
+                        "more than {LEAF_FIELDS_MAX} fields in one span or log"
+                    ));
                 }
             }
         }
