@@ -317,7 +317,10 @@ async fn an_alert_is_given_up_when_its_time_is_up_and_not_before() {
 
 #[tokio::test]
 async fn nobody_listening_is_tried_again_and_the_url_stays_secret() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: the port is taken, and refuses.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = taken.local_addr().unwrap();
     let bench = Bench::new();
     let mut settings = settings(address);
     settings.retry_for = Duration::from_secs(5);
@@ -358,12 +361,17 @@ fn raw(head: &'static str, more: &'static [u8]) -> (SocketAddr, std::thread::Joi
     (address, served)
 }
 
+/// Waits for the receiver while the client goes on: it has a connection to close.
+async fn ended(served: std::thread::JoinHandle<usize>) -> usize {
+    tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let (address, served) = raw("HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65_536]);
     let bench = Bench::new();
     assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 1 });
-    let written = served.join().unwrap();
+    let written = ended(served).await;
     assert!(written < 64 << 20, "{written} bytes were taken");
 }
 
@@ -374,7 +382,7 @@ async fn an_answer_that_breaks_off_after_its_status_is_an_answer() {
     let mut settings = settings(address);
     settings.timeout = Duration::from_millis(300);
     assert_eq!(bench.deliver(settings).await, Delivery::Delivered { attempts: 1 });
-    served.join().unwrap();
+    ended(served).await;
 }
 
 #[tokio::test]
