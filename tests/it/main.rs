@@ -8,4 +8,5 @@
 )]
 
 mod metrics;
+mod serve;
 mod webhook;
