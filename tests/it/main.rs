@@ -14,3 +14,5 @@ mod shipped;
 mod config;
 mod generate;
 mod decode;
+mod serve;
+mod webhook;
