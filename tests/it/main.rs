@@ -6,3 +6,9 @@
     clippy::indexing_slicing,
     reason = "a test stops by panicking"
 )]
+
+mod dashboard;
+mod helm;
+mod kafka_broker;
+mod prometheus;
+mod support;
