@@ -16,3 +16,8 @@ mod generate;
 mod decode;
 mod serve;
 mod webhook;
+mod dashboard;
+mod helm;
+mod kafka_broker;
+mod prometheus;
+mod support;

@@ -1,0 +1,112 @@
+//! A real Kafka broker for tests, started by `scripts/kafka`. Not a mock: where the mock cluster
+//! does, tests use that.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{repository, slow_tests_are_wanted, succeed, variable};
+
+/// A running broker. One that a test started itself is stopped and removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    directory: PathBuf,
+    bootstrap: String,
+    own: Option<TempDir>,
+}
+
+impl Broker {
+    /// The broker of the whole test run, or `None` where slow tests are not wanted. Topics need
+    /// names of their own.
+    pub(crate) fn shared() -> Option<Self> {
+        if !slow_tests_are_wanted() {
+            return None;
+        }
+        let set = "scripts/test sets it";
+        let bootstrap = variable("TOOLWARDEN_TEST_BROKERS").expect(set);
+        let directory = variable("TOOLWARDEN_TEST_KAFKA_DIR").expect(set).into();
+        Some(Self { directory, bootstrap, own: None })
+    }
+
+    /// A broker of its own, which may be crashed; `None` where slow tests are not wanted.
+    pub(crate) fn start() -> Option<Self> {
+        if !slow_tests_are_wanted() {
+            return None;
+        }
+        let own = tempfile::tempdir().expect("a directory for the broker");
+        let directory = own.path().join("kafka");
+        let mut broker = Self { directory, bootstrap: String::new(), own: Some(own) };
+        broker.restart();
+        Some(broker)
+    }
+
+    /// `host:port` to give to clients.
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Creates a topic; settings are written `name=value`.
+    pub(crate) fn create_topic(&self, name: &str, partitions: u32, settings: &[&str]) {
+        succeed(self.script("topic").arg(name).arg(partitions.to_string()).args(settings));
+    }
+
+    /// Kills the broker as a crash would; its data stays.
+    pub(crate) fn crash(&mut self) {
+        succeed(self.script("stop").args(["--now", "--keep"]));
+    }
+
+    /// Starts the broker again where it was, with what it had.
+    pub(crate) fn restart(&mut self) {
+        let said = succeed(&mut self.script("start"));
+        let bootstrap = said.trim().strip_prefix("bootstrap=").expect("it says where it is");
+        bootstrap.clone_into(&mut self.bootstrap);
+    }
+
+    fn script(&self, command: &str) -> Command {
+        let mut script = Command::new(repository("scripts/kafka"));
+        script.arg(command).arg("--dir").arg(&self.directory);
+        script
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            // A failure here must not hide the test's own: dropping runs while it unwinds.
+            drop(self.script("stop").arg("--now").output());
+        }
+    }
+}
+
+fn kcat(broker: &Broker, script: &str) -> String {
+    let bootstrap = broker.bootstrap();
+    succeed(
+        Command::new("sh").args(["-c", &format!("{script} | grep . || true")]).env("B", bootstrap),
+    )
+}
+
+const READ: &str = "kcat -C -b $B -t calls -e -q -f '%k %p %s\\n'";
+
+#[test]
+fn a_killed_broker_comes_back_at_its_address_with_its_records() {
+    let Some(mut broker) = Broker::start() else { return };
+    broker.create_topic("calls", 1, &["cleanup.policy=compact"]);
+    kcat(&broker, "printf 'a:1\\nb:2\\n' | kcat -P -b $B -t calls -K:");
+    let before = broker.bootstrap().to_owned();
+    broker.crash();
+    broker.restart();
+    assert_eq!(broker.bootstrap(), before);
+    assert_eq!(kcat(&broker, READ), "a 0 1\nb 0 2\n");
+    let directory = broker.directory.clone();
+    drop(broker);
+    assert!(!directory.exists(), "nothing is left behind");
+}
+
+#[test]
+fn the_shared_broker_takes_a_topic() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.create_topic("kafka-broker-test", 3, &[]);
+    let said = kcat(&broker, "kcat -L -b $B -t kafka-broker-test");
+    assert!(said.contains("with 3 partitions"), "{said}");
+}

@@ -1,0 +1,81 @@
+//! What several tests need: the way to the repository, YAML as JSON, commands that must succeed,
+//! and the word that asks for the slow tests. No test itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+/// A path inside the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A text file of the repository.
+pub(crate) fn text(path: &str) -> String {
+    let path = repository(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Whether tests that need Kafka, Prometheus or Helm are to run; says so on standard error if not.
+#[expect(clippy::print_stderr, reason = "a skipped test is said to be skipped")]
+pub(crate) fn slow_tests_are_wanted() -> bool {
+    let wanted = variable("TOOLWARDEN_SLOW_TESTS").is_some_and(|value| value == "1");
+    if !wanted {
+        eprintln!("skipped: needs outside programs; `scripts/test` sets TOOLWARDEN_SLOW_TESTS=1");
+    }
+    wanted
+}
+
+/// An environment variable of the test run; empty counts as absent.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}
+
+/// Runs a command that must succeed and returns what it printed.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}\n{}", both(&output));
+    String::from_utf8(output.stdout).expect("output is UTF-8")
+}
+
+/// Runs a command that must fail and returns everything it printed.
+pub(crate) fn fail(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(!output.status.success(), "{command:?} succeeded\n{}", both(&output));
+    both(&output)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+fn both(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("{out}{err}")
+}
+
+/// The documents of a YAML text as JSON values; empty documents are left out.
+pub(crate) fn yaml(text: &str) -> Vec<Value> {
+    let documents = Yaml::load_from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    documents.iter().map(json).filter(|value| !value.is_null()).collect()
+}
+
+fn json(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Value(scalar) => match scalar {
+            Scalar::Null => Value::Null,
+            Scalar::Boolean(value) => Value::from(*value),
+            Scalar::Integer(value) => Value::from(*value),
+            Scalar::FloatingPoint(value) => Value::from(value.into_inner()),
+            Scalar::String(value) => Value::from(value.as_ref()),
+        },
+        Yaml::Sequence(items) => items.iter().map(json).collect(),
+        Yaml::Mapping(fields) => {
+            let name = |key: &Yaml<'_>| key.as_str().expect("keys are strings").to_owned();
+            Value::Object(fields.iter().map(|(k, v)| (name(k), json(v))).collect::<Map<_, _>>())
+        }
+        other => panic!("unexpected YAML: {other:?}"),
+    }
+}
