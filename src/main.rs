@@ -1,3 +1,7 @@
 //! The `toolwarden` program: parse arguments, call the library, turn the result into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    toolwarden::cli::main()
+}

@@ -1,4 +1,135 @@
-//! cli
+//! The command line: what is asked, what it answers, and the exit code. Standard output is data,
+//! standard error is talk.
 
+mod bench;
 pub mod check;
 pub mod config_cmd;
+mod demo;
+mod exit;
+mod generate;
+mod replay;
+mod rule_tests;
+mod run;
+mod settings;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::telemetry::{LogFormat, init_logging};
+
+/// Watches what AI agents do: learns what is normal for each, from Kafka, and alerts people when
+/// one stops looking like itself.
+#[derive(Debug, Parser)]
+#[command(name = "toolwarden", version, about, max_term_width = 100)]
+#[command(after_help = exit::HELP)]
+struct Cli {
+    /// How much is logged to standard error, as in `info` or `info,librdkafka=debug`.
+    #[arg(long, global = true, env = "TOOLWARDEN_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// How the log is written.
+    #[arg(long, global = true, env = "TOOLWARDEN_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormatName,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormatName {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads Kafka, judges, and tells people, until it is told to stop.
+    Run(run::RunArgs),
+    /// Plays a company's days through the whole product on an embedded Kafka.
+    Demo(demo::DemoArgs),
+    /// Checks configuration and rules, and reports every mistake.
+    Check(settings::CheckArgs),
+    /// Runs the tests that rules carry.
+    Test(rule_tests::TestArgs),
+    /// Judges recorded calls from files.
+    Replay(replay::ReplayArgs),
+    /// Prints the configuration's schema, an example, or what is in force.
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Makes traffic to try things on.
+    #[command(subcommand)]
+    Generate(generate::GenerateCommand),
+    /// Measures.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Prints the versions of everything in this program.
+    Version,
+}
+
+/// Does what the command line asks.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = match cli.log_format {
+        LogFormatName::Text => LogFormat::Text,
+        LogFormatName::Json => LogFormat::Json,
+    };
+    // The demo and the one-shot commands talk in their own words; only what is wrong is logged.
+    let level = match (&cli.command, cli.log_level.as_str()) {
+        (Command::Run(_), level) => level,
+        (_, "info") => "warn,librdkafka=error",
+        (_, level) => level,
+    };
+    if let Err(error) = init_logging(level, format) {
+        return report(&Failure::new(Exit::Usage, anyhow::Error::new(error)));
+    }
+    match dispatch(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => report(&failure),
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Check(args) => settings::check(&args),
+        Command::Test(args) => rule_tests::test(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Config(command) => settings::config(&command),
+        Command::Generate(command) => generate::generate(&command),
+        Command::Bench(command) => bench::bench(&command),
+        Command::Version => version(),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    // Nobody is left to tell when standard error is gone.
+    drop(writeln!(std::io::stderr(), "{failure}"));
+    failure.exit.into()
+}
+
+fn version() -> Result<Exit, Failure> {
+    let mut out = std::io::stdout();
+    writeln!(out, "toolwarden {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "librdkafka {}", crate::kafka::librdkafka_version())?;
+    Ok(Exit::Done)
+}
+
+/// Whether to colour what goes to `stream`.
+fn colored(stream: &impl IsTerminal) -> bool {
+    let asked = |name| crate::config::Environment::get(&crate::config::ProcessEnvironment, name);
+    stream.is_terminal() && asked("NO_COLOR").is_none() && asked("TERM").as_deref() != Some("dumb")
+}
+
+/// A runtime for the commands that need one.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Environment, error.into()))
+}

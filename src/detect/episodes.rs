@@ -7,7 +7,6 @@ use crate::alert::{
 };
 use crate::baseline::peers::Peers;
 use crate::detect::agent::AgentState;
-use crate::detect::words::severity;
 use crate::detect::{Judgement, Verdict};
 use crate::event::Timestamp;
 use crate::policy::{Detector, Words};
@@ -121,7 +120,7 @@ impl AgentState {
             time: call.time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
-            severity: severity(rule.severity),
+            severity: rule.severity,
             score: rarity.0,
             tenant_id: self.tenant_id.to_string(),
             agent_id: self.agent_id.to_string(),

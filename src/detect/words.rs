@@ -5,9 +5,6 @@
 
 use std::fmt::Write;
 
-use crate::alert::Severity;
-use crate::policy::RuleSeverity;
-
 /// The longest name shown, in characters.
 const NAME_MAX: usize = 64;
 
@@ -54,17 +51,6 @@ pub(crate) fn span(secs: f64) -> String {
         s => write!(text, "{:.1} h", s / 3_600.0),
     };
     text
-}
-
-/// A rule's severity as an alert's.
-pub(crate) const fn severity(severity: RuleSeverity) -> Severity {
-    match severity {
-        RuleSeverity::Info => Severity::Info,
-        RuleSeverity::Low => Severity::Low,
-        RuleSeverity::Medium => Severity::Medium,
-        RuleSeverity::High => Severity::High,
-        RuleSeverity::Critical => Severity::Critical,
-    }
 }
 
 /// A number rounded to one decimal.

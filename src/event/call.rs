@@ -176,4 +176,28 @@ impl ToolCall<'_> {
             quality: self.quality,
         }
     }
+
+    /// The same call, owning its texts. The topic of its position is the caller's to keep.
+    #[must_use]
+    pub fn into_owned<'b>(self, topic: &'b str) -> ToolCall<'b> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        ToolCall {
+            position: Position { topic, ..self.position },
+            time: self.time,
+            tenant_id: own(self.tenant_id),
+            agent_id: own(self.agent_id),
+            agent_version: self.agent_version.map(own),
+            session_id: own(self.session_id),
+            call_id: own(self.call_id),
+            tool_name: own(self.tool_name),
+            tool_server: self.tool_server.map(own),
+            operation: self.operation,
+            arguments: self.arguments,
+            status: self.status,
+            duration_ms: self.duration_ms,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            quality: self.quality,
+        }
+    }
 }

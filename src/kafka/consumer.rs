@@ -167,6 +167,12 @@ impl PartitionConsumer {
         }
     }
 
+    /// Whether a broker could be reached when last heard of.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.consumer.context().is_connected()
+    }
+
     /// The oldest rebalance not yet acted on.
     #[must_use]
     pub fn next_rebalance(&self) -> Option<Rebalanced> {
@@ -214,6 +220,7 @@ impl PartitionConsumer {
             .consumer
             .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
             .ok()?;
+        let start = if self.from_earliest { low } else { high };
         let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
         Some(next >= high)
     }

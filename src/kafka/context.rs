@@ -1,13 +1,14 @@
 //! What librdkafka calls back, and the notes it leaves for the worker.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::kafka::client::code_of;
@@ -38,6 +39,7 @@ pub enum Rebalanced {
 pub(crate) struct WorkerContext {
     worker: usize,
     metrics: Metrics,
+    connected: AtomicBool,
     notes: Mutex<VecDeque<Rebalanced>>,
     /// For each partition the offset below which everything is finished: its alerts are
     /// acknowledged. The only offsets that may ever be committed.
@@ -51,10 +53,16 @@ impl WorkerContext {
         Self {
             worker,
             metrics,
+            connected: AtomicBool::new(true),
             notes: Mutex::default(),
             finished: Mutex::default(),
             appended: Mutex::default(),
         }
+    }
+
+    /// Whether a broker could be reached when last heard of.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Takes the oldest note.
@@ -147,6 +155,8 @@ impl ClientContext for WorkerContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let up = statistics.brokers.values().any(|broker| broker.state == "UP");
+        self.connected.store(up, Ordering::Relaxed);
         let appended = lock(&self.appended).clone();
         let last_append = |topic: &str, partition| {
             appended.get(&TopicPartition { topic: topic.into(), partition }).copied()
@@ -155,6 +165,9 @@ impl ClientContext for WorkerContext {
     }
 
     fn error(&self, error: KafkaError, _reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.connected.store(false, Ordering::Relaxed);
+        }
         self.fail(&error, false);
     }
 }

@@ -33,6 +33,19 @@ impl Ledger {
         Ticket { ledger: self.clone(), offset }
     }
 
+    /// Records that have not arrived.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let open = lock(&self.0);
+        open.values().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).sum()
+    }
+
+    /// Whether every record has arrived.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
     /// The lowest offset whose records have not all arrived.
     #[must_use]
     pub fn lowest_open(&self) -> Option<i64> {

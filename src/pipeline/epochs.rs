@@ -189,3 +189,101 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP: GroupKey = GroupKey(7);
+
+    fn id(partition: i32) -> PartitionId {
+        PartitionId { topic: 0, partition }
+    }
+
+    /// A board of two partitions, each of which has taught one agent in each of these epochs.
+    fn board(taught: [&[i64]; 2]) -> PeerBoard {
+        let board = PeerBoard::default();
+        for (partition, epochs) in taught.iter().enumerate() {
+            let partition = id(i32::try_from(partition).unwrap());
+            board.join(partition);
+            publish(&board, partition, epochs);
+        }
+        board
+    }
+
+    fn publish(board: &PeerBoard, partition: PartitionId, epochs: &[i64]) {
+        let mut log = EpochLog::default();
+        for epoch in epochs {
+            log.note(*epoch, GROUP, &[Fact::Agent]);
+        }
+        let Some(last) = epochs.iter().max() else { return };
+        let after = Timestamp::from_nanos((last + 1) * HOUR_NS);
+        board.publish(partition, log.close(after, 0).unwrap());
+    }
+
+    fn agents(board: &PeerBoard, epoch: i64) -> Option<u64> {
+        Some(board.peers(epoch)?.group(GROUP).map_or(0, |group| group.agents))
+    }
+
+    #[test]
+    fn an_epoch_is_known_once_every_partition_is_done_with_it() {
+        let board = board([&[1, 2], &[1]]);
+        assert_eq!(agents(&board, 1), Some(2));
+        assert_eq!(agents(&board, 2), None);
+        publish(&board, id(1), &[2]);
+        assert_eq!(agents(&board, 2), Some(4));
+    }
+
+    #[test]
+    fn an_older_epoch_is_answered_as_it_was_known() {
+        let board = board([&[1, 2], &[1, 2]]);
+        assert_eq!(agents(&board, 2), Some(4));
+        assert_eq!(agents(&board, 1), Some(2));
+    }
+
+    #[test]
+    fn a_partition_with_nothing_to_read_is_not_waited_for() {
+        let board = board([&[1, 2], &[]]);
+        assert_eq!(agents(&board, 2), None);
+        board.set_idle(id(1), true);
+        assert_eq!(agents(&board, 2), Some(2));
+    }
+
+    #[test]
+    fn a_partition_that_lags_is_left_out_until_it_has_caught_up() {
+        let board = board([&[1, 2, 3], &[1]]);
+        assert_eq!(agents(&board, 3), None);
+        assert_eq!(board.leave_out_laggards(3), [id(1)]);
+        assert_eq!(agents(&board, 3), Some(4));
+        // What it teaches late counts in the next epoch, and from then on it is waited for again.
+        publish(&board, id(1), &[2, 3]);
+        publish(&board, id(0), &[4]);
+        assert_eq!(agents(&board, 4), None);
+        publish(&board, id(1), &[4]);
+        assert_eq!(agents(&board, 4), Some(8));
+    }
+
+    #[test]
+    fn a_partition_that_leaves_is_not_waited_for() {
+        let board = board([&[1, 2], &[1]]);
+        board.leave(id(1));
+        assert_eq!(agents(&board, 2), Some(3));
+    }
+
+    #[test]
+    fn facts_of_a_closed_epoch_count_in_the_oldest_open_one() {
+        let mut log = EpochLog::default();
+        assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, 4);
+        log.note(2, GROUP, &[Fact::Agent]);
+        let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
+        assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);
+    }
+
+    #[test]
+    fn past_versions_are_bounded() {
+        let epochs: Vec<i64> = (0..100).collect();
+        let board = board([&epochs, &epochs]);
+        assert_eq!(agents(&board, 99), Some(200));
+        assert!(board.lock().versions.len() <= VERSIONS_MAX);
+    }
+}

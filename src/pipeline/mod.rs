@@ -5,14 +5,18 @@
 //! their epoch ([`epochs`]) and asks the engine; alerts go to the outbox, and offsets are committed
 //! once the alerts they caused are acknowledged. `replay` and the demo go the same way.
 
+pub mod bench;
 pub mod clock;
+pub mod delivery;
+pub mod demo;
 pub mod desk;
 pub mod epochs;
+pub mod instance;
 pub mod judge;
 pub mod lane;
+pub mod monitor;
 pub mod order;
+pub mod player;
 pub mod replay;
-pub mod worker;
-//! pipeline
-
 pub mod rule_tests;
+pub mod worker;

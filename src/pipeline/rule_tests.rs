@@ -4,12 +4,12 @@
 
 use std::borrow::Cow;
 
-use crate::alert::{Alert, PAGE_SCORE};
+use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
 use crate::detect::{AgentState, observe, tick};
 use crate::event::{Arguments, Operation, Position, Timestamp, ToolCall};
-use crate::policy::{Case, Expect, RawHistory, RawRule, RuleSeverity, Rules, SameOrDistinct};
+use crate::policy::{Case, Expect, RawHistory, RawRule, Rules, SameOrDistinct};
 
 /// The first day of every history: a Monday in January 2026, 00:00 UTC.
 const START_SECS: i64 = 1_767_571_200;
@@ -67,7 +67,7 @@ pub fn run(rules: &[RawRule], filter: &str) -> Result<Vec<Outcome>, Vec<String>>
 fn judge(rule: &RawRule, case: &Case, alerts: &[Alert]) -> Outcome {
     let test = &case.test;
     let best = alerts.iter().max_by(|a, b| a.score.total_cmp(&b.score));
-    let needed = if rule.severity == RuleSeverity::Info { 0.0 } else { PAGE_SCORE };
+    let needed = if rule.severity == Severity::Info { 0.0 } else { PAGE_SCORE };
     let fired = best.is_some_and(|alert| alert.score >= needed);
     let actual = if fired { Expect::Firing } else { Expect::Silent };
     let mut failure = String::new();

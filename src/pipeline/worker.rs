@@ -62,8 +62,10 @@ pub struct Signals {
 pub struct Report {
     /// Whether the group has told it its share.
     pub joined: bool,
+    /// Whether a broker can be reached.
+    pub connected: bool,
     /// Partitions owned.
-    pub partitions: usize,
+    pub partitions: Vec<PartitionId>,
     /// Calls held back.
     pub held: usize,
     /// Partitions that hold unread records while nothing of them is judged.
@@ -196,13 +198,18 @@ impl Worker {
         self.last_housekeeping = Moment::now();
         self.desk.outbox.retry();
         let full = self.desk.outbox.is_full();
-        let mut report = Report { joined: self.joined, caught_up: true, ..Report::default() };
+        let mut report = Report {
+            joined: self.joined,
+            connected: self.consumer.is_connected(),
+            caught_up: true,
+            ..Report::default()
+        };
         for (id, lane) in &mut self.lanes {
             lane.mind_pressure(&self.consumer, full, self.settings.held_max);
             if lane.mind_idleness(&self.consumer, self.settings.idle_after) {
                 self.desk.let_time_pass(lane);
             }
-            report.partitions += 1;
+            report.partitions.push(*id);
             report.held += lane.judge.held();
             report.stalled |= lane.is_stalled();
             report.caught_up &= lane.is_idle();

@@ -13,6 +13,8 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::alert::Severity;
+
 pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
 pub use catalogue::Catalogues;
 pub use check::RuleError;
@@ -20,7 +22,7 @@ pub use parameters::{
     CallRateParameters, FirstUseParameters, NewToolParameters, RepeatParameters,
     UnusualHourParameters,
 };
-pub use raw::{Detector, RawRule, RuleSeverity};
+pub use raw::{Detector, RawRule};
 
 /// The rules in force, checked. A detector without a rule is off.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +62,7 @@ pub struct Words {
     /// The detector.
     pub detector: Detector,
     /// How bad it is if it is right.
-    pub severity: RuleSeverity,
+    pub severity: Severity,
     /// False alarms allowed an active agent-day, above 0 and at most 1.
     pub budget: f64,
     /// ATT&CK, ATLAS and OWASP tags.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Severity;
 use crate::policy::RawTest;
 use crate::policy::parameters::AnyParameters;
 
@@ -22,7 +23,7 @@ pub struct RawRule {
     #[serde(default = "yes")]
     pub enabled: bool,
     /// How bad it is if it is right.
-    pub severity: RuleSeverity,
+    pub severity: Severity,
     /// False alarms allowed an active agent-day: above 0, at most 1.
     pub budget: f64,
     /// What the detector is told; every parameter has a default.
@@ -80,22 +81,4 @@ impl Detector {
             Self::UnusualHour => "unusual_hour",
         }
     }
-}
-
-/// How bad it is if the rule is right.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum RuleSeverity {
-    /// Worth listing; nobody is woken.
-    Info,
-    /// Worth a look this week.
-    Low,
-    /// Worth a look today.
-    Medium,
-    /// Worth waking somebody.
-    High,
-    /// Worth waking everybody.
-    Critical,
 }

@@ -100,6 +100,17 @@ impl Agents {
         self.map.len()
     }
 
+    /// The most agents there may be.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many agents `matches` holds for.
+    pub fn count(&self, matches: impl Fn(&AgentState) -> bool) -> usize {
+        self.map.iter().filter(|resident| matches(&resident.state)).count()
+    }
+
     /// Whether none is in memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {

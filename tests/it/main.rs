@@ -7,17 +7,17 @@
     reason = "a test stops by panicking"
 )]
 
-mod metrics;
-mod judgement;
-mod rules;
-mod shipped;
 mod config;
-mod generate;
-mod decode;
-mod serve;
-mod webhook;
 mod dashboard;
+mod decode;
+mod generate;
 mod helm;
+mod judgement;
 mod kafka_broker;
+mod metrics;
 mod prometheus;
+mod rules;
+mod serve;
+mod shipped;
 mod support;
+mod webhook;

@@ -1,0 +1,69 @@
+//! `toolwarden bench`.
+
+use std::io::{Write, stderr, stdout};
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::settings;
+use crate::config::{RuleSource, load_text};
+use crate::pipeline::bench::{self, BenchOptions};
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The whole way of a call, against bare librdkafka on the same topic in the same run.
+    Pipeline(PipelineArgs),
+}
+
+/// What `bench pipeline` is told.
+#[derive(Debug, Args)]
+pub(crate) struct PipelineArgs {
+    /// The brokers to measure on.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    broker: String,
+    /// Calls in the topic.
+    #[arg(long, default_value_t = 2_000_000)]
+    calls: u64,
+    /// Agents that make them.
+    #[arg(long, default_value_t = 100_000)]
+    agents: u32,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 8)]
+    partitions: i32,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
+    let BenchCommand::Pipeline(args) = command;
+    let text = format!(
+        "version: 1\nkafka:\n  brokers: [{}]\nsources:\n  - topic: bench\n    format: native\n",
+        serde_json::to_string(&args.broker).context("cannot quote the broker's address")?
+    );
+    let environment = std::collections::BTreeMap::new();
+    let config = load_text("bench", &text, Path::new(""), &environment)
+        .map_err(|problems| Failure::configuration(&problems))?
+        .config;
+    let rules = settings::load_rules(&RuleSource::default())?.rules;
+    let options = BenchOptions {
+        calls: args.calls,
+        agents: args.agents,
+        partitions: args.partitions,
+        workers: args.workers,
+        rounds: args.rounds,
+        seed: 1,
+    };
+    let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));
+    let measured = bench::pipeline(&config, &options, (&rules, &mut say));
+    let report = crate::cli::runtime()?.block_on(measured)?;
+    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+    writeln!(stdout(), "{json}")?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,49 @@
+//! `toolwarden run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::settings;
+use crate::kafka::ensure_topics;
+use crate::pipeline::instance::{Instance, client_settings};
+
+/// What `run` is told.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration.
+    #[arg(long, short, env = "TOOLWARDEN_CONFIG", default_value = "/etc/toolwarden/config.yaml")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let config = settings::load(&args.config)?;
+    let rules = settings::load_rules(&config.rules)?.rules;
+    let runtime = crate::cli::runtime()?;
+    let clean = runtime.block_on(async {
+        let topics = [(config.topics.alerts.as_str(), 1), (config.topics.dead_letter.as_str(), 1)];
+        let client = client_settings(&config.kafka);
+        let created = ensure_topics(&client, &topics).await.map_err(anyhow::Error::from)?;
+        for topic in created {
+            tracing::info!(topic, "created a topic that was missing");
+        }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let instance = Instance::start(&config, rules).await?;
+        tracing::info!(listen = %instance.listen, "running");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let ended = tokio::task::spawn_blocking(move || instance.shut_down());
+        Ok::<bool, Failure>(ended.await.unwrap_or(false))
+    })?;
+    if !clean {
+        // A consumer that hangs on a cluster that is gone would hold up the process: what it had
+        // not finished is not committed, and will be read again.
+        std::process::exit(0);
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,194 @@
+//! `toolwarden bench pipeline`: the whole way of a call against what bare librdkafka can do.
+//!
+//! One topic, filled once. Then, in turn and in one run, a bare consumer reads it to the end and a
+//! whole instance judges it to the end; what counts is the ratio of the two, for the machine's speed
+//! is nobody's achievement.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::generate::{Scenario, write_events};
+use crate::kafka::{BareConsumer, ClientSettings, Feeder, ensure_topics};
+use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::instance::Instance;
+use crate::policy::Rules;
+
+/// How long a reader may see nothing before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// Calls in the topic.
+    pub calls: u64,
+    /// Agents that make them.
+    pub agents: u32,
+    /// Partitions of the topic.
+    pub partitions: i32,
+    /// Worker threads of the instance.
+    pub workers: usize,
+    /// How often each is measured; the medians are compared.
+    pub rounds: usize,
+    /// The seed of the calls.
+    pub seed: u64,
+}
+
+/// One reader's speed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Speed {
+    /// Calls a second, each round.
+    pub rounds: Vec<f64>,
+    /// Their median.
+    pub median: f64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// Calls in the topic.
+    pub calls: u64,
+    /// Agents that made them.
+    pub agents: u32,
+    /// Partitions of the topic.
+    pub partitions: i32,
+    /// Mean size of an event, in bytes.
+    pub event_bytes: f64,
+    /// Worker threads of the instance.
+    pub workers: usize,
+    /// One bare consumer, which looks at nothing.
+    pub bare: Speed,
+    /// The whole pipeline.
+    pub pipeline: Speed,
+    /// The pipeline's median over the bare one's.
+    pub ratio: f64,
+}
+
+/// Measures; `say` is told how it goes.
+///
+/// # Errors
+///
+/// When the cluster cannot be reached or does not deliver what was produced.
+pub async fn pipeline(
+    base: &Config,
+    options: &BenchOptions,
+    (rules, say): (&Rules, &mut dyn FnMut(&str)),
+) -> anyhow::Result<BenchReport> {
+    let client = crate::pipeline::instance::client_settings(&base.kafka);
+    let run = clock::wall().as_millis();
+    let topic = format!("toolwarden.bench.{run}");
+    let (alerts, letters) = (format!("{topic}.alerts"), format!("{topic}.dead-letter"));
+    ensure_topics(&client, &[(&topic, options.partitions), (&alerts, 1), (&letters, 1)]).await?;
+    say(&format!("filling {topic} with {} calls of {} agents", options.calls, options.agents));
+    let event_bytes = fill(&client, &topic, options)?;
+    let (mut bare, mut whole) = (Vec::new(), Vec::new());
+    for round in 0..options.rounds.max(1) {
+        bare.push(read_bare(&client, &format!("{topic}.bare.{round}"), &topic, options.calls)?);
+        say(&format!("round {round}: bare     {:>9.0} calls/s", last(&bare)));
+        let mut config = base.clone();
+        config.kafka.group_id = format!("{topic}.whole.{round}");
+        config.kafka.workers = options.workers;
+        config.sources.truncate(1);
+        if let Some(source) = config.sources.first_mut() {
+            source.topic.clone_from(&topic);
+        }
+        config.topics.alerts.clone_from(&alerts);
+        config.topics.dead_letter.clone_from(&letters);
+        config.receivers.clear();
+        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        whole.push(judge_all(&config, rules.clone(), options.calls).await?);
+        say(&format!("round {round}: pipeline {:>9.0} calls/s", last(&whole)));
+    }
+    let (bare, pipeline) = (speed(bare), speed(whole));
+    Ok(BenchReport {
+        calls: options.calls,
+        agents: options.agents,
+        partitions: options.partitions,
+        event_bytes,
+        workers: options.workers,
+        ratio: pipeline.median / bare.median.max(1.0),
+        bare,
+        pipeline,
+    })
+}
+
+/// Fills the topic; tells the mean size of an event.
+fn fill(client: &ClientSettings, topic: &str, options: &BenchOptions) -> anyhow::Result<f64> {
+    let feeder = Feeder::new(client, topic)?;
+    let scenario = Scenario::bench(options.agents, options.calls, options.seed);
+    let (mut bytes, mut sent) = (0.0, 0_u64);
+    write_events(&scenario, |key, json| {
+        bytes += f64::from(u32::try_from(json.len()).unwrap_or(u32::MAX));
+        sent += 1;
+        if sent.is_multiple_of(1_000) {
+            feeder.poll();
+        }
+        feeder.send(key.as_bytes(), json)
+    })?;
+    feeder.flush(PATIENCE)?;
+    Ok(bytes / as_f64(sent).max(1.0))
+}
+
+/// Reads the topic with a consumer that does nothing else; calls a second.
+fn read_bare(client: &ClientSettings, group: &str, topic: &str, calls: u64) -> anyhow::Result<f64> {
+    let consumer = BareConsumer::new(client, group, topic)?;
+    let waiting = Moment::now();
+    // The clock starts with the first record: joining a group is not reading.
+    while consumer.next_bytes(Duration::from_millis(100)).is_none() {
+        if waiting.elapsed() > PATIENCE {
+            bail!("the bare consumer got nothing from {topic} in {PATIENCE:?}");
+        }
+    }
+    let began = Moment::now();
+    let mut read = 1;
+    while read < calls {
+        if consumer.next_bytes(Duration::from_secs(10)).is_none() {
+            bail!("the bare consumer got {read} of {calls} records of {topic}");
+        }
+        read += 1;
+    }
+    Ok(as_f64(calls) / began.elapsed().as_secs_f64())
+}
+
+/// Lets a whole instance judge the topic; calls a second, from the first call judged.
+async fn judge_all(config: &Config, rules: Rules, calls: u64) -> anyhow::Result<f64> {
+    let instance = Instance::start(config, rules).await?;
+    let waiting = Moment::now();
+    let (mut began, mut before) = (None, 0);
+    loop {
+        let judged = instance.calls_accounted_for();
+        if judged > 0 && began.is_none() {
+            began = Some(Moment::now());
+            before = judged;
+        }
+        if judged >= calls {
+            break;
+        }
+        if waiting.elapsed() > PATIENCE + Duration::from_secs(calls / 10_000) {
+            bail!("the instance judged {judged} of {calls} calls in {:?}", waiting.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = began.context("nothing was judged")?.elapsed();
+    tokio::task::spawn_blocking(move || instance.shut_down()).await?;
+    Ok(as_f64(calls.saturating_sub(before)) / took.as_secs_f64())
+}
+
+fn speed(rounds: Vec<f64>) -> Speed {
+    let mut sorted = rounds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    Speed { rounds, median }
+}
+
+fn last(rounds: &[f64]) -> f64 {
+    rounds.last().copied().unwrap_or(0.0)
+}
+
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a count of calls")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

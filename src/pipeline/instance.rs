@@ -1,0 +1,304 @@
+//! One running instance: workers, delivery, the admin listener, and how they end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Start};
+use crate::decode::{self, Ignored, Reason};
+use crate::deliver::{Webhook, WebhookSettings};
+use crate::kafka::{
+    ClientSettings, ConsumerSettings, Outbox, PartitionConsumer, librdkafka_version,
+};
+use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::delivery::{self, Delivering, DeliverySignals};
+use crate::pipeline::desk::Source;
+use crate::pipeline::epochs::PeerBoard;
+use crate::pipeline::judge::Shared;
+use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
+use crate::policy::{self, Rules};
+use crate::serve::{self, Readiness};
+use crate::state::Agents;
+use crate::telemetry::{
+    BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
+};
+
+/// One running instance.
+#[derive(Debug)]
+pub struct Instance {
+    /// What it says of itself.
+    pub metrics: Metrics,
+    /// Where the admin listener answers.
+    pub listen: SocketAddr,
+    /// What the workers know.
+    pub signals: Arc<Signals>,
+    /// What the delivery knows; absent without receivers.
+    pub delivery: Option<Arc<DeliverySignals>>,
+    /// What the workers share.
+    pub shared: Shared,
+    /// Records on their way out.
+    pub outbox: Outbox,
+    sources: Arc<[Source]>,
+    threads: Vec<JoinHandle<()>>,
+    shutdown_timeout: Duration,
+}
+
+/// How to reach the cluster, by the configuration.
+#[must_use]
+pub fn client_settings(kafka: &crate::config::Kafka) -> ClientSettings {
+    ClientSettings {
+        brokers: kafka.brokers.clone(),
+        properties: kafka.properties.clone(),
+        secrets: kafka.secrets.clone(),
+    }
+}
+
+/// What the engine's parts share, by the configuration.
+#[must_use]
+pub fn shared(config: &Config, rules: Rules) -> Shared {
+    let limits = policy::Limits {
+        tools_per_agent: config.limits.tools_per_agent,
+        lateness: config.event_time.lateness,
+    };
+    Shared {
+        rules: Arc::new(rules.with_limits(limits)),
+        agents: Arc::new(Agents::new(config.limits.agents)),
+        board: PeerBoard::default(),
+        reorder_ns: nanos(config.event_time.reorder),
+        lateness_ns: nanos(config.event_time.lateness),
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Instance {
+    /// Starts everything `config` asks for. The topics written must exist.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster's clients cannot be made, a receiver is unusable, or the admin address is
+    /// taken.
+    pub async fn start(config: &Config, rules: Rules) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(&BuildInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("TOOLWARDEN_REVISION").unwrap_or_default().to_owned(),
+            librdkafka: librdkafka_version(),
+        });
+        seed(&metrics, config, &rules);
+        let listener = TcpListener::bind(config.server.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let listen = listener.local_addr().context("cannot tell the address listened on")?;
+        let client = client_settings(&config.kafka);
+        let outbox = Outbox::new(&client, config.limits.pending_alerts, &metrics)?;
+        let mut instance = Self {
+            listen,
+            signals: Arc::default(),
+            delivery: None,
+            shared: shared(config, rules),
+            sources: sources(config, &metrics),
+            threads: Vec::new(),
+            shutdown_timeout: config.kafka.shutdown_timeout,
+            outbox,
+            metrics,
+        };
+        instance.start_workers(config)?;
+        instance.start_delivery(config)?;
+        instance.start_serving(listener);
+        Ok(instance)
+    }
+
+    /// Calls judged, or set aside for a reason that is counted, since the start.
+    #[must_use]
+    pub fn calls_accounted_for(&self) -> u64 {
+        self.sources
+            .iter()
+            .map(|source| {
+                let it = &source.metrics;
+                it.processed.get() + it.late.get() + it.duplicate.get() + it.unjudged.get()
+            })
+            .sum()
+    }
+
+    /// Calls judged since the start.
+    #[must_use]
+    pub fn calls_judged(&self) -> u64 {
+        self.sources.iter().map(|source| source.metrics.processed.get()).sum()
+    }
+
+    /// Whether everything there was has been judged, its alerts are acknowledged and told.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let reports = self.signals.reports();
+        let owned: usize = reports.values().map(|report| report.partitions.len()).sum();
+        owned > 0
+            && reports.values().all(|report| report.caught_up)
+            && self.outbox.unacknowledged() == 0
+            && self.delivery.as_ref().is_none_or(|it| it.caught_up.load(Ordering::Relaxed))
+    }
+
+    /// Stops: no more records are taken, alerts are flushed, offsets committed. Returns whether all
+    /// of it was done within the configured time; what was not will be read again.
+    pub fn shut_down(mut self) -> bool {
+        ShutdownStarted.emit(&self.metrics);
+        let began = Moment::now();
+        self.signals.stop.store(true, Ordering::Relaxed);
+        if let Some(delivery) = &self.delivery {
+            delivery.stop.store(true, Ordering::Relaxed);
+        }
+        let mut clean = true;
+        for thread in self.threads.drain(..) {
+            // With the cluster gone, closing a consumer may take for ever: it is left behind, and
+            // goes with the process.
+            while !thread.is_finished() && began.elapsed() < self.shutdown_timeout {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            clean &= thread.is_finished() && thread.join().is_ok();
+        }
+        ShutdownFinished { clean }.emit(&self.metrics);
+        clean
+    }
+
+    fn start_workers(&mut self, config: &Config) -> anyhow::Result<()> {
+        for index in 0..config.kafka.workers {
+            let consumer = ConsumerSettings {
+                client: client_settings(&config.kafka),
+                group_id: config.kafka.group_id.clone(),
+                topics: config.sources.iter().map(|source| source.topic.clone()).collect(),
+                from_earliest: config.kafka.start == Start::Earliest,
+                prefetch_bytes: config.kafka.prefetch_bytes,
+            };
+            let settings = WorkerSettings {
+                index,
+                alerts: config.topics.alerts.as_str().into(),
+                dead_letter: config.topics.dead_letter.as_str().into(),
+                commit_interval: config.kafka.commit_interval,
+                peers_wait: config.peers.wait,
+                idle_after: config.peers.idle_after,
+                held_max: config.limits.held_calls,
+                flush_timeout: config.kafka.shutdown_timeout / 2,
+            };
+            let worker = Worker::new(
+                PartitionConsumer::new(&consumer, index, &self.metrics)?,
+                (self.shared.clone(), Arc::clone(&self.sources)),
+                self.outbox.clone(),
+                (settings, Arc::clone(&self.signals)),
+                &self.metrics,
+            );
+            self.spawn(format!("worker-{index}"), move || worker.run())?;
+        }
+        Ok(())
+    }
+
+    fn start_delivery(&mut self, config: &Config) -> anyhow::Result<()> {
+        if config.receivers.is_empty() {
+            return Ok(());
+        }
+        let mut webhooks = Vec::new();
+        for receiver in &config.receivers {
+            let settings = WebhookSettings {
+                name: receiver.name.clone(),
+                url: receiver.url.clone(),
+                signing_secret: receiver.signing_secret.clone(),
+                min_score: receiver.min_score,
+                send_resolved: receiver.send_resolved,
+                timeout: receiver.timeout,
+                retry_for: receiver.retry_for,
+            };
+            webhooks.push(Webhook::new(settings, self.metrics.clone())?);
+        }
+        let consumer = ConsumerSettings {
+            client: client_settings(&config.kafka),
+            group_id: format!("{}-deliver", config.kafka.group_id),
+            topics: vec![config.topics.alerts.clone()],
+            // An alert written while no delivery ran is still to be told.
+            from_earliest: true,
+            prefetch_bytes: 16 << 20,
+        };
+        let signals: Arc<DeliverySignals> = Arc::default();
+        let delivering = Delivering::new(
+            PartitionConsumer::new(&consumer, delivery::WORKER, &self.metrics)?,
+            webhooks,
+            (self.outbox.clone(), config.topics.dead_letter.as_str().into()),
+            (&tokio::runtime::Handle::current(), Arc::clone(&signals)),
+            &self.metrics,
+        );
+        self.delivery = Some(signals);
+        self.spawn("deliver".to_owned(), move || delivering.run())
+    }
+
+    fn start_serving(&self, listener: TcpListener) {
+        let readiness = Arc::new(Readiness::new(self.metrics.clone(), &COMPONENTS));
+        let monitor = Monitor {
+            metrics: self.metrics.clone(),
+            readiness: Arc::clone(&readiness),
+            signals: Arc::clone(&self.signals),
+            shared: self.shared.clone(),
+            outbox: self.outbox.clone(),
+            sources: Arc::clone(&self.sources),
+            started: clock::wall(),
+        };
+        let state = monitor.app_state();
+        tokio::spawn(monitor.watch());
+        tokio::spawn(async move {
+            // It answers until the process ends, so that the end of a drain can be watched too.
+            let never = std::future::pending();
+            if let Err(error) = serve::run(listener, serve::router(state), never).await {
+                tracing::error!(%error, "the admin listener stopped");
+            }
+        });
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(run);
+        self.threads.push(thread.context("cannot start a thread")?);
+        Ok(())
+    }
+}
+
+fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {
+    let source = |source: &crate::config::Source| Source {
+        topic: source.topic.as_str().into(),
+        options: decode::Options {
+            format: source.format,
+            default_tenant: source.tenant.clone(),
+            record_bytes_max: config.limits.record_bytes,
+        },
+        metrics: metrics.source(&source.topic),
+    };
+    config.sources.iter().map(source).collect()
+}
+
+/// Makes every series that can be known from the start.
+fn seed(metrics: &Metrics, config: &Config, rules: &Rules) {
+    let topics: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
+    let receivers: Vec<&str> = config.receivers.iter().map(|it| it.name.as_str()).collect();
+    let known_rule = |words: &crate::policy::Words| (words.id.clone(), words.title.clone());
+    let names: Vec<(String, String)> = rules.words().map(known_rule).collect();
+    let rules: Vec<KnownRule<'_>> = rules
+        .words()
+        .zip(&names)
+        .map(|(words, (rule_id, title))| KnownRule {
+            rule_id,
+            title,
+            severity: words.severity,
+            detector: words.detector.as_str(),
+        })
+        .collect();
+    metrics.seed(&Known {
+        topics: &topics,
+        rejected: &Reason::ALL.map(Reason::as_str),
+        ignored: &Ignored::ALL.map(Ignored::as_str),
+        receivers: &receivers,
+        rules: &rules,
+    });
+    metrics.held_calls_limit(config.limits.held_calls);
+}

@@ -1,0 +1,136 @@
+//! Looks after an instance once a second: is it ready, is it stalled, how full is it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::kafka::Outbox;
+use crate::pipeline::clock;
+use crate::pipeline::desk::Source;
+use crate::pipeline::judge::Shared;
+use crate::pipeline::worker::{Report, Signals};
+use crate::serve::{AppState, Component, OwnedPartition, Readiness, Status};
+use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How many looks pass between two counts of agents that are still learning: counting walks over
+/// all of them.
+const LOOKS_A_COUNT: u64 = 15;
+
+const KAFKA: Component = "kafka";
+const GROUP: Component = "group";
+const STREAM: Component = "stream";
+const OUTBOX: Component = "outbox";
+
+/// What an instance needs to do its work.
+pub const COMPONENTS: [Component; 4] = [KAFKA, GROUP, STREAM, OUTBOX];
+
+/// The watcher of one instance.
+#[derive(Debug)]
+pub struct Monitor {
+    /// What it sets.
+    pub metrics: Metrics,
+    /// Whom it tells.
+    pub readiness: Arc<Readiness>,
+    /// What it looks at.
+    pub signals: Arc<Signals>,
+    /// The agents and the exchange of peers.
+    pub shared: Shared,
+    /// Records on their way out.
+    pub outbox: Outbox,
+    /// The source topics.
+    pub sources: Arc<[Source]>,
+    /// When the instance started.
+    pub started: Timestamp,
+}
+
+impl Monitor {
+    /// What the admin listener answers from.
+    #[must_use]
+    pub fn app_state(&self) -> AppState {
+        let (signals, shared, started) =
+            (Arc::clone(&self.signals), self.shared.clone(), self.started);
+        let sources = Arc::clone(&self.sources);
+        let status = move || {
+            let reports = signals.reports();
+            let mut partitions: Vec<OwnedPartition> = reports
+                .values()
+                .flat_map(|report| &report.partitions)
+                .filter_map(|id| {
+                    let source = sources.get(usize::from(id.topic))?;
+                    let topic = source.topic.to_string();
+                    Some(OwnedPartition { topic, partition: id.partition })
+                })
+                .collect();
+            partitions.sort();
+            let uptime_secs = clock::wall().as_secs() - started.as_secs();
+            Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_seconds: u64::try_from(uptime_secs).unwrap_or(0),
+                agents: shared.agents.len(),
+                agents_limit: shared.agents.capacity(),
+                partitions,
+            }
+        };
+        AppState {
+            metrics: self.metrics.clone(),
+            ready: Arc::clone(&self.readiness),
+            status: Arc::new(status),
+        }
+    }
+
+    /// Watches until the process ends.
+    pub async fn watch(self) {
+        let mut merges = 0;
+        let mut stalled = false;
+        for look in 0_u64.. {
+            let reports: Vec<Report> = self.signals.reports().into_values().collect();
+            self.look(&reports);
+            let merged = self.shared.board.merges();
+            if merged > merges {
+                PeersMerged { epochs: merged - merges }.emit(&self.metrics);
+                merges = merged;
+            }
+            let now_stalled = reports.iter().any(|report| report.stalled);
+            if now_stalled != stalled {
+                stalled = now_stalled;
+                if stalled {
+                    StallDetected.emit(&self.metrics)
+                } else {
+                    StallEnded.emit(&self.metrics)
+                }
+            }
+            if look % LOOKS_A_COUNT == 0 {
+                self.metrics.learning(self.shared.agents.count(|state| state.learning().is_some()));
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    fn look(&self, reports: &[Report]) {
+        self.metrics.agents(self.shared.agents.len(), self.shared.agents.capacity());
+        self.metrics.held_calls(reports.iter().map(|report| report.held).sum());
+        self.metrics.unacknowledged(self.outbox.unacknowledged());
+        for (index, source) in self.sources.iter().enumerate() {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let oldest = reports.iter().filter_map(|report| report.watermarks.get(&index)).min();
+            if let Some(oldest) = oldest {
+                let lag = clock::wall().secs_since(*oldest).max(0.0);
+                self.metrics.watermark_lag(&source.topic, lag);
+            }
+        }
+        let connected = reports.iter().any(|report| report.connected);
+        self.tell(KAFKA, connected, "no broker can be reached");
+        let joined = !reports.is_empty() && reports.iter().all(|report| report.joined);
+        self.tell(GROUP, joined, "the consumer group has not given this instance its share");
+        let stalled = reports.iter().any(|report| report.stalled);
+        self.tell(STREAM, !stalled, "calls are held and none is judged");
+        self.tell(OUTBOX, !self.outbox.is_full(), "alerts are not acknowledged by the cluster");
+    }
+
+    fn tell(&self, component: Component, good: bool, reason: &str) {
+        self.readiness.set(component, if good { Ok(()) } else { Err(reason.to_owned()) });
+    }
+}
