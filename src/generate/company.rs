@@ -22,7 +22,7 @@ impl Scenario {
     }
 
     /// Two weeks of a small company, Acme, and of its neighbour Harbour: 16 agents in 5 products,
-    /// 10 working days, about 220,000 calls. On the last day four anomalies are planted.
+    /// 10 working days, about 215,000 calls. On the last day four anomalies are planted.
     #[must_use]
     pub fn working_day(seed: u64) -> Self {
         let plant = |kind, agent: &str, minute| Planted {
