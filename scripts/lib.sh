@@ -24,7 +24,11 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # need COMMAND PACKAGE: notes the Debian package when the command is not there.
 need() {
-  have "$1" || missing_packages+=("$2")
+  if have "$1"; then return 0; fi
+  case " ${missing_packages[*]:-} " in
+    *" $2 "*) ;;
+    *) missing_packages+=("$2") ;;
+  esac
 }
 
 # Installs what `need` noted. The package manager is asked once for all of it.
