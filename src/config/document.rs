@@ -196,7 +196,9 @@ impl Document {
         let secret = pointer.split('/').any(is_secret_key) || self.expanded.contains(pointer);
         match value {
             _ if secret && kind.is_empty() => "true or false".to_owned(),
-            _ if secret => format!("another {}", kind.trim_start_matches("the ").trim_end()),
+            _ if secret => {
+                format!("a {} that is not shown", kind.trim_start_matches("the ").trim_end())
+            }
             Value::String(text) => format!("the text `{}`", quote(text)),
             other => format!("{kind}`{}`", quote(&other.to_string())),
         }
@@ -459,7 +461,7 @@ mod tests {
             "- ".repeat(100_000),
             "a: &a [*a]".to_owned(),
             "x".repeat(2 << 20),
-            "{a: ".repeat(9_000),
+            "{a: ".repeat(200_000),
         ] {
             assert_eq!(read(&text).1.len(), 1);
         }

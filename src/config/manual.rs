@@ -218,7 +218,8 @@ fn kind(root: &Value, field: &Map<String, Value>) -> String {
         return words.join(", ");
     }
     if let Some(expects) = field.get("x-expects").and_then(Value::as_str) {
-        return expects.split([':', ',']).next().unwrap_or(expects).replace(" such as", ",");
+        let short = expects.split([':', ',']).next().unwrap_or(expects);
+        return short.split(" such as").next().unwrap_or(short).to_owned();
     }
     let range = match (field.get("minimum"), field.get("maximum")) {
         (Some(low), Some(high)) => format!(", {low} to {high}"),

@@ -119,7 +119,7 @@ impl RawKafka {
 /// The value of a librdkafka property.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("type" = ["string", "integer", "number", "boolean"]))]
+#[schemars(extend("type" = ["string", "integer", "number", "boolean"], "x-expects" = "a text, a number, `true` or `false`"))]
 #[schemars(rename = "Property")]
 pub(crate) struct RawProperty(pub(crate) Value);
 
@@ -419,6 +419,7 @@ impl fmt::Debug for RawUrl {
 #[schemars(rename = "Server")]
 pub(crate) struct RawServer {
     /// The IP address and port it listens on.
+    #[schemars(extend("x-expects" = "an IP address and a port such as `127.0.0.1:9464`"))]
     pub(crate) listen: String,
 }
 

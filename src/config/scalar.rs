@@ -7,6 +7,9 @@ use crate::config::problem::Code;
 use crate::config::schema::resolve;
 use crate::config::shape::{Shape, nearest};
 
+/// What to do about `key:` with nothing behind it.
+const GIVE_A_VALUE: &str = "give it a value, or remove the key";
+
 /// The first thing wrong with a value itself, not with what is in it.
 pub(super) fn fault(
     shape: &Shape<'_>,
@@ -27,7 +30,10 @@ pub(super) fn fault(
         let names: Vec<String> = words.iter().map(plain).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let near = value.as_str().and_then(|text| nearest(text, &names));
-        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let help = match near {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => value.is_null().then(|| GIVE_A_VALUE.to_owned()),
+        };
         let message = format!("{name} must be {}, found {found}", either(&quoted));
         return make(Code::NotOneOf, message, help);
     }
@@ -158,7 +164,7 @@ fn unit_help(expects: Option<&str>, value: &Value, kinds: &[String]) -> Option<S
         {
             Some("write `false`".to_owned())
         }
-        _ if value.is_null() => Some("give it a value, or remove the key".to_owned()),
+        _ if value.is_null() => Some(GIVE_A_VALUE.to_owned()),
         _ if value.is_number() && kinds.iter().any(|kind| kind == "a text") => {
             Some("put it in quotes".to_owned())
         }

@@ -189,9 +189,14 @@ impl Shape<'_> {
     fn unknown(&self, schema: &Map<String, Value>, key: &str, pointer: &str) -> Fault {
         let child = join(pointer, key);
         let place = Some(self.document.place(&child).name());
-        let refused = schema.get("x-refused").and_then(|refused| refused.get(key));
+        let refused = schema.get("x-refused").and_then(Value::as_object);
+        let why = refused.and_then(|refused| {
+            let names: Vec<&str> = refused.keys().map(String::as_str).collect();
+            let valid = nearest(key, &field_names(schema)).is_some();
+            refused.get(key).or_else(|| refused.get(nearest(key, &names).filter(|_| !valid)?))
+        });
         let key = crate::config::snippet::quote(key);
-        if let Some(why) = refused.and_then(Value::as_str) {
+        if let Some(why) = why.and_then(Value::as_str) {
             let code = if crate::config::snippet::is_secret_key(&key) {
                 Code::LiteralSecret
             } else {

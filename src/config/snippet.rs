@@ -10,7 +10,7 @@ const MASK: &str = "***";
 const WIDTH_MAX: usize = 120;
 
 /// Words that make a key's value secret, as a whole or as a part between `_`, `-` and `.`.
-const SECRET_WORDS: [&str; 15] = [
+const SECRET_WORDS: [&str; 13] = [
     "password",
     "passwd",
     "passphrase",
@@ -24,8 +24,6 @@ const SECRET_WORDS: [&str; 15] = [
     "pem",
     "url",
     "uri",
-    "webhook",
-    "endpoint",
 ];
 
 /// A printable line and what to underline in it.

@@ -16,6 +16,10 @@ pub(super) const BYTES_MAX: usize = 1 << 20;
 /// How deep mappings and lists may stand in each other.
 pub(super) const DEPTH_MAX: usize = 64;
 
+/// How many brackets may be open at once before the text is not even scanned: the scanner takes
+/// time with the square of it.
+const OPEN_MAX: usize = 1_000;
+
 /// Nodes of a file after aliases are filled in.
 pub(super) const NODES_MAX: usize = 100_000;
 
@@ -98,12 +102,35 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, TreeError> {
         let message = format!("the file has {} bytes; at most {BYTES_MAX} are read", text.len());
         return Err(TreeError { code: Code::TooLarge, place: Place::default(), message });
     }
+    if let Some(place) = too_many_open(text) {
+        let message = format!("more than {OPEN_MAX} brackets are open here");
+        return Err(TreeError { code: Code::TooLarge, place, message });
+    }
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         let (event, span) = event?;
         builder.on_event(event, span)?;
     }
     Ok(builder.root)
+}
+
+/// Where too many brackets are open, counted roughly: those in texts and comments count too.
+fn too_many_open(text: &str) -> Option<Place> {
+    let mut open = 0_usize;
+    for (at, line) in text.lines().enumerate() {
+        for (column, c) in line.chars().enumerate() {
+            match c {
+                '[' | '{' => open += 1,
+                ']' | '}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            if open > OPEN_MAX {
+                let (line, column) = (at + 1, column + 1);
+                return Some(Place { line, column, end_line: line, end_column: column });
+            }
+        }
+    }
+    None
 }
 
 /// A collection whose end has not come yet.

@@ -69,6 +69,15 @@ fn is_secret_property(name: &str) -> bool {
         && !name.ends_with(".url")
 }
 
+/// The host of `host:port`; `None` if it is not of that form.
+fn broker_host(broker: &str) -> Option<&str> {
+    let (host, port) = broker.rsplit_once(':')?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let plain = !host.contains([':', '/', ',', ' ', '@']);
+    let good = !host.is_empty() && (bracketed || plain) && port.parse::<u16>().is_ok_and(|p| p > 0);
+    good.then_some(host)
+}
+
 impl RawProtocol {
     const fn as_str(self) -> &'static str {
         match self {
@@ -121,12 +130,7 @@ impl Checker<'_> {
 
     fn brokers(&mut self, brokers: &[String]) {
         for (at, broker) in brokers.iter().enumerate() {
-            let good = broker.rsplit_once(':').is_some_and(|(host, port)| {
-                let bracketed = host.starts_with('[') && host.ends_with(']');
-                let plain = !host.contains([':', '/', ',', ' ', '@']);
-                !host.is_empty() && (bracketed || plain) && port.parse::<u16>().is_ok_and(|p| p > 0)
-            });
-            if !good {
+            if broker_host(broker).is_none() {
                 let message = format!(
                     "a broker is `host:port`, found `{}`",
                     crate::config::snippet::quote(broker)
@@ -143,11 +147,11 @@ impl Checker<'_> {
 
     fn warn_of_plaintext(&mut self, raw: &RawKafka) {
         let protocol = raw.security.as_ref().map_or(RawProtocol::Plaintext, |s| s.protocol);
-        let host = |broker: &str| broker.rsplit_once(':').map(|(host, _)| host.to_owned());
-        let remote = raw.brokers.iter().filter_map(|b| host(b)).find(|host| !is_loopback(host));
+        let remote =
+            raw.brokers.iter().filter_map(|b| broker_host(b)).find(|host| !is_loopback(host));
         let Some(host) = remote.filter(|_| !protocol.is_encrypted()) else { return };
         let what = if protocol.has_login() { "records and the login" } else { "records" };
-        let host = crate::config::snippet::quote(&host);
+        let host = crate::config::snippet::quote(host);
         let message = format!("{what} to and from `{host}` can be read and changed on the way");
         let (pointer, help) = match raw.security {
             Some(_) if protocol.has_login() => ("/kafka/security/protocol", "use `sasl_ssl`"),

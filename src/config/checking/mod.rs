@@ -151,19 +151,23 @@ impl Checker<'_> {
                 seen.insert(&source.topic, format!("sources[{at}].topic"));
             }
         }
-        for (name, topic) in
-            [("alerts", &raw.topics.alerts), ("dead_letter", &raw.topics.dead_letter)]
-        {
-            if let Some(first) = seen.get(topic.as_str()) {
+        let written = [("alerts", &raw.topics.alerts), ("dead_letter", &raw.topics.dead_letter)];
+        for (name, topic) in written {
+            let first = seen.insert(topic, format!("topics.{name}"));
+            let Some(first) = first else { continue };
+            let help = if first.starts_with("sources") {
+                "toolwarden would read what it writes"
+            } else {
+                "give each its own topic"
+            };
+            let pointer = format!("/topics/{name}");
+            if self.document.value.pointer(&pointer).is_some() {
                 let message = format!("the topic `{topic}` is already `{first}`");
-                let help = if first.starts_with("sources") {
-                    "toolwarden would read what it writes"
-                } else {
-                    "give each its own topic"
-                };
-                self.fault(Code::Duplicate, format!("/topics/{name}"), message, Some(help));
+                self.fault(Code::Duplicate, pointer, message, Some(help));
+            } else {
+                let message = format!("the topic `{topic}` is `topics.{name}` by default");
+                self.fault(Code::Duplicate, pointer_of(&first), message, Some(help));
             }
-            seen.insert(topic, format!("topics.{name}"));
         }
     }
 
@@ -228,6 +232,11 @@ impl Checker<'_> {
         let message = format!("`{name}` must be from `{low}` to `{high}`, found `{found}`");
         self.fault(Code::OutOfRange, pointer, message, None);
     }
+}
+
+/// `sources[0].topic` as a JSON pointer.
+fn pointer_of(path: &str) -> String {
+    format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
 }
 
 /// Whether a host is this machine.
