@@ -25,13 +25,13 @@ fn record(payload: &[u8]) -> Record<'_> {
 
 fn bench(criterion: &mut Criterion, name: &str, payload: &[u8], format: Format) {
     let options = Options { format, ..Options::default() };
-    let mut calls = 0;
+    let mut calls = 0_u64;
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(u64::try_from(payload.len()).unwrap()));
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
             decode(&record(black_box(payload)), &options, &mut |item| match item {
-                Item::Call(call) => calls += black_box(call).arguments.bytes,
+                Item::Call(call) => calls += 1 + u64::from(black_box(call).position.index),
                 item => panic!("{item:?}"),
             });
         });

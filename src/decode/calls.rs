@@ -43,26 +43,22 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Takes the only call of a record, and hands it on without keeping it.
-    pub(super) fn only(&mut self, call: Result<ToolCall<'_>, DecodeError>) {
-        match call {
-            Ok(call) if self.waiting.is_empty() => {
-                let position = self.record.position;
-                (self.sink)(Item::Call(place(call, position, 0)));
-            }
-            call => self.push(call),
+    /// Takes the only call left in a record, and hands it on without keeping it.
+    pub(super) fn only(&mut self, call: ToolCall<'_>) {
+        if !self.waiting.is_empty() {
+            return self.push(call);
         }
+        // Bound anew, so that its lifetime can shrink to that of the topic.
+        let mut call = call;
+        place(&mut call, Position { index: 0, ..self.record.position });
+        (self.sink)(Item::Call(call));
     }
 
     /// Takes one of several calls; they are handed on in the order of their times by
     /// [`Calls::flush`].
-    pub(super) fn push(&mut self, call: Result<ToolCall<'_>, DecodeError>) {
-        match call {
-            Ok(call) if self.admit() => {
-                self.waiting.push(call.into_owned(self.record.position.topic));
-            }
-            Ok(_) => {}
-            Err(error) => self.reject(error),
+    pub(super) fn push(&mut self, call: ToolCall<'_>) {
+        if self.admit() {
+            self.waiting.push(call.into_owned(self.record.position.topic));
         }
     }
 
@@ -70,8 +66,9 @@ impl<'r> Calls<'r> {
     pub(super) fn flush(&mut self) {
         self.waiting.sort_by_key(|call| call.time);
         let position = self.record.position;
-        for (index, call) in (0_u32..).zip(self.waiting.drain(..)) {
-            (self.sink)(Item::Call(place(call, position, index)));
+        for (index, mut call) in (0_u32..).zip(self.waiting.drain(..)) {
+            place(&mut call, Position { index, ..position });
+            (self.sink)(Item::Call(call));
         }
     }
 
@@ -87,12 +84,8 @@ impl<'r> Calls<'r> {
     }
 
     /// Checks a call and fills in what is derived: tenant, server, operation, digest and time.
-    pub(super) fn finish<'a>(
-        &self,
-        mut call: ToolCall<'a>,
-        stamp: Stamp,
-    ) -> Result<ToolCall<'a>, DecodeError> {
-        self.check_identity(&mut call)?;
+    pub(super) fn finish(&self, call: &mut ToolCall<'_>, stamp: Stamp) -> Result<(), DecodeError> {
+        self.check_identity(call)?;
         let Stamp::At(time) = stamp else {
             let detail = match stamp {
                 Stamp::Missing => {
@@ -111,7 +104,7 @@ impl<'r> Calls<'r> {
             call.operation = operation_of(&call.tool_name);
         }
         call.arguments = digest::with_tool(call.arguments, &call.tool_name);
-        Ok(call)
+        Ok(())
     }
 
     fn check_identity(&self, call: &mut ToolCall<'_>) -> Result<(), DecodeError> {
@@ -162,11 +155,10 @@ fn server_of<'a>(tool_name: &Cow<'a, str>) -> Option<Cow<'a, str>> {
 }
 
 /// Gives a call its place, and an id from its place when it has none.
-fn place<'a>(mut call: ToolCall<'a>, position: Position<'a>, index: u32) -> ToolCall<'a> {
-    call.position = Position { index, ..position };
+fn place<'a>(call: &mut ToolCall<'a>, position: Position<'a>) {
+    call.position = position;
     if call.call_id.is_empty() {
-        let Position { topic, partition, offset, index } = call.position;
+        let Position { topic, partition, offset, index } = position;
         call.call_id = Cow::Owned(format!("{topic}:{partition}:{offset}:{index}"));
     }
-    call
 }

@@ -102,13 +102,8 @@ fn read_document(text: &str, reading: Reading, calls: &mut Calls<'_>) -> Result<
         Format::CloudEvents => return cloudevents::read(text, calls),
         Format::Auto | Format::Native | Format::OtlpProto => {}
     }
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Document<'_>>();
-    let document = match stream.next() {
-        Some(Ok(document)) => document,
-        Some(Err(error)) => return Err(Failure::from_serde(&error, text)),
-        None => return Ok(text.len()),
-    };
-    let length = stream.byte_offset();
+    let mut document = Document::default();
+    let length = document.parse(text).map_err(|error| Failure::from_serde(&error, text))?;
     if reading.format == Format::Auto && !document.has_tool() {
         if let Some(foreign) = document.foreign {
             return read_foreign(foreign, text, reading, calls);
@@ -120,11 +115,11 @@ fn read_document(text: &str, reading: Reading, calls: &mut Calls<'_>) -> Result<
         }
     }
     let is_last = || text.get(length..).is_none_or(|rest| rest.trim_ascii_start().is_empty());
-    let call = calls.finish(document.call, document.stamp);
-    if reading.alone && is_last() {
-        calls.only(call);
-    } else {
-        calls.push(call);
+    let checked = calls.finish(&mut document.call, document.stamp);
+    match checked {
+        Ok(()) if reading.alone && is_last() => calls.only(document.call),
+        Ok(()) => calls.push(document.call),
+        Err(error) => calls.reject(error),
     }
     Ok(length)
 }

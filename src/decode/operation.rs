@@ -71,7 +71,9 @@ const VERBS: [(&str, Operation); 58] = [
 /// [`Operation::Unknown`], which is judged as acting.
 #[must_use]
 pub fn operation_of(tool_name: &str) -> Operation {
-    let name = tool_name.rsplit_once("__").map_or(tool_name, |(_, name)| name).as_bytes();
+    let name = tool_name.as_bytes();
+    let start = name.windows(2).rposition(|pair| pair == b"__").map_or(0, |at| at + 2);
+    let name = name.get(start..).unwrap_or_default();
     let Some(first) = name.first().map(u8::to_ascii_lowercase) else {
         return Operation::Unknown;
     };

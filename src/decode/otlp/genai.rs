@@ -19,7 +19,7 @@ const AGENT: &str = "gen_ai.agent.id";
 const CONVERSATION: &str = "gen_ai.conversation.id";
 
 /// How many ancestors of a span are looked at: parents come from the record and may form a ring.
-const ANCESTORS_MAX: usize = 64;
+const ANCESTORS_MAX: usize = 32;
 
 /// Reads every span of `batch`.
 pub(super) fn read(batch: &Batch<'_>, calls: &mut Calls<'_>) {

@@ -220,7 +220,7 @@ fn hex(text: Text<'_>) -> Cow<'_, str> {
 }
 
 fn attributes(list: List<KeyValue<'_>>) -> Attributes<'_> {
-    Attributes(pairs(list))
+    Attributes::new(pairs(list))
 }
 
 fn pairs(list: List<KeyValue<'_>>) -> Vec<(Cow<'_, str>, Value<'_>)> {

@@ -39,9 +39,11 @@ impl<'b> Drafts<'b> {
 
     /// Checks every call and hands it in.
     pub(super) fn hand_in(self, calls: &mut Calls<'_>) {
-        for Draft { call, stamp, .. } in self.drafts {
-            let call = calls.finish(call, stamp);
-            calls.push(call);
+        for Draft { mut call, stamp, .. } in self.drafts {
+            match calls.finish(&mut call, stamp) {
+                Ok(()) => calls.push(call),
+                Err(error) => calls.reject(error),
+            }
         }
     }
 }

@@ -14,6 +14,9 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use crate::decode::otlp::view::{Attributes, Batch, Log, Span, Value};
 use crate::decode::{DecodeError, ITEMS_MAX, Reason};
 
+/// The most spans or log records, with the groups they stand in, of one record.
+const MESSAGES_MAX: u32 = 3 * ITEMS_MAX;
+
 /// The most fields of one span or log record: each costs far more memory read than sent.
 const LEAF_FIELDS_MAX: u32 = 4_096;
 
@@ -114,7 +117,7 @@ fn from_log(log: LogRecord, resource: usize, scope: String) -> Log<'static> {
 }
 
 fn attributes(pairs: Vec<common::KeyValue>) -> Attributes<'static> {
-    Attributes(members(pairs))
+    Attributes::new(members(pairs))
 }
 
 fn members(pairs: Vec<common::KeyValue>) -> Vec<(Cow<'static, str>, Value<'static>)> {
@@ -148,30 +151,62 @@ fn hex(id: &[u8]) -> Cow<'static, str> {
     Cow::Owned(id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }
 
-/// Counts spans or log records and their fields before any memory is spent on them.
+/// Counts messages and their fields before any memory is spent on them.
 ///
 /// What is not well formed passes: the decoder says it better.
 fn check_bounds(bytes: &[u8]) -> Result<(), DecodeError> {
-    let (mut leaves, mut fields) = (0_u32, 0_u32);
-    let too_large = |detail: String| Err(DecodeError::new(Reason::TooLarge, detail));
+    let mut bounds = Bounds::default();
     for group in Fields(bytes).filter_map(|field| field.of(1)) {
-        for scope in Fields(group).filter_map(|field| field.of(2)) {
-            for leaf in Fields(scope).filter_map(|field| field.of(2)) {
-                leaves += 1;
-                let count = u32::try_from(Fields(leaf).count()).unwrap_or(u32::MAX);
-                fields = fields.saturating_add(count);
-                if leaves > ITEMS_MAX {
-                    return too_large(format!("more than {ITEMS_MAX} spans or logs in one record"));
-                }
-                if count > LEAF_FIELDS_MAX || fields > FIELDS_MAX {
-                    return too_large(format!(
-                        "more than {LEAF_FIELDS_MAX} fields in one span or log"
-                    ));
-                }
+        bounds.message()?;
+        for field in Fields(group) {
+            match (field.number, field.content) {
+                (1, Some(resource)) => bounds.leaf(resource)?,
+                (2, Some(scope)) => bounds.scope(scope)?,
+                _ => {}
             }
         }
     }
     Ok(())
+}
+
+/// What a record has held so far.
+#[derive(Default)]
+struct Bounds {
+    messages: u32,
+    fields: u32,
+}
+
+impl Bounds {
+    fn message(&mut self) -> Result<(), DecodeError> {
+        self.messages += 1;
+        if self.messages <= MESSAGES_MAX {
+            return Ok(());
+        }
+        let detail = format!("more than {MESSAGES_MAX} spans or logs and their groups in a record");
+        Err(DecodeError::new(Reason::TooLarge, detail))
+    }
+
+    /// A scope: its own description and the spans or log records under it.
+    fn scope(&mut self, scope: &[u8]) -> Result<(), DecodeError> {
+        self.message()?;
+        Fields(scope)
+            .filter(|field| matches!(field.number, 1 | 2))
+            .filter_map(|field| field.content)
+            .try_for_each(|leaf| self.leaf(leaf))
+    }
+
+    /// A span, a log record, or the description of a resource or scope.
+    fn leaf(&mut self, leaf: &[u8]) -> Result<(), DecodeError> {
+        self.message()?;
+        let count = u32::try_from(Fields(leaf).count()).unwrap_or(u32::MAX);
+        self.fields = self.fields.saturating_add(count);
+        if count <= LEAF_FIELDS_MAX && self.fields <= FIELDS_MAX {
+            return Ok(());
+        }
+        let detail =
+            format!("more than {LEAF_FIELDS_MAX} fields in a span or log, or {FIELDS_MAX} in all");
+        Err(DecodeError::new(Reason::TooLarge, detail))
+    }
 }
 
 /// One field of a message, with its content where it has a length.

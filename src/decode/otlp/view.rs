@@ -96,12 +96,21 @@ impl Value<'_> {
 }
 
 /// Attributes by key. A key that stands twice has its last value.
+///
+/// Sorted, because the attributes of one span are asked for by every span below it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Attributes<'a>(pub(super) Vec<(Cow<'a, str>, Value<'a>)>);
+pub(super) struct Attributes<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
-impl Attributes<'_> {
-    pub(super) fn get(&self, key: &str) -> Option<&Value<'_>> {
-        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value)
+impl<'a> Attributes<'a> {
+    pub(super) fn new(mut pairs: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Self(pairs)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
+        let after = self.0.partition_point(|(known, _)| &**known <= key);
+        let (known, value) = self.0.get(after.checked_sub(1)?)?;
+        (known == key).then_some(value)
     }
 
     pub(super) fn text(&self, key: &str) -> Option<Cow<'_, str>> {

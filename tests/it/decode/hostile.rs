@@ -113,13 +113,23 @@ fn one_record_holds_no_more_than_so_many_events() {
     check(event.repeat(limit + 5).into_bytes(), limit, 1);
     check(format!("[{}{GOOD}]", format!("{GOOD},").repeat(limit + 5)).into_bytes(), limit, 1);
     check("{}\n".repeat(limit + 5).into_bytes(), 0, limit + 1);
-    // An empty span takes two bytes to send and hundreds to hold.
-    let spans = [0x12, 0x00].repeat(limit + 5);
+}
+
+#[test]
+fn protobuf_that_is_small_to_send_and_large_to_hold_is_rejected_unread() {
     let wrap = |tag: u8, content: &[u8]| {
         let mut message = vec![tag];
         prost::encoding::encode_varint(u64::try_from(content.len()).unwrap(), &mut message);
         message.extend_from_slice(content);
         message
     };
-    check(wrap(0x0a, &wrap(0x12, &spans)), 0, 1);
+    let check = |what: &str, payload: Vec<u8>| {
+        assert_eq!(decode_auto(&payload).error().reason, Reason::TooLarge, "{what}");
+    };
+    let many = usize::try_from(ITEMS_MAX).unwrap() * 3 + 1;
+    check("empty spans", wrap(0x0a, &wrap(0x12, &[0x12, 0x00].repeat(many))));
+    check("empty scopes", wrap(0x0a, &[0x12, 0x00].repeat(many)));
+    check("empty resources", [0x0a, 0x00].repeat(many));
+    check("attributes", wrap(0x0a, &wrap(0x12, &wrap(0x12, &[0x4a, 0x00].repeat(5_000)))));
+    check("resource attributes", wrap(0x0a, &wrap(0x0a, &[0x0a, 0x00].repeat(5_000))));
 }
