@@ -246,6 +246,29 @@ fn every_panel_and_every_alert_finds_its_series_on_a_healthy_page() {
     }
 }
 
+/// A running demo; ended when dropped.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn every_panel_and_every_alert_finds_its_series_on_the_running_program() {
+    if !slow_tests_are_wanted() {
+        return;
+    }
+    let metrics = free_address();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
+    demo.args(["demo", "--keep", "--listen", &metrics.to_string()]);
+    let demo = demo.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let _demo = Demo(demo);
+    assert_dashboard_and_alerts_answer(metrics);
+}
+
 #[test]
 fn no_alert_fires_on_a_healthy_page() {
     if !slow_tests_are_wanted() {
