@@ -1,12 +1,13 @@
 //! The Helm chart, rendered by Helm itself. Nothing here talks to a cluster.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{fail, repository, slow_tests_are_wanted, succeed, variable, yaml};
+use crate::support::{fail, repository, slow_tests_are_wanted, succeed, text, variable, yaml};
 
 const VALUES: [&str; 2] = ["default", "full"];
 
@@ -91,7 +92,7 @@ fn a_disabled_alert_is_left_out_and_the_others_name_the_runbook_base() {
     let groups = of_kind(&objects, "PrometheusRule")["spec"]["groups"].as_array().cloned();
     let rules = groups.iter().flatten().flat_map(|group| group["rules"].as_array().cloned());
     let rules: Vec<Value> = rules.flatten().collect();
-    let shipped = yaml(&crate::support::text("helm/toolwarden/files/alerts.yaml"));
+    let shipped = yaml(&text("helm/toolwarden/files/alerts.yaml"));
     let shipped = shipped[0]["groups"].as_array().expect("groups").iter();
     let shipped: usize = shipped.map(|group| group["rules"].as_array().map_or(0, Vec::len)).sum();
     assert_eq!(rules.len(), shipped - 1);
@@ -149,6 +150,37 @@ fn mount(configuration: &str, base: &Path) -> String {
         fs::write(secrets.join(name), content).expect("a secret is written");
     }
     configuration.replace("/etc/toolwarden", &base.display().to_string())
+}
+
+/// Every field a schema knows, written as a path.
+fn fields(schema: &Value, root: &Value, at: &str, found: &mut BTreeSet<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = root.pointer(reference.trim_start_matches('#')).expect("it leads somewhere");
+        return fields(target, root, at, found);
+    }
+    let alternatives = ["anyOf", "allOf", "oneOf"].map(|word| schema[word].as_array());
+    for alternative in alternatives.into_iter().flatten().flatten() {
+        fields(alternative, root, at, found);
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{at}.{name}");
+        fields(field, root, &path, found);
+        found.insert(path);
+    }
+    if schema["items"].is_object() {
+        fields(&schema["items"], root, &format!("{at}[]"), found);
+    }
+}
+
+#[test]
+fn the_charts_schema_knows_the_same_configuration_as_the_program() {
+    let text = text("helm/toolwarden/values.schema.json");
+    let chart: Value = serde_json::from_str(&text).expect("it is JSON");
+    let program = toolwarden::config::schema();
+    let (mut here, mut there) = (BTreeSet::new(), BTreeSet::new());
+    fields(&chart["definitions"]["config"], &chart, "", &mut here);
+    fields(&program, &program, "", &mut there);
+    assert_eq!(here, there);
 }
 
 #[test]

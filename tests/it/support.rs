@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
 /// A path inside the repository.
@@ -58,24 +58,45 @@ fn both(output: &Output) -> String {
 
 /// The documents of a YAML text as JSON values; empty documents are left out.
 pub(crate) fn yaml(text: &str) -> Vec<Value> {
-    let documents = Yaml::load_from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    documents.iter().map(json).filter(|value| !value.is_null()).collect()
+    let mut events = Parser::new_from_str(text).map(|event| match event {
+        Ok((event, _)) => event,
+        Err(e) => panic!("{e}\n{text}"),
+    });
+    let mut documents = Vec::new();
+    while let Some(event) = events.next() {
+        if matches!(event, Event::DocumentStart(_)) {
+            documents.push(node(&mut events).expect("a document has a node"));
+        }
+    }
+    documents.retain(|document| !document.is_null());
+    documents
 }
 
-fn json(yaml: &Yaml<'_>) -> Value {
-    match yaml {
-        Yaml::Value(scalar) => match scalar {
-            Scalar::Null => Value::Null,
-            Scalar::Boolean(value) => Value::from(*value),
-            Scalar::Integer(value) => Value::from(*value),
-            Scalar::FloatingPoint(value) => Value::from(value.into_inner()),
-            Scalar::String(value) => Value::from(value.as_ref()),
-        },
-        Yaml::Sequence(items) => items.iter().map(json).collect(),
-        Yaml::Mapping(fields) => {
-            let name = |key: &Yaml<'_>| key.as_str().expect("keys are strings").to_owned();
-            Value::Object(fields.iter().map(|(k, v)| (name(k), json(v))).collect::<Map<_, _>>())
+/// The next node, or `None` where the collection ends.
+fn node<'a>(events: &mut impl Iterator<Item = Event<'a>>) -> Option<Value> {
+    match events.next()? {
+        Event::Scalar(text, ScalarStyle::Plain, _, _) => Some(plain(&text)),
+        Event::Scalar(text, ..) => Some(Value::from(text.as_ref())),
+        Event::SequenceStart(..) => {
+            Some(std::iter::from_fn(|| node(events)).collect::<Vec<_>>().into())
         }
-        other => panic!("unexpected YAML: {other:?}"),
+        Event::MappingStart(..) => {
+            let mut fields = Map::new();
+            while let Some(key) = node(events) {
+                let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+                fields.insert(key, node(events).expect("a key has a value"));
+            }
+            Some(Value::Object(fields))
+        }
+        Event::SequenceEnd | Event::MappingEnd => None,
+        other => panic!("unexpected in YAML: {other:?}"),
+    }
+}
+
+/// A scalar without quotes: a JSON word or number if it is one, else a string.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
     }
 }
