@@ -181,13 +181,14 @@ fn first_uses_are_listed_up_to_a_bound_a_day() {
     let rules = rules();
     let mut state = known_agent(&rules);
     let names: Vec<String> = (0..150).map(|n| format!("new-{n}")).collect();
-    let calls: Vec<_> = (0_u32..)
-        .zip(&names)
-        .map(|(n, name)| call(MORNING + f64::from(n) * 60.0, 1_000 + u64::from(n), name, 5))
-        .collect();
-    let alerts = run(&rules, &mut state, &calls);
-    let listed = alerts.iter().filter(|alert| alert.rule_id == "first_use.listed").count();
-    assert_eq!(listed, 100);
+    let (mut listed, mut facts) = (0, 0);
+    for (n, name) in (0_u32..).zip(&names) {
+        let call = call(MORNING + f64::from(n) * 60.0, 1_000 + u64::from(n), name, 5);
+        let verdict = observe(&rules, &Peers::default(), &mut state, &call);
+        listed += verdict.alerts.iter().filter(|a| a.rule_id == "first_use.listed").count();
+        facts += verdict.facts.iter().filter(|fact| matches!(fact, Fact::Tool { .. })).count();
+    }
+    assert_eq!((listed, facts), (100, 100));
 }
 
 #[test]
