@@ -89,7 +89,7 @@ fn round_robin(criterion: &mut Criterion, agents: usize) {
             let mut call = call(&names[agent], &ids[n % ids.len()], tool, 0);
             call.time =
                 call.time.plus_secs(DAYS * 86_400 + turn * 20 % 20_000 + turn / 1_000 * 86_400);
-            call.operation = if n % 3 == 0 { Operation::Read } else { Operation::Write };
+            call.operation = if n.is_multiple_of(3) { Operation::Read } else { Operation::Write };
             n += 1;
             let verdict = observe(&rules, &peers, &mut states[agent], &call);
             assert_eq!((verdict.fate, verdict.alerts.len()), (Fate::Judged, 0));
