@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use toolwarden::baseline::epochs::Epochs;
 use toolwarden::baseline::identity::hash_texts;
-use toolwarden::detect::{AgentState, observe};
+use toolwarden::detect::{AgentState, Fate, observe};
 use toolwarden::event::{Arguments, Operation, Timestamp, ToolCall};
 use toolwarden::policy::Rules;
 
@@ -89,8 +89,11 @@ fn round_robin(criterion: &mut Criterion, agents: usize) {
             let mut call = call(&names[agent], &ids[n % ids.len()], tool, 0);
             call.time =
                 call.time.plus_secs(DAYS * 86_400 + turn * 20 % 20_000 + turn / 1_000 * 86_400);
+            call.operation = if n.is_multiple_of(3) { Operation::Read } else { Operation::Write };
             n += 1;
-            black_box(observe(&rules, &peers, &mut states[agent], &call))
+            let verdict = observe(&rules, &peers, &mut states[agent], &call);
+            assert_eq!((verdict.fate, verdict.alerts.len()), (Fate::Judged, 0));
+            black_box(verdict)
         });
     });
     group.finish();

@@ -43,8 +43,8 @@ pub struct AgentState {
     pub(crate) minutes: BlockMaxima,
     /// The busiest minute of today.
     pub(crate) busiest: u32,
-    /// First uses listed today.
-    pub(crate) listed: u32,
+    /// Tools used for the first time today.
+    pub(crate) first_uses: u32,
     pub(crate) hours: Hours,
     pub(crate) tools: Tools,
     pub(crate) discoveries: Discoveries,
@@ -103,7 +103,7 @@ impl AgentState {
             share: RepeatShare::default(),
             minutes: BlockMaxima::default(),
             busiest: 0,
-            listed: 0,
+            first_uses: 0,
             hours: Hours::default(),
             tools: Tools::default(),
             discoveries: Discoveries::default(),
@@ -251,7 +251,7 @@ impl AgentState {
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);
         history.calls_today = 0;
         self.busiest = 0;
-        self.listed = 0;
+        self.first_uses = 0;
         self.hours.end_day();
     }
 

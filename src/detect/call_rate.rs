@@ -28,7 +28,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         let ratio = rule.words.budget / model.tail(calls).max(1e-12);
         keep_trail(judgement, state, ratio);
         if ratio >= 1.0 {
-            state.report(judgement, &rule.words, ratio, verdict, |state| {
+            state.report(judgement, (&rule.words, ratio), verdict, |state| {
                 describe(judgement, rule, state, (calls, model))
             });
             return;

@@ -49,12 +49,11 @@ impl AgentState {
     }
 
     /// Takes a decision of a rule: opens its episode or goes on with it, and speaks when there is
-    /// something to say. `describe` runs only then.
+    /// something to say. `ratio` is the rule's budget over the chance. `describe` runs only then.
     pub(crate) fn report(
         &mut self,
         judgement: &Judgement<'_>,
-        rule: &Words,
-        ratio: f64,
+        (rule, ratio): (&Words, f64),
         verdict: &mut Verdict,
         describe: impl FnOnce(&Self) -> Description,
     ) {

@@ -12,6 +12,10 @@ use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, words};
 use crate::policy::{FirstUseParameters, Rule};
 
+/// First uses of one agent a day that its peers hear of when no rule sets a bound. An agent that
+/// invents names must not fill its group's table.
+const FIRST_USES_MAX: u32 = 100;
+
 /// Notes the use of a tool and lists it when it is the first.
 pub(crate) fn observe(
     judgement: &Judgement<'_>,
@@ -25,17 +29,20 @@ pub(crate) fn observe(
     if !used.is_first {
         return used;
     }
+    let rule = judgement.rules.first_use.as_ref();
+    state.first_uses = state.first_uses.saturating_add(1);
+    if state.first_uses > rule.map_or(FIRST_USES_MAX, |rule| rule.parameters.listed_a_day) {
+        return used;
+    }
     verdict.facts.push(Fact::Tool {
         tool: judgement.tool,
         agent: state.agent,
         hour: time.hour(),
         began: !is_learning,
     });
-    if let Some(rule) = &judgement.rules.first_use
+    if let Some(rule) = rule
         && !is_learning
-        && state.listed < rule.parameters.listed_a_day
     {
-        state.listed += 1;
         list(judgement, rule, used, (state, verdict));
     }
     used

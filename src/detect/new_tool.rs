@@ -40,7 +40,7 @@ pub(crate) fn observe(
         burst.has_alerted = true;
     }
     let silent = silent_weight(rate, budget).max(rule.parameters.weight_min);
-    state.report(judgement, &rule.words, ratio, verdict, |state| {
+    state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, state, (total, silent))
     });
 }

@@ -33,7 +33,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if run.evidence < 1.0 {
         return;
     }
-    state.report(judgement, &rule.words, run.evidence, verdict, |state| {
+    state.report(judgement, (&rule.words, run.evidence), verdict, |state| {
         describe(judgement, rule, state, (key, run, mass, share))
     });
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::alert::{AlertStatus, LEARNING_SCORE_MAX, LearningState};
+use crate::baseline::epochs::Epochs;
+use crate::baseline::peers::{GroupKey, GroupSummary};
 use crate::event::{Arguments, Operation};
 use crate::policy::RawRule;
 
@@ -181,13 +183,14 @@ fn first_uses_are_listed_up_to_a_bound_a_day() {
     let rules = rules();
     let mut state = known_agent(&rules);
     let names: Vec<String> = (0..150).map(|n| format!("new-{n}")).collect();
-    let calls: Vec<_> = (0_u32..)
-        .zip(&names)
-        .map(|(n, name)| call(MORNING + f64::from(n) * 60.0, 1_000 + u64::from(n), name, 5))
-        .collect();
-    let alerts = run(&rules, &mut state, &calls);
-    let listed = alerts.iter().filter(|alert| alert.rule_id == "first_use.listed").count();
-    assert_eq!(listed, 100);
+    let (mut listed, mut facts) = (0, 0);
+    for (n, name) in (0_u32..).zip(&names) {
+        let call = call(MORNING + f64::from(n) * 60.0, 1_000 + u64::from(n), name, 5);
+        let verdict = observe(&rules, &Peers::default(), &mut state, &call);
+        listed += verdict.alerts.iter().filter(|a| a.rule_id == "first_use.listed").count();
+        facts += verdict.facts.iter().filter(|fact| matches!(fact, Fact::Tool { .. })).count();
+    }
+    assert_eq!((listed, facts), (100, 100));
 }
 
 #[test]
@@ -216,6 +219,81 @@ fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
         drop(observe(&rules, &Peers::default(), &mut state, &call));
         assert!(state.memory_bytes() < 24_000, "{}", state.memory_bytes());
     }
+}
+
+/// What peers of a group know of `tool`: used by the agents 1 and 2, taken up at `hour`.
+fn peers_with(tool: &str, hour: i64, began: bool) -> Peers {
+    let mut summary = GroupSummary::default();
+    for agent in [1, 2] {
+        summary.add(Fact::Agent);
+        summary.add(Fact::Tool { tool: tool_hash(None, tool), agent, hour, began });
+    }
+    // The agent under test is counted in its group, too.
+    summary.add(Fact::Agent);
+    let group = GroupKey::of("acme", "helper");
+    Peers::default().with_epoch(Timestamp::from_secs(MONDAY).hour() + 90, [(group, &summary)])
+}
+
+/// The weight at which calls of `unheard-of` page, judged against `peers`, if they do within ten.
+fn paging_call(peers: &Peers) -> Option<u32> {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    (1..=10_u32).find(|n| {
+        let call = call(MORNING + f64::from(*n) * 30.0, 1_000 + u64::from(*n), "unheard-of", 5);
+        let call = ToolCall { arguments: Arguments::default(), ..call };
+        let alerts = observe(&rules, peers, &mut state, &call).alerts;
+        alerts.iter().any(|alert| alert.rule_id == "new_tool.burst")
+    })
+}
+
+#[test]
+fn peers_who_use_a_tool_make_it_less_of_a_surprise() {
+    let hour = Timestamp::from_secs(MONDAY).hour();
+    let nobody = paging_call(&peers_with("other", hour, false)).unwrap();
+    let both = paging_call(&peers_with("unheard-of", hour, false)).unwrap();
+    assert!(nobody < both, "{nobody} {both}");
+}
+
+#[test]
+fn a_tool_that_peers_have_just_taken_up_is_an_upgrade() {
+    let hour = Timestamp::from_secs(MONDAY).hour();
+    assert_eq!(paging_call(&peers_with("unheard-of", hour, true)), None);
+    let long_ago = hour - 30 * 24;
+    assert!(paging_call(&peers_with("unheard-of", long_ago, true)).is_some());
+}
+
+#[test]
+fn a_lonely_agent_is_judged_with_less_budget() {
+    let hour = Timestamp::from_secs(MONDAY).hour();
+    let with_peers = paging_call(&peers_with("other", hour, false)).unwrap();
+    let alone = paging_call(&Peers::default()).unwrap();
+    assert!(with_peers < alone, "{with_peers} {alone}");
+}
+
+/// The alerts of three peers whose calls are read in the order of `key`, each agent's own order
+/// kept, by agent.
+fn interleaved(
+    all: &[Vec<ToolCall<'_>>],
+    key: impl Fn(usize, &ToolCall<'_>) -> (i64, i64),
+) -> Vec<Vec<String>> {
+    let rules = rules();
+    let mut order: Vec<(usize, &ToolCall<'_>)> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(n, calls)| calls.iter().map(move |call| (n, call)))
+        .collect();
+    order.sort_by_key(|(agent, call)| key(*agent, call));
+    let mut epochs = Epochs::default();
+    let known = known_agent(&rules);
+    let mut states: Vec<AgentState> =
+        (0..).zip(all).map(|(agent, _)| AgentState { agent, ..known.clone() }).collect();
+    let mut alerts = vec![Vec::new(); all.len()];
+    for (agent, call) in order {
+        let verdict = observe(&rules, epochs.peers(call.time.hour()), &mut states[agent], call);
+        epochs.learn(call.time.hour(), states[agent].group, &verdict.facts);
+        alerts[agent].extend(json(&verdict.alerts));
+    }
+    alerts
 }
 
 fn any_calls() -> impl Strategy<Value = Vec<(u32, u8, u8, u8)>> {
@@ -288,6 +366,15 @@ proptest! {
             let newest = state.newest();
             drop(tick(&rules, &Peers::default(), &mut state, newest));
         }
+    }
+
+    #[test]
+    fn peers_judge_alike_in_whatever_order_an_hour_is_read(a in any_calls(), b in any_calls(), c in any_calls()) {
+        let names: Vec<String> = (0..30).map(|n| format!("tool-{n}")).collect();
+        let all = [made(&a, &names), made(&b, &names), made(&c, &names)];
+        let by_time = interleaved(&all, |_, call| (call.time.as_nanos(), 0));
+        let by_agent = interleaved(&all, |agent, call| (call.time.hour(), i64::try_from(agent).unwrap()));
+        prop_assert_eq!(by_time, by_agent);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if calls < rule.parameters.calls_min || ratio < 1.0 {
         return;
     }
-    state.report(judgement, &rule.words, ratio, verdict, |state| {
+    state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, calls)
     });
     state.hours.note_alert();

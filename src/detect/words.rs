@@ -3,8 +3,6 @@
 //! Names come from agents and are hostile: cut short, without control and direction characters,
 //! and unable to close their own quotes. Receivers escape the rest for their medium.
 
-use std::fmt::Write;
-
 /// The longest name shown, in characters.
 const NAME_MAX: usize = 64;
 
@@ -41,16 +39,12 @@ pub(crate) fn count(number: impl Into<u64>, thing: &str) -> String {
 
 /// A span in the unit that reads best: `3.2 s`, `12 min`, `3.5 h`.
 pub(crate) fn span(secs: f64) -> String {
-    let secs = secs.max(0.0);
-    let mut text = String::new();
-    // Writing to a text cannot fail.
-    let _ = match secs {
-        s if s < 10.0 => write!(text, "{s:.1} s"),
-        s if s < 120.0 => write!(text, "{s:.0} s"),
-        s if s < 7_200.0 => write!(text, "{:.0} min", s / 60.0),
-        s => write!(text, "{:.1} h", s / 3_600.0),
-    };
-    text
+    match secs.max(0.0) {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3_600.0),
+    }
 }
 
 /// A number rounded to one decimal.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Start};
@@ -93,6 +94,7 @@ impl Instance {
             librdkafka: librdkafka_version(),
         });
         seed(&metrics, config, &rules);
+        metrics.config(&digest(config));
         let listener = TcpListener::bind(config.server.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.server.listen))?;
@@ -275,6 +277,12 @@ fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {
         metrics: metrics.source(&source.topic),
     };
     config.sources.iter().map(source).collect()
+}
+
+/// A short digest of the configuration in force, so that instances that differ can be told apart.
+fn digest(config: &Config) -> String {
+    let shown = crate::config::show_json(config).to_string();
+    Sha256::digest(shown).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes every series that can be known from the start.

@@ -82,7 +82,7 @@ impl Default for NewToolParameters {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FirstUseParameters {
-    /// At most so many first uses of one agent are listed a day.
+    /// At most so many first uses of one agent are listed, and told to its peers, a day.
     pub listed_a_day: u32,
 }
 
