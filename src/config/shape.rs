@@ -85,7 +85,8 @@ fn field_names(schema: &Map<String, Value>) -> Vec<&str> {
 
 /// The name nearest to what was written, if any is near.
 pub(super) fn nearest<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
-    let lower = word.to_ascii_lowercase();
+    // Comparing takes time with the length; no misspelling is this long.
+    let lower = Some(word).filter(|word| word.len() <= 128)?.to_ascii_lowercase();
     names
         .iter()
         .map(|name| {

@@ -9,6 +9,9 @@ const MASK: &str = "***";
 /// The longest part of a line that is printed, in characters.
 const WIDTH_MAX: usize = 120;
 
+/// Lines longer than this, in bytes, are not printed at all: nobody reads them.
+const LINE_MAX: usize = 4_096;
+
 /// Words that make a key's value secret, as a whole or as a part between `_`, `-` and `.`.
 const SECRET_WORDS: [&str; 13] = [
     "password",
@@ -44,9 +47,16 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         return false;
     }
     let near = |part: &str| {
-        SECRET_WORDS.iter().any(|word| strsim::normalized_damerau_levenshtein(part, word) >= 0.7)
+        // Comparing takes time with the length; no misspelling is twice as long as its word.
+        part.len() <= 32
+            && SECRET_WORDS
+                .iter()
+                .any(|word| strsim::normalized_damerau_levenshtein(part, word) >= 0.7)
     };
-    near(&key) || key.split(['_', '-', '.', ' ']).any(near)
+    let contains = ["password", "passwd", "secret", "token", "credential"]
+        .iter()
+        .any(|word| key.contains(word));
+    contains || near(&key) || key.split(['_', '-', '.', ' ']).any(near)
 }
 
 /// Masks what is secret by its form wherever it stands: `whsec_...`, and the user, path and query
@@ -110,6 +120,9 @@ impl Snippet {
     /// The line at `place`, with everything inside `secrets` masked.
     pub(super) fn new(text: &str, place: Place, secrets: &[Place]) -> Option<Self> {
         let line = text.lines().nth(place.line.checked_sub(1)?)?;
+        if line.len() > LINE_MAX {
+            return None;
+        }
         let chars: Vec<char> = line.trim_end().chars().collect();
         let start = (place.column.saturating_sub(1)).min(chars.len());
         let end = if place.end_line == place.line {
@@ -131,6 +144,9 @@ impl Snippet {
         let last = place.line.checked_sub(1)?;
         let lines: Vec<&str> = text.lines().take(place.line).collect();
         let line = lines.get(last)?;
+        if line.len() > LINE_MAX {
+            return None;
+        }
         let secret = |line: &str| line.split([':', '{', ',', ' ', '"', '\'']).any(is_secret_key);
         let colon = line.find(':').map(|at| line.chars().count().min(at + 1));
         let hidden = match colon {
