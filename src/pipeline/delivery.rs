@@ -114,7 +114,7 @@ impl Delivering {
         let mut last_housekeeping = Moment::now();
         while !self.signals.stop.load(Ordering::Relaxed) {
             let record = match self.consumer.poll(POLL) {
-                Polled::Record(record) => Some(self.read(&record)),
+                Polled::Record(record) => Some(Self::read(&record)),
                 Polled::Error | Polled::Nothing => None,
             };
             if let Some((name, offset, alert)) = record {
@@ -131,7 +131,7 @@ impl Delivering {
         self.finish();
     }
 
-    fn read(&self, record: &Consumed<'_>) -> (TopicPartition, i64, Parsed) {
+    fn read(record: &Consumed<'_>) -> (TopicPartition, i64, Parsed) {
         let name = TopicPartition { topic: record.topic().into(), partition: record.partition() };
         let body: Arc<[u8]> = record.payload().unwrap_or_default().into();
         let parsed = match serde_json::from_slice::<Alert>(&body) {
@@ -215,7 +215,7 @@ impl Delivering {
     /// Lets deliveries under way end, for a little while, so that few are told twice.
     fn finish(mut self) {
         let began = Moment::now();
-        while began.elapsed() < GRACE && self.partitions.values().any(|r| r.ledger.len() > 0) {
+        while began.elapsed() < GRACE && self.partitions.values().any(|r| !r.ledger.is_empty()) {
             std::thread::sleep(POLL);
         }
         self.housekeep(true);

@@ -149,6 +149,7 @@ impl Instance {
 
     /// Stops: no more records are taken, alerts are flushed, offsets committed. Returns whether all
     /// of it was done within the configured time; what was not will be read again.
+    #[must_use]
     pub fn shut_down(mut self) -> bool {
         ShutdownStarted.emit(&self.metrics);
         let began = Moment::now();

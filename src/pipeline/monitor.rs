@@ -97,9 +97,9 @@ impl Monitor {
             if now_stalled != stalled {
                 stalled = now_stalled;
                 if stalled {
-                    StallDetected.emit(&self.metrics)
+                    StallDetected.emit(&self.metrics);
                 } else {
-                    StallEnded.emit(&self.metrics)
+                    StallEnded.emit(&self.metrics);
                 }
             }
             if look % LOOKS_A_COUNT == 0 {
