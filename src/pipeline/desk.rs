@@ -114,6 +114,7 @@ impl Desk {
     pub fn judge(&mut self, lane: &mut Lane, idle: bool) {
         let held = lane.judge.held();
         if held == 0 {
+            lane.judged(held);
             return;
         }
         let began = Moment::now();
