@@ -20,4 +20,5 @@ mod rules;
 mod serve;
 mod shipped;
 mod support;
+mod tidy;
 mod webhook;
