@@ -84,7 +84,8 @@ impl Repeats {
     /// Touches the memory a look-up needs.
     #[must_use]
     pub fn warm_up(&self) -> u64 {
-        let key = |place: usize| self.slots.get(place).copied().flatten().map_or(0, |slot| slot.key);
+        let key =
+            |place: usize| self.slots.get(place).copied().flatten().map_or(0, |slot| slot.key);
         key(0) ^ key(3) ^ key(6) ^ key(9)
     }
 

@@ -125,6 +125,12 @@ impl Lane {
         self.idle
     }
 
+    /// Whether the last record was taken in at least `span` ago.
+    #[must_use]
+    pub fn has_rested(&self, span: Duration) -> bool {
+        span.is_zero() || self.last_record.elapsed() >= span
+    }
+
     /// Whether it has nothing to read.
     #[must_use]
     pub fn is_idle(&self) -> bool {

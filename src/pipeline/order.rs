@@ -71,7 +71,10 @@ impl Sequencer {
     #[must_use]
     pub fn due(&self) -> Option<&ToolCall<'static>> {
         let newest = self.newest?.as_nanos();
-        self.held.front().map(|slot| &**slot).filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
+        self.held
+            .front()
+            .map(|slot| &**slot)
+            .filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
     }
 
     /// The next call, whether its turn has come or not: nothing newer is on its way.
