@@ -3,21 +3,19 @@
 //! SipHash with fixed keys: the same on every machine and in every version, because peers of
 //! different instances meet on these numbers. Not a secret and not a signature.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher13;
 
 use crate::baseline::peers::GroupKey;
 
 /// The hash of several texts; the borders between them count.
+///
+/// Each text is hashed whole, under keys that the texts before it and its place decide.
 #[must_use]
 pub fn hash_texts(texts: &[&str]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    for text in texts {
-        hasher.write(text.as_bytes());
-        hasher.write_u8(0xff);
-    }
-    hasher.finish()
+    let hash_one = |(place, hash), text: &&str| {
+        (place + 1, SipHasher13::new_with_keys(hash, place).hash(text.as_bytes()))
+    };
+    texts.iter().fold((0_u64, 0_u64), hash_one).1
 }
 
 /// The identity of a tool: its server, if it has one, and its name.

@@ -25,7 +25,7 @@ pub(crate) struct PipelineArgs {
     #[arg(long, default_value = "127.0.0.1:9092")]
     broker: String,
     /// Calls in the topic.
-    #[arg(long, default_value_t = 2_000_000)]
+    #[arg(long, default_value_t = 5_000_000)]
     calls: u64,
     /// Agents that make them.
     #[arg(long, default_value_t = 100_000)]

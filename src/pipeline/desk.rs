@@ -83,8 +83,8 @@ impl Desk {
             return;
         }
         let bytes = record.payload().map_or(0, <[u8]>::len);
-        source.metrics.records.inc();
-        source.metrics.bytes.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+        lane.received.records += 1;
+        lane.received.bytes += u64::try_from(bytes).unwrap_or(0);
         let append_time = record.timestamp_ms().map_or_else(clock::wall, Timestamp::from_millis);
         let position = Position {
             topic: &source.topic,
@@ -167,12 +167,15 @@ impl Desk {
     }
 
     /// Moves the counters by what the judges have done since the last time.
-    pub fn count(&mut self, lanes: &BTreeMap<PartitionId, Lane>) {
+    pub fn count(&mut self, lanes: &mut BTreeMap<PartitionId, Lane>) {
         self.tallies.retain(|id, _| lanes.contains_key(id));
         for (id, lane) in lanes {
+            let received = std::mem::take(&mut lane.received);
             let now = lane.judge.tally();
             let before = self.tallies.insert(*id, now).unwrap_or_default();
             let Some(source) = self.sources.get(usize::from(id.topic)) else { continue };
+            source.metrics.records.inc_by(received.records);
+            source.metrics.bytes.inc_by(received.bytes);
             source.metrics.processed.inc_by(now.judged - before.judged);
             source.metrics.late.inc_by(now.late - before.late);
             source.metrics.duplicate.inc_by(now.duplicate - before.duplicate);

@@ -171,6 +171,9 @@ impl Instance {
     }
 
     fn start_workers(&mut self, config: &Config) -> anyhow::Result<()> {
+        // All of them join before any of them works: a group that grows while it works moves
+        // partitions about.
+        let mut workers = Vec::new();
         for index in 0..config.kafka.workers {
             let consumer = ConsumerSettings {
                 client: client_settings(&config.kafka),
@@ -197,6 +200,9 @@ impl Instance {
                 (settings, Arc::clone(&self.signals)),
                 &self.metrics,
             );
+            workers.push(worker);
+        }
+        for (index, worker) in workers.into_iter().enumerate() {
             self.spawn(format!("worker-{index}"), move || worker.run())?;
         }
         Ok(())

@@ -15,6 +15,16 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// A partition that holds calls and judges none of them for this long is stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(300);
 
+/// Records taken in and not yet counted: counters are shared by all workers, and a shared counter
+/// moved for every record would be passed to and fro between processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Received {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+}
+
 /// One partition in a worker's hands.
 #[derive(Debug)]
 pub struct Lane {
@@ -24,6 +34,8 @@ pub struct Lane {
     pub name: TopicPartition,
     /// The offsets whose alerts are not acknowledged.
     pub ledger: Ledger,
+    /// What it took in since it was last counted.
+    pub received: Received,
     /// The append time of its last record, in milliseconds.
     pub last_append_ms: Option<i64>,
     /// When it last took in a record, to the length of a batch.
@@ -50,6 +62,7 @@ impl Lane {
             judge: Judge::new(shared, id, Arc::clone(&name.topic)),
             name,
             ledger: Ledger::default(),
+            received: Received::default(),
             last_append_ms: None,
             last_record: now,
             took: false,

@@ -17,8 +17,9 @@ use crate::pipeline::lane::Lane;
 use crate::state::PartitionId;
 use crate::telemetry::Metrics;
 
-/// Records taken in one go before anything else is looked at.
-const BATCH_MAX: usize = 2_000;
+/// Records taken in one go before they are judged: few enough that what was decoded is still in the
+/// processor's cache then.
+const BATCH_MAX: usize = 256;
 
 /// How long a poll waits when there is nothing to do: the most an alert on the newest call waits
 /// for a later one.
@@ -162,6 +163,7 @@ impl Worker {
                         // The poll that brought this record served the rebalance before it.
                         while let Some(note) = self.consumer.next_rebalance() {
                             self.joined = true;
+                            self.desk.count(&mut self.lanes);
                             rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
                         }
                     }
@@ -177,6 +179,8 @@ impl Worker {
         }
         while let Some(note) = self.consumer.next_rebalance() {
             self.joined = true;
+            // What a lane has judged must be counted before it goes.
+            self.desk.count(&mut self.lanes);
             rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
             self.assignment_changed();
         }
@@ -227,7 +231,7 @@ impl Worker {
                 *oldest = (*oldest).min(watermark);
             }
         }
-        self.desk.count(&self.lanes);
+        self.desk.count(&mut self.lanes);
         self.signals.report(self.settings.index, report);
         if self.last_commit.elapsed() >= self.settings.commit_interval {
             self.commit();
@@ -257,6 +261,7 @@ impl Worker {
 
     /// Waits for the acknowledgements of what was sent, commits, and leaves the group.
     fn finish(mut self) {
+        self.desk.count(&mut self.lanes);
         let flushed = self.desk.outbox.flush(self.settings.flush_timeout);
         if let Err(error) = flushed {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");

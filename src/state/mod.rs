@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 use crate::detect::AgentState;
 use crate::event::{Timestamp, ToolCall};
@@ -36,11 +36,10 @@ impl AgentKey {
     /// The key of an agent by its names.
     #[must_use]
     pub fn from_ids(tenant_id: &str, agent_id: &str) -> Self {
-        let mut hasher = SipHasher13::new();
-        hasher.write(tenant_id.as_bytes());
-        hasher.write_u8(0xff);
-        hasher.write(agent_id.as_bytes());
-        Self(hasher.finish128().as_u128())
+        let tenant = SipHasher13::new().hash(tenant_id.as_bytes()).as_u128().to_le_bytes();
+        let [a, b, c, d, e, f, g, h, ..] = tenant;
+        let key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Self(SipHasher13::new_with_keys(key, 1).hash(agent_id.as_bytes()).as_u128())
     }
 }
 
@@ -61,6 +60,9 @@ impl Hasher for KeyHasher {
         self.0 = word;
     }
 }
+
+/// Far more shards than workers, so that two of them rarely take turns on one lock's cache line.
+const SHARDS: usize = 1_024;
 
 /// One agent and the partition that feeds it.
 #[derive(Debug)]
@@ -124,7 +126,8 @@ impl Agents {
     /// Room for `capacity` agents.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { map: DashMap::default(), capacity, handovers: Mutex::default() }
+        let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
+        Self { map, capacity, handovers: Mutex::default() }
     }
 
     /// Agents in memory.
