@@ -47,15 +47,22 @@ impl EpochLog {
         }
         self.closed = Some(upto);
         let still_open = self.open.split_off(&(upto + 1));
-        Some(Closed { upto, summaries: std::mem::replace(&mut self.open, still_open) })
+        let summaries = std::mem::replace(&mut self.open, still_open);
+        Some(Closed { upto: Some(upto), summaries })
+    }
+
+    /// Hands out everything, closed or not, without closing more: calls of the open epochs may
+    /// still come.
+    pub fn hand_out(&mut self) -> Closed {
+        Closed { upto: self.closed, summaries: std::mem::take(&mut self.open) }
     }
 }
 
 /// Epochs a partition is done with.
 #[derive(Debug)]
 pub struct Closed {
-    /// Every epoch up to and including this one is done with.
-    pub upto: i64,
+    /// Every epoch up to and including this one is done with; `None` when none is.
+    pub upto: Option<i64>,
     /// What they taught.
     pub summaries: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
 }
@@ -115,8 +122,8 @@ impl PeerBoard {
             }
         }
         if let Some(member) = board.members.get_mut(&partition) {
-            member.closed = Some(closed.upto);
-            member.left_out &= merged.is_some_and(|merged| closed.upto < merged);
+            member.closed = closed.upto;
+            member.left_out &= merged.is_some_and(|merged| closed.upto < Some(merged));
         }
     }
 
@@ -250,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn what_an_idle_partition_taught_last_is_known_to_the_others() {
+        let board = board([&[1, 2], &[]]);
+        let mut log = EpochLog::default();
+        log.note(2, GROUP, &[Fact::Agent]);
+        board.publish(id(1), log.hand_out());
+        board.set_idle(id(1), true);
+        assert_eq!(agents(&board, 2), Some(3));
+    }
+
+    #[test]
     fn a_partition_that_lags_is_left_out_until_it_has_caught_up() {
         let board = board([&[1, 2, 3], &[1]]);
         assert_eq!(agents(&board, 3), None);
@@ -273,7 +290,7 @@ mod tests {
     #[test]
     fn facts_of_a_closed_epoch_count_in_the_oldest_open_one() {
         let mut log = EpochLog::default();
-        assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, 4);
+        assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, Some(4));
         log.note(2, GROUP, &[Fact::Agent]);
         let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
         assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);

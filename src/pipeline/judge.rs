@@ -105,8 +105,12 @@ impl Judge {
         self.topic = topic;
     }
 
-    /// Says whether the partition has nothing to read, so that nobody waits for it.
-    pub fn set_idle(&self, idle: bool) {
+    /// Says whether the partition has nothing to read, so that nobody waits for it. What its agents
+    /// taught in hours that are not over is published with that: nobody would wait for it later.
+    pub fn set_idle(&mut self, idle: bool) {
+        if idle {
+            self.shared.board.publish(self.partition, self.log.hand_out());
+        }
         self.shared.board.set_idle(self.partition, idle);
     }
 
@@ -298,9 +302,7 @@ fn hand_out(verdict: Verdict, offset: i64, sink: &mut dyn FnMut(Decision)) {
 impl Drop for Judge {
     /// What the agents taught must not be lost with the worker that read them.
     fn drop(&mut self) {
-        if let Some(closed) = self.log.close(Timestamp::MAX, 0) {
-            self.shared.board.publish(self.partition, closed);
-        }
+        self.shared.board.publish(self.partition, self.log.hand_out());
         self.shared.board.leave(self.partition);
     }
 }
