@@ -40,7 +40,7 @@ pub(crate) fn scenario() -> Scenario {
 }
 
 /// The calls of [`scenario`]: time, key and line.
-fn history() -> &'static [(Timestamp, String, Vec<u8>)] {
+pub(crate) fn history() -> &'static [(Timestamp, String, Vec<u8>)] {
     static HISTORY: OnceLock<Vec<(Timestamp, String, Vec<u8>)>> = OnceLock::new();
     HISTORY.get_or_init(|| {
         let line = |Generated { event, .. }: Generated| {
