@@ -126,7 +126,7 @@ pub(crate) fn load_rules(source: &RuleSource) -> Result<LoadedRules, Failure> {
 /// Reads a format by its name in the configuration.
 pub(crate) fn format(name: &str) -> Result<Format, String> {
     serde_json::from_value(serde_json::Value::from(name))
-        .map_err(|_| "expected auto, native, otlp_json or otlp_proto".to_owned())
+        .map_err(|_| "expected auto, native, otlp_json, otlp_proto or cloudevents".to_owned())
 }
 
 /// Reads a duration such as `30s`.

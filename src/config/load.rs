@@ -156,8 +156,29 @@ fn unfit(schema: &Value, value: &Value) -> Vec<Fault> {
         .collect()
 }
 
-/// The rule files of a directory (`*.yaml`, `*.yml`, not those that begin with a dot), by name,
-/// with their texts.
+/// How deep rule directories may be nested: families of rules, not a file system.
+const RULE_DEPTH_MAX: usize = 4;
+
+/// Finds rule files in a directory and those below it.
+fn find_rules(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let is_yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        if hidden {
+            continue;
+        }
+        if path.is_dir() && depth > 0 {
+            find_rules(&path, depth - 1, found)?;
+        } else if is_yaml {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The rule files of a directory and those below it (`*.yaml`, `*.yml`, not those that begin with a
+/// dot), by name, with their texts.
 ///
 /// # Errors
 /// What could not be read.
@@ -168,14 +189,7 @@ pub fn load_rule_files(directory: &Path) -> Result<Vec<(PathBuf, String)>, Probl
         Problems::new(vec![Problem::of_file(Code::Unreadable, &name, message, None)])
     };
     let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| unreadable(&error))? {
-        let path = entry.map_err(|error| unreadable(&error))?.path();
-        let is_yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_yaml && !hidden {
-            paths.push(path);
-        }
-    }
+    find_rules(directory, RULE_DEPTH_MAX, &mut paths).map_err(|error| unreadable(&error))?;
     paths.sort();
     if paths.is_empty() {
         let message = "there is no rule file (`*.yaml`, `*.yml`) in this directory".to_owned();

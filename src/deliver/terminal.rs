@@ -12,6 +12,9 @@ const WIDTH: usize = 100;
 /// The columns before a row's text: two spaces, the label, a gap.
 const INDENT: usize = 13;
 
+/// Columns of a title that are shown whatever stands beside it.
+const TITLE_MIN: usize = 20;
+
 /// Sample calls that are shown.
 const EVIDENCE_SHOWN: usize = 3;
 
@@ -31,7 +34,9 @@ pub fn render_text(alert: &Alert, color: bool) -> String {
     page.row("since", &format!("{} to {}", escape(&alert.window.start), escape(&alert.window.end)));
     page.row("certainty", &certainty(alert));
     page.row("evidence", &evidence(&alert.evidence, alert.evidence_total));
-    page.row("silent if", &escape(&alert.counterfactual));
+    // The alert says it as a sentence; here the label is the beginning of that sentence.
+    let counterfactual = alert.counterfactual.strip_prefix("silent if ");
+    page.row("silent if", &escape(counterfactual.unwrap_or(&alert.counterfactual)));
     for link in &alert.links {
         page.row("next", &escape(link));
     }
@@ -45,21 +50,23 @@ struct Page {
 }
 
 impl Page {
-    /// `FIRING  high 82  acme/billing-agent (v14)  Far more calls than usual  <time>`
+    /// `FIRING  high 82  acme/billing-agent (v14)  Far more calls than usual  <date> <time>`, the
+    /// title cut so that this is one line, unless the names alone fill it.
     fn head(&mut self, alert: &Alert) {
         let status = alert.status.as_str().to_uppercase();
         let version = alert.agent_version.as_deref().map(escape);
         let version = version.map(|version| format!(" ({version})")).unwrap_or_default();
-        let rest = format!(
-            "{severity} {score:.0}  {tenant}/{agent}{version}  {title}  {time}",
+        let who = format!(
+            "{severity} {score:.0}  {tenant}/{agent}{version}",
             severity = alert.severity.as_str(),
             score = alert.score,
             tenant = escape(&alert.tenant_id),
             agent = escape(&alert.agent_id),
-            title = escape(&alert.title),
-            time = escape(&alert.time),
         );
-        let lines = wrap(&rest, status.len() + 2);
+        let time = moment(&escape(&alert.time));
+        let taken = [&status, &who, &time].map(|part| part.chars().count() + 2).iter().sum();
+        let title = shorten(&escape(&alert.title), WIDTH.saturating_sub(taken).max(TITLE_MIN));
+        let lines = wrap(&format!("{who}  {title}  {time}"), status.len() + 2);
         let status = self.paint(&status, head_color(alert));
         let lines = lines.join(&format!("\n{:INDENT$}", ""));
         self.text.push_str(&format!("{status}  {lines}\n"));
@@ -149,6 +156,24 @@ fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// `2026-01-05T14:03:27.000Z` as `2026-01-05 14:03:27Z`; any other text as it is.
+fn moment(time: &str) -> String {
+    let parts = time.strip_suffix('Z').and_then(|time| time.split_once('T'));
+    let Some((date, clock)) = parts else { return time.to_owned() };
+    let seconds = clock.split_once('.').map_or(clock, |(seconds, _)| seconds);
+    format!("{date} {seconds}Z")
+}
+
+/// At most `room` characters of `text`, which ends in `…` after a whole word where it is cut.
+fn shorten(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(room.saturating_sub(1)).collect();
+    let whole = cut.rsplit_once(' ').map_or(cut.as_str(), |(words, _)| words);
+    format!("{}…", whole.trim_end())
+}
+
 /// A number without decimals that say nothing.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
@@ -182,6 +207,9 @@ fn wrap(text: &str, first: usize) -> Vec<String> {
             word = tail;
         }
         push(&mut lines, &word);
+    }
+    for line in &mut lines {
+        line.truncate(line.trim_end_matches(' ').len());
     }
     lines
 }

@@ -66,7 +66,7 @@ fn alert() -> Alert {
         trigger: None,
         evidence: vec![evidence("call_81c2", 9_918_231)],
         evidence_total: 41,
-        counterfactual: "at most 6 acting calls in 60 s".into(),
+        counterfactual: "silent if at most 6 acting calls in 60 s".into(),
         tags: Vec::new(),
         runbook_url: "docs/runbooks/call-rate.md".into(),
         links: vec!["toolwarden replay calls.ndjson --alert 0f2c9a".into()],
@@ -76,7 +76,7 @@ fn alert() -> Alert {
 #[test]
 fn a_firing_alert_tells_who_what_and_how_sure() {
     let wanted = "\
-FIRING  high 82  acme/billing-agent (v14)  Far more calls than usual  2026-01-05T14:03:27.000Z
+FIRING  high 82  acme/billing-agent (v14)  Far more calls than usual  2026-01-05 14:03:27Z
   what       billing-agent made 41 acting calls in 60 s, usual are 0 to 2
   usual      0–2 acting calls in 60 s (38 active days of history); seen: 41
   since      2026-01-05T14:02:27.000Z to 2026-01-05T14:03:27.000Z
@@ -103,7 +103,7 @@ fn a_resolved_finding_of_an_agent_still_learned_says_so() {
     alert.evidence.clear();
     alert.links.clear();
     let wanted = "\
-RESOLVED  info 82  acme/billing-agent  Far more calls than usual  2026-01-05T14:03:27.000Z
+RESOLVED  info 82  acme/billing-agent  Far more calls than usual  2026-01-05 14:03:27Z
   what       billing-agent made 41 acting calls in 60 s, usual are 0 to 2
   usual      2 acting calls in 60 s (38 active days of history); seen: 41
   since      2026-01-05T14:02:27.000Z to 2026-01-05T14:03:27.000Z
@@ -113,6 +113,22 @@ RESOLVED  info 82  acme/billing-agent  Far more calls than usual  2026-01-05T14:
   runbook    docs/runbooks/call-rate.md
 ";
     assert_eq!(render_text(&alert, false), wanted);
+}
+
+#[test]
+fn the_first_line_holds_who_and_when_and_as_much_of_the_title_as_fits() {
+    let mut alert = alert();
+    alert.agent_id = "code-assistant@dana".into();
+    alert.title = "Far more acting calls than ever in a minute of any of its days".into();
+    let text = render_text(&alert, false);
+    let first = text.lines().next().unwrap();
+    let wanted = "FIRING  high 82  acme/code-assistant@dana (v14)  Far more acting calls than…  2026-01-05 14:03:27Z";
+    assert_eq!(first, wanted);
+    alert.agent_id = "a".repeat(120);
+    let text = render_text(&alert, false);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.contains("Far more acting…"), "{text}");
+    assert!(text.lines().all(|line| !line.ends_with(' ')), "{text}");
 }
 
 #[test]

@@ -193,6 +193,13 @@ impl AgentState {
         agents.saturating_sub(u64::from(is_counted))
     }
 
+    /// Touches everything a call needs at once, so that the memory of an agent that was not seen
+    /// for a while is fetched side by side instead of piece after piece.
+    pub(crate) fn warm_up(&self) {
+        let live = self.live.as_ref().map_or(0, |live| live.repeats.warm_up());
+        std::hint::black_box(live ^ self.tools.warm_up());
+    }
+
     /// The live part, made when it is not there.
     pub(crate) fn live(&mut self) -> &mut Live {
         self.live.get_or_insert_default()

@@ -68,6 +68,7 @@ pub fn observe(
     call: &ToolCall<'_>,
 ) -> Verdict {
     let mut verdict = Verdict::default();
+    state.warm_up();
     if state.recent.is_repeated(&call.call_id) {
         verdict.fate = Fate::Duplicate;
         return verdict;

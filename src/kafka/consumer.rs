@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::kafka::client::code_of;
 use crate::kafka::context::WorkerContext;
 use crate::kafka::{ClientSettings, KafkaError, Rebalanced, TopicPartition};
-use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics};
+use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
 /// How one worker consumes.
 #[derive(Clone, Debug)]
@@ -189,16 +189,16 @@ impl PartitionConsumer {
         self.consumer.context().appended(partition, append_ms);
     }
 
-    /// Commits what is finished; waits for the broker when `wait` is set.
-    pub fn commit(&self, wait: bool) {
-        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        let committed = self
-            .consumer
-            .context()
-            .finished_list(|_| true)
-            .and_then(|list| list.map_or(Ok(()), |list| self.consumer.commit(&list, mode)));
-        if let Err(error) = committed {
-            CommitFailed { code: &code_of(&error) }.emit(&self.metrics);
+    /// Commits what is finished, and waits for the broker's answer: librdkafka tells nobody how a
+    /// commit ended that was not waited for.
+    pub fn commit(&self) {
+        let finished = self.consumer.context().finished_list(|_| true);
+        let committed = finished.and_then(|list| {
+            list.map_or(Ok(()), |list| self.consumer.commit(&list, CommitMode::Sync))
+        });
+        match committed {
+            Ok(()) => OffsetsCommitted.emit(&self.metrics),
+            Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
         }
     }
 

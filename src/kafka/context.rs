@@ -192,11 +192,4 @@ impl ConsumerContext for WorkerContext {
             other => self.fail(&KafkaError::Rebalance(other.into()), true),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => OffsetsCommitted.emit(&self.metrics),
-            Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
-        }
-    }
 }

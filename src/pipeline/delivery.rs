@@ -125,7 +125,7 @@ impl Delivering {
             }
             if last_housekeeping.elapsed() >= HOUSEKEEPING {
                 last_housekeeping = Moment::now();
-                self.housekeep(false);
+                self.housekeep();
             }
         }
         self.finish();
@@ -183,7 +183,8 @@ impl Delivering {
         self.graveyard.metrics.kafka().set_assignment(WORKER, owned.collect());
     }
 
-    fn housekeep(&mut self, wait: bool) {
+    fn housekeep(&mut self) {
+        let mut moved = false;
         let mut caught_up = !self.partitions.is_empty();
         let mut open_total = 0;
         for (name, reading) in &mut self.partitions {
@@ -201,10 +202,13 @@ impl Delivering {
             let finished = reading.ledger.lowest_open().or(reading.next_offset);
             if let Some(finished) = finished.filter(|offset| reading.committed != Some(*offset)) {
                 self.consumer.finish(name, finished);
+                moved = true;
                 reading.committed = Some(finished);
             }
         }
-        self.consumer.commit(wait);
+        if moved {
+            self.consumer.commit();
+        }
         self.signals.open.store(open_total, Ordering::Relaxed);
         self.signals.caught_up.store(caught_up, Ordering::Relaxed);
         for receiver in &self.receivers {
@@ -218,7 +222,7 @@ impl Delivering {
         while began.elapsed() < GRACE && self.partitions.values().any(|r| !r.ledger.is_empty()) {
             std::thread::sleep(POLL);
         }
-        self.housekeep(true);
+        self.housekeep();
     }
 }
 

@@ -78,6 +78,10 @@ impl Desk {
     pub fn take(&mut self, record: &Consumed<'_>, lane: &mut Lane) {
         let index = usize::from(lane.judge.partition().topic);
         let Some(source) = self.sources.get(index) else { return };
+        if !lane.judge.begin(record.offset()) {
+            lane.judge.record_done(record.offset());
+            return;
+        }
         let bytes = record.payload().map_or(0, <[u8]>::len);
         source.metrics.records.inc();
         source.metrics.bytes.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -114,6 +118,7 @@ impl Desk {
     pub fn judge(&mut self, lane: &mut Lane, idle: bool) {
         let held = lane.judge.held();
         if held == 0 {
+            lane.judged(held);
             return;
         }
         let began = Moment::now();

@@ -187,6 +187,7 @@ impl Instance {
                 peers_wait: config.peers.wait,
                 idle_after: config.peers.idle_after,
                 held_max: config.limits.held_calls,
+                reorder: config.event_time.reorder,
                 flush_timeout: config.kafka.shutdown_timeout / 2,
             };
             let worker = Worker::new(

@@ -13,7 +13,7 @@ use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
 use crate::pipeline::order::Sequencer;
 use crate::policy::Rules;
-use crate::state::{AgentKey, Agents, PartitionId};
+use crate::state::{AgentKey, Agents, Claim, PartitionId};
 
 /// What every partition of an instance shares.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ pub struct Tally {
 pub struct Judge {
     shared: Shared,
     partition: PartitionId,
+    claim: Claim,
     topic: Arc<str>,
     order: Sequencer,
     log: EpochLog,
@@ -65,6 +66,8 @@ pub struct Judge {
     watermark: Option<Timestamp>,
     deadlines: BTreeSet<(Timestamp, AgentKey)>,
     next_offset: Option<i64>,
+    /// Records below this offset were judged before this judge took the partition over.
+    judged_below: i64,
     tally: Tally,
 }
 
@@ -73,10 +76,12 @@ impl Judge {
     #[must_use]
     pub fn new(shared: Shared, partition: PartitionId, topic: Arc<str>) -> Self {
         shared.board.join(partition);
+        let claim = shared.agents.claim(partition);
         let order = Sequencer::new(shared.reorder_ns);
         Self {
             shared,
             partition,
+            claim,
             topic,
             order,
             log: EpochLog::default(),
@@ -84,6 +89,7 @@ impl Judge {
             watermark: None,
             deadlines: BTreeSet::new(),
             next_offset: None,
+            judged_below: 0,
             tally: Tally::default(),
         }
     }
@@ -109,6 +115,20 @@ impl Judge {
         self.order.push(call);
     }
 
+    /// The record at `offset` comes next. With the first one, agents of this partition that are
+    /// still in memory are taken over if reading goes on where they were left.
+    ///
+    /// Returns whether the record is new, and not one that the worker before has judged.
+    pub fn begin(&mut self, offset: i64) -> bool {
+        if self.next_offset.is_none() {
+            let adopted = self.shared.agents.adopt(self.partition, offset);
+            self.judged_below = adopted.judged_below;
+            self.deadlines.extend(adopted.deadlines);
+            self.next_offset = Some(offset);
+        }
+        offset >= self.judged_below
+    }
+
     /// The record at `offset` has been taken in whole.
     pub fn record_done(&mut self, offset: i64) {
         self.next_offset = Some(offset + 1);
@@ -130,6 +150,11 @@ impl Judge {
     #[must_use]
     pub fn held(&self) -> usize {
         self.order.len()
+    }
+
+    /// The partition goes to another worker; its agents stay in memory for a while.
+    pub fn release(self) {
+        self.shared.agents.orphan(self.partition, self.claim, self.judged_offset());
     }
 
     /// The newest time judged.
@@ -271,7 +296,11 @@ fn hand_out(verdict: Verdict, offset: i64, sink: &mut dyn FnMut(Decision)) {
 }
 
 impl Drop for Judge {
+    /// What the agents taught must not be lost with the worker that read them.
     fn drop(&mut self) {
+        if let Some(closed) = self.log.close(Timestamp::MAX, 0) {
+            self.shared.board.publish(self.partition, closed);
+        }
         self.shared.board.leave(self.partition);
     }
 }

@@ -26,8 +26,11 @@ pub struct Lane {
     pub ledger: Ledger,
     /// The append time of its last record, in milliseconds.
     pub last_append_ms: Option<i64>,
-    /// When it last took in a record.
-    pub last_record: Moment,
+    /// When it last took in a record, to the length of a batch.
+    last_record: Moment,
+    /// Whether it has taken in a record since that was noted: reading the clock for each record
+    /// would cost more than the record's place in the order.
+    took: bool,
     /// Since when its first call waits for the peers of this epoch.
     waiting: Option<(i64, Moment)>,
     /// When it last judged anything, or had nothing to judge.
@@ -49,6 +52,7 @@ impl Lane {
             ledger: Ledger::default(),
             last_append_ms: None,
             last_record: now,
+            took: false,
             waiting: None,
             last_progress: now,
             last_asked: None,
@@ -61,7 +65,7 @@ impl Lane {
     /// Notes a record taken in.
     pub fn took_record(&mut self, append_ms: Option<i64>) {
         self.last_append_ms = append_ms.or(self.last_append_ms);
-        self.last_record = Moment::now();
+        self.took = true;
         if self.idle {
             self.idle = false;
             self.judge.set_idle(false);
@@ -73,6 +77,9 @@ impl Lane {
         let held = self.judge.held();
         if held < held_before || held == 0 {
             self.last_progress = Moment::now();
+        }
+        if std::mem::take(&mut self.took) {
+            self.last_record = Moment::now();
         }
         self.waiting = match (self.judge.waits_for(), self.waiting) {
             (None, _) => None,
@@ -116,6 +123,12 @@ impl Lane {
             self.judge.set_idle(true);
         }
         self.idle
+    }
+
+    /// Whether the last record was taken in at least `span` ago.
+    #[must_use]
+    pub fn has_rested(&self, span: Duration) -> bool {
+        span.is_zero() || self.last_record.elapsed() >= span
     }
 
     /// Whether it has nothing to read.

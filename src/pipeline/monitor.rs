@@ -103,6 +103,7 @@ impl Monitor {
                 }
             }
             if look % LOOKS_A_COUNT == 0 {
+                self.shared.agents.forget_orphans();
                 self.metrics.learning(self.shared.agents.count(|state| state.learning().is_some()));
             }
             tokio::time::sleep(EVERY).await;

@@ -14,14 +14,18 @@ use crate::event::{Position, Timestamp, ToolCall};
 /// Slots kept for reuse.
 const SPARE_MAX: usize = 1_024;
 
+/// A held call.
+pub type Slot = Box<ToolCall<'static>>;
+
 /// Calls waiting for their turn.
 #[derive(Debug, Default)]
 pub struct Sequencer {
     /// How far behind the newest call a call must lie before it is released, in nanoseconds.
     span_ns: i64,
     newest: Option<Timestamp>,
-    held: VecDeque<ToolCall<'static>>,
-    spare: Vec<ToolCall<'static>>,
+    /// Boxed, because a call is 280 bytes and moves four times.
+    held: VecDeque<Slot>,
+    spare: Vec<Slot>,
 }
 
 impl Sequencer {
@@ -67,22 +71,25 @@ impl Sequencer {
     #[must_use]
     pub fn due(&self) -> Option<&ToolCall<'static>> {
         let newest = self.newest?.as_nanos();
-        self.held.front().filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
+        self.held
+            .front()
+            .map(|slot| &**slot)
+            .filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
     }
 
     /// The next call, whether its turn has come or not: nothing newer is on its way.
     #[must_use]
     pub fn first(&self) -> Option<&ToolCall<'static>> {
-        self.held.front()
+        self.held.front().map(|slot| &**slot)
     }
 
     /// Takes the first call out; give it back with [`Self::recycle`].
-    pub fn pop(&mut self) -> Option<ToolCall<'static>> {
+    pub fn pop(&mut self) -> Option<Slot> {
         self.held.pop_front()
     }
 
     /// Keeps a judged call's slot for the next one.
-    pub fn recycle(&mut self, slot: ToolCall<'static>) {
+    pub fn recycle(&mut self, slot: Slot) {
         if self.spare.len() < SPARE_MAX {
             self.spare.push(slot);
         }
@@ -171,15 +178,15 @@ mod tests {
     #[test]
     fn every_field_survives_a_used_slot() {
         let mut sequencer = Sequencer::new(0);
-        sequencer.recycle(ToolCall {
+        sequencer.recycle(Box::new(ToolCall {
             tool_server: Some("old".into()),
             agent_version: Some("old".into()),
             ..call(9, "old")
-        });
+        }));
         let new =
             ToolCall { tool_server: None, agent_version: Some("v2".into()), ..call(1, "new") };
         sequencer.push(&new);
-        assert_eq!(sequencer.pop(), Some(new));
+        assert_eq!(sequencer.pop().as_deref(), Some(&new));
     }
 
     proptest! {

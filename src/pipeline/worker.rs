@@ -44,6 +44,8 @@ pub struct WorkerSettings {
     pub idle_after: Duration,
     /// Calls a partition may hold before it is paused.
     pub held_max: usize,
+    /// How long calls are held for older ones that may still come.
+    pub reorder: Duration,
     /// How long the last flush may take.
     pub flush_timeout: Duration,
 }
@@ -100,6 +102,8 @@ pub struct Worker {
     signals: Arc<Signals>,
     metrics: Metrics,
     joined: bool,
+    /// Whether anything was finished since the last commit.
+    moved: bool,
     last_housekeeping: Moment,
     last_commit: Moment,
 }
@@ -125,6 +129,7 @@ impl Worker {
             signals,
             metrics: metrics.clone(),
             joined: false,
+            moved: false,
             last_housekeeping: now,
             last_commit: now,
         }
@@ -135,6 +140,8 @@ impl Worker {
         while !self.signals.stop.load(Ordering::Relaxed) {
             let idle = self.take_batch();
             self.judge(idle);
+            // A rebalance in the next poll commits what is finished by then.
+            self.note_finished();
             if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
                 self.housekeep();
             }
@@ -186,7 +193,9 @@ impl Worker {
 
     fn judge(&mut self, idle: bool) {
         for lane in self.lanes.values_mut() {
-            self.desk.judge(lane, idle);
+            // Within the reordering span an older call may still be on its way.
+            let settled = idle && lane.has_rested(self.settings.reorder);
+            self.desk.judge(lane, settled);
             if let Some(epoch) = lane.overdue(self.settings.peers_wait) {
                 let laggards = self.shared.board.leave_out_laggards(epoch);
                 self.desk.left_out(&laggards, epoch);
@@ -221,24 +230,28 @@ impl Worker {
         self.desk.count(&self.lanes);
         self.signals.report(self.settings.index, report);
         if self.last_commit.elapsed() >= self.settings.commit_interval {
-            self.commit(false);
+            self.commit();
         }
     }
 
-    fn commit(&mut self, wait: bool) {
-        self.last_commit = Moment::now();
-        let mut moved = false;
+    fn note_finished(&mut self) {
         for lane in self.lanes.values_mut() {
             if let Some(offset) = lane.newly_finished() {
                 self.consumer.finish(&lane.name, offset);
-                moved = true;
+                self.moved = true;
             }
+        }
+    }
+
+    fn commit(&mut self) {
+        self.last_commit = Moment::now();
+        for lane in self.lanes.values() {
             if let Some(append_ms) = lane.last_append_ms {
                 self.consumer.appended(&lane.name, append_ms);
             }
         }
-        if moved || wait {
-            self.consumer.commit(wait);
+        if std::mem::take(&mut self.moved) {
+            self.consumer.commit();
         }
     }
 
@@ -248,7 +261,8 @@ impl Worker {
         if let Err(error) = flushed {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
         }
-        self.commit(true);
+        self.note_finished();
+        self.commit();
         self.metrics.kafka().set_assignment(self.settings.index, Vec::new());
     }
 }
@@ -270,9 +284,17 @@ fn rebalance(
                 lanes.insert(id(&name), Lane::new(shared.clone(), id(&name), name));
             }
         }
-        Rebalanced::Revoked(names) | Rebalanced::Lost(names) => {
+        Rebalanced::Revoked(names) => {
             for name in names {
-                // Dropping the judge takes it off the board.
+                // Dropping the judge publishes what it knows and takes it off the board.
+                if let Some(lane) = lanes.remove(&id(&name)) {
+                    lane.judge.release();
+                }
+            }
+        }
+        Rebalanced::Lost(names) => {
+            for name in names {
+                // Somebody else may have read on already: what is known here is of no use.
                 lanes.remove(&id(&name));
                 shared.agents.forget(id(&name));
             }

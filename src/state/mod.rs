@@ -3,14 +3,16 @@
 //! The map is shared by all workers, because a partition moves between them and the API reads it;
 //! each agent is only ever changed by the worker that owns its partition.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::detect::AgentState;
-use crate::event::ToolCall;
+use crate::event::{Timestamp, ToolCall};
 
 /// The identity of an agent in memory: 128 bits of SipHash over tenant and agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +83,37 @@ pub struct PartitionId {
 pub struct Agents {
     map: DashMap<AgentKey, Box<Resident>, BuildHasherDefault<KeyHasher>>,
     capacity: usize,
+    handovers: Mutex<Handovers>,
+}
+
+/// Which worker owned a partition when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim(u64);
+
+/// What a worker takes over with a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// Records below this offset have been judged by the worker before.
+    pub judged_below: i64,
+    /// What waits for time: each agent's deadline.
+    pub deadlines: Vec<(Timestamp, AgentKey)>,
+}
+
+/// Partitions on their way between workers.
+#[derive(Debug, Default)]
+struct Handovers {
+    claims: u64,
+    owners: BTreeMap<PartitionId, Claim>,
+    orphans: BTreeMap<PartitionId, Orphan>,
+}
+
+/// A partition between two workers.
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    /// Where its next reader must go on for its agents to be of use.
+    next_offset: Option<i64>,
+    /// How often [`Agents::forget_orphans`] has seen it.
+    age: u32,
 }
 
 /// There is no room for one more agent.
@@ -91,7 +124,7 @@ impl Agents {
     /// Room for `capacity` agents.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { map: DashMap::default(), capacity }
+        Self { map: DashMap::default(), capacity, handovers: Mutex::default() }
     }
 
     /// Agents in memory.
@@ -160,8 +193,146 @@ impl Agents {
         self.map.get(&key).map(|resident| read(&resident.state))
     }
 
-    /// Forgets the agents of a partition that another instance owns now.
+    /// A worker takes a partition over; the claim tells it from the workers before it.
+    pub fn claim(&self, partition: PartitionId) -> Claim {
+        let mut handovers = self.handovers();
+        handovers.claims += 1;
+        let claim = Claim(handovers.claims);
+        handovers.owners.insert(partition, claim);
+        claim
+    }
+
+    /// A partition leaves the worker of `claim`, its calls judged up to `next_offset`. Its agents
+    /// stay for a while: mostly it moves to another worker of the same instance.
+    pub fn orphan(&self, partition: PartitionId, claim: Claim, next_offset: Option<i64>) {
+        let mut handovers = self.handovers();
+        // Another worker may have been faster than the word of the one before it.
+        if handovers.owners.get(&partition) == Some(&claim) {
+            handovers.owners.remove(&partition);
+            handovers.orphans.insert(partition, Orphan { next_offset, age: 0 });
+        }
+    }
+
+    /// The worker that claimed a partition reads it from `next_offset`. Agents are kept if reading
+    /// goes on where it stopped here or before, so that nothing happened to them elsewhere; they
+    /// are forgotten otherwise.
+    pub fn adopt(&self, partition: PartitionId, next_offset: i64) -> Adopted {
+        let left_at = self.handovers().orphans.remove(&partition).map(|it| it.next_offset);
+        let judged_below = left_at.flatten().filter(|left_at| next_offset <= *left_at);
+        if left_at.is_some() && judged_below.is_none() {
+            self.forget(partition);
+        }
+        let deadlines = self
+            .map
+            .iter()
+            .filter(|resident| resident.partition == partition)
+            .filter_map(|resident| Some((resident.state.deadline()?, *resident.key())))
+            .collect();
+        Adopted { judged_below: judged_below.unwrap_or(next_offset), deadlines }
+    }
+
+    /// Forgets the agents of partitions that left and have not come back between two calls of
+    /// this.
+    pub fn forget_orphans(&self) {
+        let mut gone = Vec::new();
+        self.handovers().orphans.retain(|partition, orphan| {
+            orphan.age += 1;
+            let stays = orphan.age < 2;
+            if !stays {
+                gone.push(*partition);
+            }
+            stays
+        });
+        for partition in gone {
+            self.forget(partition);
+        }
+    }
+
+    /// Forgets the agents of a partition.
     pub fn forget(&self, partition: PartitionId) {
+        self.handovers().orphans.remove(&partition);
         self.map.retain(|_, resident| resident.partition != partition);
+    }
+
+    fn handovers(&self) -> MutexGuard<'_, Handovers> {
+        self.handovers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
+
+    fn call(agent: &str) -> ToolCall<'_> {
+        ToolCall { tenant_id: "acme".into(), agent_id: agent.into(), ..ToolCall::default() }
+    }
+
+    fn agents(names: &[&str]) -> Agents {
+        let agents = Agents::new(2);
+        for name in names {
+            let call = call(name);
+            agents.update(AgentKey::of(&call), HERE, &call, |_| ()).unwrap();
+        }
+        agents
+    }
+
+    #[test]
+    fn a_new_agent_never_evicts_a_known_one() {
+        let agents = agents(&["a", "b"]);
+        let new = call("c");
+        assert_eq!(agents.update(AgentKey::of(&new), HERE, &new, |_| ()), Err(Full));
+        let known = call("a");
+        assert_eq!(agents.update(AgentKey::of(&known), HERE, &known, |_| ()), Ok(()));
+        assert_eq!(agents.len(), 2);
+    }
+
+    #[test]
+    fn a_partition_that_goes_on_where_it_stopped_keeps_its_agents() {
+        let agents = agents(&["a"]);
+        agents.orphan(HERE, agents.claim(HERE), Some(7));
+        agents.claim(HERE);
+        assert_eq!(agents.adopt(HERE, 7).judged_below, 7);
+        agents.forget_orphans();
+        agents.forget_orphans();
+        assert_eq!(agents.len(), 1);
+    }
+
+    #[test]
+    fn records_that_are_read_again_are_known_to_be_judged() {
+        let agents = agents(&["a"]);
+        agents.orphan(HERE, agents.claim(HERE), Some(7));
+        assert_eq!(agents.adopt(HERE, 5).judged_below, 7);
+        assert_eq!(agents.len(), 1);
+    }
+
+    #[test]
+    fn a_partition_that_was_read_elsewhere_begins_anew() {
+        let agents = agents(&["a"]);
+        agents.orphan(HERE, agents.claim(HERE), Some(7));
+        agents.adopt(HERE, 9);
+        assert!(agents.is_empty());
+    }
+
+    #[test]
+    fn a_partition_that_does_not_come_back_is_forgotten_in_time() {
+        let agents = agents(&["a"]);
+        agents.orphan(HERE, agents.claim(HERE), Some(7));
+        agents.forget_orphans();
+        assert_eq!(agents.len(), 1);
+        agents.forget_orphans();
+        assert!(agents.is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_leaves_late_takes_nothing_from_the_next_one() {
+        let agents = agents(&["a"]);
+        let first = agents.claim(HERE);
+        agents.claim(HERE);
+        agents.orphan(HERE, first, Some(7));
+        agents.forget_orphans();
+        agents.forget_orphans();
+        assert_eq!(agents.len(), 1);
     }
 }

@@ -24,4 +24,5 @@ mod running;
 mod serve;
 mod shipped;
 mod support;
+mod tidy;
 mod webhook;
