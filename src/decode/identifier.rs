@@ -19,8 +19,10 @@ pub(super) fn check(field: &'static str, text: &str) -> Result<(), DecodeError> 
         );
         return Err(DecodeError::new(Reason::BadIdentifier, detail));
     }
-    // Nearly every identifier is plain ASCII; this keeps the common case to one pass over bytes.
-    if text.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+    // Nearly every identifier is plain ASCII; looking at all bytes, without stopping at the first
+    // bad one, lets the compiler look at many at once.
+    let unusual = text.bytes().fold(false, |any, byte| any | !matches!(byte, 0x20..=0x7e));
+    if !unusual {
         return Ok(());
     }
     match text.chars().find(|c| c.is_control() || is_invisible(*c)) {
