@@ -10,13 +10,17 @@
 mod config;
 mod dashboard;
 mod decode;
+mod demo;
 mod generate;
 mod helm;
 mod judgement;
+mod kafka;
 mod kafka_broker;
 mod metrics;
+mod pipeline;
 mod prometheus;
 mod rules;
+mod running;
 mod serve;
 mod shipped;
 mod support;

@@ -3,7 +3,7 @@
 mod hostile;
 mod otlp;
 mod properties;
-mod support;
+pub(crate) mod support;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

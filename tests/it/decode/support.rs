@@ -71,7 +71,7 @@ pub(super) fn decode_as(payload: &[u8], format: Format) -> Found {
 }
 
 /// The same export request in protobuf.
-pub(super) fn to_proto(request: &Value) -> Vec<u8> {
+pub(crate) fn to_proto(request: &Value) -> Vec<u8> {
     if let Some(groups) = request.get("resourceSpans") {
         TracesData { resource_spans: list(groups, resource_spans) }.encode_to_vec()
     } else {
