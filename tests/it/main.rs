@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     reason = "a test stops by panicking"
 )]
+#![allow(clippy::too_many_lines, reason = "a scenario is read from its beginning to its end")]
 
 mod config;
 mod dashboard;

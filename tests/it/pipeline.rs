@@ -116,10 +116,10 @@ fn in_order(alerts: &[String]) -> Vec<String> {
 }
 
 fn sorted(alerts: &[String]) -> Vec<String> {
-    alerts_without_positions(alerts.iter().map(parsed))
+    alerts_without_positions(alerts.iter().map(|alert| parsed(alert)))
 }
 
-fn parsed(alert: &String) -> Value {
+fn parsed(alert: &str) -> Value {
     serde_json::from_str(alert).unwrap()
 }
 

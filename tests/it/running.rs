@@ -201,12 +201,6 @@ impl Running {
         (status, began.elapsed())
     }
 
-    /// Ends it as a power cut does.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
     /// Whether it runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
