@@ -77,10 +77,10 @@ pub fn main() -> ExitCode {
         LogFormatName::Text => LogFormat::Text,
         LogFormatName::Json => LogFormat::Json,
     };
-    // The demo and the one-shot commands talk in their own words; only what is wrong is logged.
+    // The demo and the one-shot commands talk in their own words; only errors are logged.
     let level = match (&cli.command, cli.log_level.as_str()) {
         (Command::Run(_), level) => level,
-        (_, "info") => "warn,librdkafka=error",
+        (_, "info") => "error",
         (_, level) => level,
     };
     if let Err(error) = init_logging(level, format) {

@@ -36,7 +36,11 @@ pub enum LogError {
 /// [`LogError::Level`] when `level` cannot be read, [`LogError::Twice`] on a second call.
 pub fn init_logging(level: &str, format: LogFormat) -> Result<(), LogError> {
     let filter = filter(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        // A log nobody reads any more is no reason to stop judging: telling of it would panic.
+        .log_internal_errors(false);
     let done = match format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

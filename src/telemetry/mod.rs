@@ -1,6 +1,6 @@
 //! What the program says of itself: one struct an internal event, every metric name in one table.
 //!
-//! [`Event::emit`](crate::telemetry::Event::emit) writes the log line and moves the counter together, so that the two cannot
+//! [`Event::emit`] writes the log line and moves the counter together, so that the two cannot
 //! drift apart. No agent, tool, session or URL is ever a label. Nothing is global but the log
 //! subscriber, which [`init_logging`] installs once: an instance owns its [`Metrics`].
 
