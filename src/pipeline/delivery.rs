@@ -18,6 +18,7 @@ use crate::kafka::{
     TopicPartition,
 };
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::desk::DEAD_LETTER_BYTES_MAX;
 use crate::telemetry::{DeadLetterKind, DeadLettered, Event, Metrics, NotificationDeadLettered};
 
 /// Queues of one receiver: so many episodes are told side by side.
@@ -307,7 +308,8 @@ impl Graveyard {
         let record = OutgoingRecord {
             topic: Arc::clone(&self.topic),
             key: letter.receiver.as_bytes().to_vec(),
-            payload: body.to_vec(),
+            // What somebody else wrote to the alerts topic may be as large as that takes.
+            payload: body.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(body).to_vec(),
             headers: vec![
                 ("toolwarden-kind", DeadLetterKind::Delivery.as_str().to_owned()),
                 ("toolwarden-receiver", letter.receiver.to_owned()),

@@ -22,7 +22,11 @@ use crate::telemetry::{
 
 /// The most of a record's bytes that a dead letter carries; what is longer is cut and its digest
 /// given, because the dead-letter topic may take less than the source topic does.
-const DEAD_LETTER_BYTES_MAX: usize = 512 * 1024;
+pub const DEAD_LETTER_BYTES_MAX: usize = 512 * 1024;
+
+/// The most of a record's key that a dead letter carries. With a longer one the letter would be
+/// larger than a producer may send, and its partition could never be committed past it.
+const DEAD_LETTER_KEY_BYTES_MAX: usize = 64 * 1024;
 
 /// One source topic.
 #[derive(Clone, Debug)]
@@ -245,9 +249,14 @@ impl Desk {
             headers.push(("toolwarden-original-bytes", payload.len().to_string()));
             headers.push(("toolwarden-original-sha256", hex(&Sha256::digest(payload))));
         }
+        let key = record.key.unwrap_or_default();
+        let kept_key = key.get(..DEAD_LETTER_KEY_BYTES_MAX).unwrap_or(key);
+        if kept_key.len() < key.len() {
+            headers.push(("toolwarden-original-key-bytes", key.len().to_string()));
+        }
         let letter = OutgoingRecord {
             topic: Arc::clone(&self.dead_letter),
-            key: record.key.unwrap_or_default().to_vec(),
+            key: kept_key.to_vec(),
             payload: kept.to_vec(),
             headers,
         };

@@ -315,6 +315,10 @@ fn hostile_records_are_set_aside_as_they_came_and_their_neighbours_are_judged() 
             (letter.payload.as_ref().unwrap(), source.payload.as_ref().unwrap());
         let reason = header("reason");
         assert!(source.key.starts_with(reason.as_bytes()), "{reason}: {:?}", &letter.headers);
+        if letter.key != source.key {
+            assert!(letter.key.len() >= 64 << 10 && source.key.starts_with(&letter.key));
+            assert_eq!(header("original-key-bytes"), source.key.len().to_string());
+        }
         if payload == original {
             assert!(!letter.headers.contains_key("toolwarden-original-sha256"));
         } else {
