@@ -280,7 +280,7 @@ fn hostile_records_are_set_aside_as_they_came_and_their_neighbours_are_judged() 
     let tombstone = Stored { partition: 1, key: b"gone".to_vec(), ..Stored::default() };
     records.push(tombstone);
     // With a key this long, key and value do not fit into one record any more.
-    let long_key = [b"parse".as_slice(), &[b'k'; 3 << 20]].concat();
+    let long_key = [b"too_deep".as_slice(), &[b'k'; 3 << 20]].concat();
     records.push(Stored::new(2, long_key, vec![b'{'; 800_000]));
     records.extend(good);
     produce(broker.bootstrap(), settings.calls(), &records);
