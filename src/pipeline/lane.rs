@@ -54,14 +54,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane for a partition that was just assigned.
+    /// A lane for a partition that was just assigned, with what may still be open of it.
     #[must_use]
-    pub fn new(shared: Shared, id: PartitionId, name: TopicPartition) -> Self {
+    pub fn new(shared: Shared, id: PartitionId, name: TopicPartition, ledger: Ledger) -> Self {
         let now = Moment::now();
         Self {
             judge: Judge::new(shared, id, Arc::clone(&name.topic)),
             name,
-            ledger: Ledger::default(),
+            ledger,
             received: Received::default(),
             last_append_ms: None,
             last_record: now,

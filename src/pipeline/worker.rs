@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::kafka::{Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
+use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::desk::{Desk, Source};
 use crate::pipeline::judge::Shared;
@@ -58,6 +58,9 @@ pub struct Signals {
     pub stop: AtomicBool,
     /// What each worker last knew of itself.
     reports: std::sync::Mutex<BTreeMap<usize, Report>>,
+    /// The open offsets of every partition this instance has owned: an alert that a worker sent
+    /// holds back the commits of the worker that has the partition after it.
+    ledgers: std::sync::Mutex<BTreeMap<PartitionId, Ledger>>,
 }
 
 /// What a worker knows of itself.
@@ -84,6 +87,11 @@ impl Signals {
     #[must_use]
     pub fn reports(&self) -> BTreeMap<usize, Report> {
         self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn ledger(&self, partition: PartitionId) -> Ledger {
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ledgers.entry(partition).or_default().clone()
     }
 
     fn report(&self, worker: usize, report: Report) {
@@ -164,7 +172,11 @@ impl Worker {
                         while let Some(note) = self.consumer.next_rebalance() {
                             self.joined = true;
                             self.desk.count(&mut self.lanes);
-                            rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
+                            rebalance(
+                                &mut self.lanes,
+                                (&self.shared, &self.signals, &self.desk),
+                                note,
+                            );
                         }
                     }
                     if let Some(lane) = self.lanes.get_mut(&id) {
@@ -181,7 +193,7 @@ impl Worker {
             self.joined = true;
             // What a lane has judged must be counted before it goes.
             self.desk.count(&mut self.lanes);
-            rebalance(&mut self.lanes, (&self.shared, &self.desk), note);
+            rebalance(&mut self.lanes, (&self.shared, &self.signals, &self.desk), note);
             self.assignment_changed();
         }
         taken == 0
@@ -275,7 +287,7 @@ impl Worker {
 /// Acts on what a rebalance did.
 fn rebalance(
     lanes: &mut BTreeMap<PartitionId, Lane>,
-    (shared, desk): (&Shared, &Desk),
+    (shared, signals, desk): (&Shared, &Signals, &Desk),
     note: Rebalanced,
 ) {
     let id = |name: &TopicPartition| PartitionId {
@@ -286,7 +298,8 @@ fn rebalance(
     match note {
         Rebalanced::Assigned(names) => {
             for name in names {
-                lanes.insert(id(&name), Lane::new(shared.clone(), id(&name), name));
+                let (id, ledger) = (id(&name), signals.ledger(id(&name)));
+                lanes.insert(id, Lane::new(shared.clone(), id, name, ledger));
             }
         }
         Rebalanced::Revoked(names) => {
