@@ -356,7 +356,12 @@ fn partitions_change_hands_and_no_call_is_lost() {
     };
     first.wait_until("it tells the lag of all partitions", has_lag_of_all);
 
-    let mut second = Running::start(&settings);
+    // The second one joins while the first is at work.
+    let mut second = std::thread::scope(|scope| {
+        let joining = scope.spawn(|| Running::start(&settings));
+        tell("joining", 10);
+        joining.join().unwrap()
+    });
     let owned = |running: &Running| -> Vec<i32> {
         running.partitions().into_iter().map(|(_, partition)| partition).collect()
     };
@@ -369,8 +374,12 @@ fn partitions_change_hands_and_no_call_is_lost() {
     let shares: BTreeSet<i32> = owned(&first).into_iter().chain(owned(&second)).collect();
     assert_eq!(shares.len(), 8, "every partition has one owner");
     tell("together", 12);
-    wait_for("both judge", || (fired(&settings).len() == 120).then_some(()));
-    assert!(second.metrics().count("events_processed_total") > 0);
+    wait_for("both judge", || (fired(&settings).len() == 180).then_some(()));
+    let judged = |running: &Running| running.metrics().count("events_processed_total");
+    assert!(judged(&second) > 0);
+    wait_for("every call is counted", || {
+        (judged(&first) + judged(&second) >= 180 * 60).then_some(())
+    });
 
     let handing_over = std::thread::scope(|scope| {
         let stopped = scope.spawn(|| second.terminate());
