@@ -190,16 +190,18 @@ impl PartitionConsumer {
     }
 
     /// Commits what is finished, and waits for the broker's answer: librdkafka tells nobody how a
-    /// commit ended that was not waited for.
-    pub fn commit(&self) {
+    /// commit ended that was not waited for. Returns whether it is done.
+    #[must_use]
+    pub fn commit(&self) -> bool {
         let finished = self.consumer.context().finished_list(|_| true);
         let committed = finished.and_then(|list| {
             list.map_or(Ok(()), |list| self.consumer.commit(&list, CommitMode::Sync))
         });
-        match committed {
+        match &committed {
             Ok(()) => OffsetsCommitted.emit(&self.metrics),
-            Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
+            Err(error) => CommitFailed { code: &code_of(error) }.emit(&self.metrics),
         }
+        committed.is_ok()
     }
 
     /// Stops fetching a partition until [`Self::resume`].

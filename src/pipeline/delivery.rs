@@ -82,6 +82,8 @@ pub struct Delivering {
     partitions: BTreeMap<TopicPartition, Reading>,
     signals: Arc<DeliverySignals>,
     next_number: u64,
+    /// Whether anything was finished that is not committed.
+    moved: bool,
 }
 
 /// One partition of the alerts topic.
@@ -107,7 +109,7 @@ impl Delivering {
         let receivers =
             webhooks.into_iter().map(|webhook| receiver(webhook, &graveyard, runtime)).collect();
         let partitions = BTreeMap::new();
-        Self { consumer, receivers, graveyard, partitions, signals, next_number: 0 }
+        Self { consumer, receivers, graveyard, partitions, signals, next_number: 0, moved: false }
     }
 
     /// Works until told to stop.
@@ -185,7 +187,6 @@ impl Delivering {
     }
 
     fn housekeep(&mut self) {
-        let mut moved = false;
         let mut caught_up = !self.partitions.is_empty();
         let mut open_total = 0;
         for (name, reading) in &mut self.partitions {
@@ -203,12 +204,12 @@ impl Delivering {
             let finished = reading.ledger.lowest_open().or(reading.next_offset);
             if let Some(finished) = finished.filter(|offset| reading.committed != Some(*offset)) {
                 self.consumer.finish(name, finished);
-                moved = true;
+                self.moved = true;
                 reading.committed = Some(finished);
             }
         }
-        if moved {
-            self.consumer.commit();
+        if self.moved {
+            self.moved = !self.consumer.commit();
         }
         self.signals.open.store(open_total, Ordering::Relaxed);
         self.signals.caught_up.store(caught_up, Ordering::Relaxed);

@@ -184,6 +184,7 @@ impl Instance {
             };
             let settings = WorkerSettings {
                 index,
+                workers: config.kafka.workers,
                 alerts: config.topics.alerts.as_str().into(),
                 dead_letter: config.topics.dead_letter.as_str().into(),
                 commit_interval: config.kafka.commit_interval,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
@@ -25,6 +25,9 @@ const BATCH_MAX: usize = 256;
 /// for a later one.
 const IDLE_POLL: Duration = Duration::from_millis(10);
 
+/// How long a poll waits between two attempts at the last commit.
+const RETRY_POLL: Duration = Duration::from_millis(100);
+
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
 
@@ -33,6 +36,8 @@ const HOUSEKEEPING: Duration = Duration::from_millis(200);
 pub struct WorkerSettings {
     /// Its number, from 0.
     pub index: usize,
+    /// How many there are.
+    pub workers: usize,
     /// Where it puts alerts.
     pub alerts: Arc<str>,
     /// Where it puts what it cannot read.
@@ -56,6 +61,8 @@ pub struct WorkerSettings {
 pub struct Signals {
     /// Set to make them stop.
     pub stop: AtomicBool,
+    /// How many of them are done with their last commit.
+    committed: AtomicUsize,
     /// What each worker last knew of itself.
     reports: std::sync::Mutex<BTreeMap<usize, Report>>,
     /// The open offsets of every partition this instance has owned: an alert that a worker sent
@@ -266,8 +273,8 @@ impl Worker {
                 self.consumer.appended(&lane.name, append_ms);
             }
         }
-        if std::mem::take(&mut self.moved) {
-            self.consumer.commit();
+        if self.moved {
+            self.moved = !self.consumer.commit();
         }
     }
 
@@ -279,7 +286,22 @@ impl Worker {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
         }
         self.note_finished();
+        let began = Moment::now();
+        let patience = self.settings.flush_timeout;
         self.commit();
+        while self.moved && began.elapsed() < patience {
+            // Refused while the group rebalances, and polling is what ends that.
+            drop(self.consumer.poll(RETRY_POLL));
+            self.commit();
+        }
+        // Whoever leaves makes the others rebalance, so all commit before the first one leaves.
+        self.signals.committed.fetch_add(1, Ordering::Relaxed);
+        while self.signals.committed.load(Ordering::Relaxed) < self.settings.workers
+            && began.elapsed() < patience
+        {
+            std::thread::sleep(IDLE_POLL);
+        }
+        self.desk.count(&mut self.lanes);
         self.metrics.kafka().set_assignment(self.settings.index, Vec::new());
     }
 }
