@@ -37,7 +37,7 @@ fn call<'a>(agent: &'a str, id: &'a str, tool: &'a str, n: i64) -> ToolCall<'a> 
         call_id: id.into(),
         tool_name: tool.into(),
         operation: if n % 3 == 0 { Operation::Read } else { Operation::Write },
-        arguments: Arguments { digest: hash_texts(&[id]), bytes: 120 },
+        arguments: Arguments { digest: hash_texts(&[id]), bytes: 120, shape: 0 },
         ..ToolCall::default()
     }
 }

@@ -101,7 +101,7 @@ impl Digest {
 
     /// The digest, before the tool's name is mixed in.
     pub(super) const fn arguments(self) -> Arguments {
-        Arguments { digest: self.sum, bytes: self.bytes }
+        Arguments { digest: self.sum, bytes: self.bytes, shape: 0 }
     }
 
     fn add(&mut self, path: Path, kind: Kind, value: &[u8], bytes: u64) {
@@ -113,7 +113,7 @@ impl Digest {
 /// Arguments that are no JSON, by their bytes alone.
 pub(super) fn raw(text: &str) -> Arguments {
     let digest = hash(Path::ROOT.0, Kind::Raw, text.as_bytes());
-    Arguments { digest, bytes: length(text.len()) }
+    Arguments { digest, bytes: length(text.len()), shape: 0 }
 }
 
 /// Arguments a record gives as text: parsed once, and `false` when they are no JSON.

@@ -46,7 +46,7 @@ fn call(secs: f64, id: u64, tool: &str, digest: u64) -> ToolCall<'_> {
         call_id: format!("call-{id}").into(),
         tool_name: tool.into(),
         operation: Operation::Write,
-        arguments: Arguments { digest, bytes: 10 },
+        arguments: Arguments { digest, bytes: 10, shape: 0 },
         ..ToolCall::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::event::Timestamp;
+use crate::event::{Target, Timestamp};
 
 /// Where a call was read: enough to find the bytes again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Arguments {
     pub digest: u64,
     /// The encoded size in bytes.
     pub bytes: u64,
+    /// A hash of the keys and JSON types of the arguments, whatever their order; 0 for no arguments.
+    pub shape: u32,
 }
 
 /// What was wrong with a record that could be used all the same: a set of flags.
@@ -133,6 +135,15 @@ pub struct ToolCall<'a> {
     pub operation: Operation,
     /// What is known of its arguments.
     pub arguments: Arguments,
+    /// What it reaches for, at most [`crate::event::TARGETS_MAX`], in the order of the record.
+    pub targets: Cow<'a, [Target]>,
+    /// Keyed hashes of the words in its arguments, one to three words of a text together, at most
+    /// [`crate::event::WORDS_MAX`]: what a later target may have been made from.
+    pub words: Cow<'a, [u32]>,
+    /// The person or service the agent works for, where the record tells.
+    pub user_id: Option<Cow<'a, str>>,
+    /// The agent that started this one, where the record tells.
+    pub parent_agent_id: Option<Cow<'a, str>>,
     /// How it ended.
     pub status: Status,
     /// How long it took, in milliseconds.
@@ -148,10 +159,12 @@ pub struct ToolCall<'a> {
 impl ToolCall<'_> {
     /// The peer group within the tenant: the product an agent is an instance of.
     ///
-    /// `claude-code@dev03` and `claude-code@ci` are peers; an id without `@` is a group of its own.
+    /// `claude-code@dev03` and `claude-code@ci` are peers, and so are `billing/eu` and `billing/us`;
+    /// an id without `@` and `/` is a group of its own.
     #[must_use]
     pub fn group(&self) -> &str {
-        self.agent_id.split_once('@').map_or(&self.agent_id, |(product, _)| product)
+        let parts = self.agent_id.split_once('@').or_else(|| self.agent_id.rsplit_once('/'));
+        parts.map_or(&self.agent_id, |(product, _)| product)
     }
 
     /// The same call, borrowing its texts from this one.
@@ -169,6 +182,10 @@ impl ToolCall<'_> {
             tool_server: self.tool_server.as_deref().map(Cow::Borrowed),
             operation: self.operation,
             arguments: self.arguments,
+            targets: Cow::Borrowed(&self.targets),
+            words: Cow::Borrowed(&self.words),
+            user_id: self.user_id.as_deref().map(Cow::Borrowed),
+            parent_agent_id: self.parent_agent_id.as_deref().map(Cow::Borrowed),
             status: self.status,
             duration_ms: self.duration_ms,
             bytes_in: self.bytes_in,
@@ -193,6 +210,10 @@ impl ToolCall<'_> {
             tool_server: self.tool_server.map(own),
             operation: self.operation,
             arguments: self.arguments,
+            targets: Cow::Owned(self.targets.into_owned()),
+            words: Cow::Owned(self.words.into_owned()),
+            user_id: self.user_id.map(own),
+            parent_agent_id: self.parent_agent_id.map(own),
             status: self.status,
             duration_ms: self.duration_ms,
             bytes_in: self.bytes_in,

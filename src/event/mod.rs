@@ -4,7 +4,9 @@
 //! that decoding one allocates nothing.
 
 mod call;
+mod target;
 mod time;
 
 pub use call::{Arguments, Operation, Position, Quality, Status, ToolCall};
+pub use target::{Shown, TARGETS_MAX, Target, TargetKind, WORDS_MAX};
 pub use time::{HOUR_NS, ParseTimestampError, Timestamp};

@@ -118,6 +118,10 @@ fn refill(slot: &mut ToolCall<'static>, call: &ToolCall<'_>) {
     copy_optional(&mut slot.tool_server, call.tool_server.as_deref());
     slot.operation = call.operation;
     slot.arguments = call.arguments;
+    copy_list(&mut slot.targets, &call.targets);
+    copy_list(&mut slot.words, &call.words);
+    copy_optional(&mut slot.user_id, call.user_id.as_deref());
+    copy_optional(&mut slot.parent_agent_id, call.parent_agent_id.as_deref());
     slot.status = call.status;
     slot.duration_ms = call.duration_ms;
     slot.bytes_in = call.bytes_in;
@@ -138,6 +142,15 @@ fn copy_optional(slot: &mut Option<Cow<'static, str>>, text: Option<&str>) {
     match (slot.as_mut(), text) {
         (Some(slot), Some(text)) => copy(slot, text),
         (_, text) => *slot = text.map(|text| Cow::Owned(text.to_owned())),
+    }
+}
+
+fn copy_list<T: Copy>(slot: &mut Cow<'static, [T]>, list: &[T]) {
+    if let Cow::Owned(buffer) = slot {
+        buffer.clear();
+        buffer.extend_from_slice(list);
+    } else {
+        *slot = Cow::Owned(list.to_vec());
     }
 }
 

@@ -191,7 +191,7 @@ impl World<'_> {
             tool_name: Cow::Borrowed(made.tool),
             tool_server: made.server.map(Cow::Borrowed),
             operation: made.operation,
-            arguments: Arguments { digest: made.digest, bytes: 100 },
+            arguments: Arguments { digest: made.digest, bytes: 100, shape: 0 },
             ..ToolCall::default()
         };
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {

@@ -117,6 +117,7 @@ fn call(value: &Value) -> ToolCall<'_> {
         arguments: Arguments {
             digest: hash_texts(&[full, &arguments]),
             bytes: u64::try_from(arguments.len()).unwrap(),
+            shape: 0,
         },
         ..ToolCall::default()
     }
