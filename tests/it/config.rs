@@ -270,6 +270,11 @@ fn the_published_files_are_in_step() {
     let (_, tail) = rest.split_once(end).unwrap();
     let (reference, codes) = (config::reference_text(), codes());
     hold(&path, &format!("{head}{begin}\n{reference}{codes}{end}{tail}"));
+    let path = root().join("docs/judgement.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (head, rest) = page.split_once(begin).unwrap();
+    let (_, tail) = rest.split_once(end).unwrap();
+    hold(&path, &format!("{head}{begin}\n{}{end}{tail}", config::judgement_text()));
 }
 
 fn codes() -> String {
