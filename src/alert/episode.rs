@@ -96,6 +96,12 @@ impl Episode {
         Step::Updated
     }
 
+    /// Speaks of a firing call that [`Self::extend`] would have passed over in silence.
+    pub fn speak(&mut self, time: Timestamp, score: f64) {
+        self.told = (time, self.told.1.max(score));
+        self.revision += 1;
+    }
+
     /// Keeps one more sample call, while there is room.
     pub fn sample(&mut self, evidence: impl FnOnce() -> Evidence) {
         if self.evidence.len() < EVIDENCE_MAX {

@@ -43,12 +43,11 @@ impl Epochs {
     /// Takes the facts that an event of epoch `hour` gave. Facts of an epoch that is closed join
     /// the first one that is open.
     pub fn learn(&mut self, hour: i64, group: GroupKey, facts: &[Fact]) {
-        if facts.is_empty() {
-            return;
+        for fact in facts {
+            let epoch = fact.epoch().unwrap_or(hour).max(self.peers.epoch.saturating_add(1));
+            let summary = self.open.entry(epoch).or_default().entry(group).or_default();
+            summary.add(fact.clone());
         }
-        let epoch = hour.max(self.peers.epoch.saturating_add(1));
-        let summary = self.open.entry(epoch).or_default().entry(group).or_default();
-        facts.iter().for_each(|fact| summary.add(*fact));
     }
 }
 

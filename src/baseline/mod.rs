@@ -3,8 +3,10 @@
 //! Nothing here knows of alerts, rules, Kafka or clocks. Counts are integers where they can be;
 //! floats go through `libm`, so that every machine computes the same bits.
 
+pub mod bloom;
 pub mod discovery;
 pub mod epochs;
+pub mod habits;
 pub mod hours;
 pub mod identity;
 pub mod maxima;
@@ -12,6 +14,7 @@ pub mod minute;
 pub mod peers;
 pub mod recent;
 pub mod repeats;
+pub mod session;
 pub mod tools;
 
 /// A count as a float; exact below 2^53, which no count here reaches.

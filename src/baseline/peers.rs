@@ -9,6 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::baseline::habits::Habits;
+use crate::baseline::session::LearnedSession;
+use crate::event::HOUR_NS;
+
 /// How many epochs the peers an event is judged against lie behind the event's own.
 pub const EPOCHS_BEHIND: i64 = 2;
 
@@ -17,7 +21,7 @@ pub const EPOCHS_BEHIND: i64 = 2;
 pub struct GroupKey(pub u64);
 
 /// One thing learned about a peer group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
     /// An agent was seen for the first time.
     Agent,
@@ -36,7 +40,24 @@ pub enum Fact {
         /// Whether the agent already had a history, so that this is a change and not its beginning.
         began: bool,
     },
+    /// A session ended, or a part of a long one.
+    Session(Arc<LearnedSession>),
 }
+
+impl Fact {
+    /// The epoch it belongs to, where that is not the one of the call that gave it: a session
+    /// belongs to the hour of its end, whenever that is noticed.
+    #[must_use]
+    pub fn epoch(&self) -> Option<i64> {
+        match self {
+            Self::Session(session) => Some(session.end.as_nanos().div_euclid(HOUR_NS)),
+            _ => None,
+        }
+    }
+}
+
+/// Sessions of one group told of one epoch. Of more, those with the smallest hashes stay.
+pub const SESSIONS_PER_EPOCH: usize = 512;
 
 /// Tools remembered of one group. Of more, those with the smallest hashes stay, so that any order
 /// of merges keeps the same ones.
@@ -124,6 +145,8 @@ pub struct GroupSummary {
     /// Whether more tools were seen than are remembered.
     pub is_full: bool,
     tools: BTreeMap<u64, ToolUse>,
+    /// Sessions that ended in the epoch, by their hash.
+    sessions: BTreeMap<u64, Arc<LearnedSession>>,
 }
 
 impl GroupSummary {
@@ -141,6 +164,7 @@ impl GroupSummary {
                 }
                 self.shrink();
             }
+            Fact::Session(session) => self.add_session(session),
         }
     }
 
@@ -150,6 +174,25 @@ impl GroupSummary {
         self.active_days = self.active_days.saturating_add(other.active_days);
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
+        for session in other.sessions.values() {
+            self.add_session(Arc::clone(session));
+        }
+        self.merge_tools(other);
+    }
+
+    /// The sessions of the epoch, by their hash.
+    pub fn sessions(&self) -> impl Iterator<Item = &LearnedSession> {
+        self.sessions.values().map(AsRef::as_ref)
+    }
+
+    fn add_session(&mut self, session: Arc<LearnedSession>) {
+        self.sessions.entry(session.id).or_insert(session);
+        if self.sessions.len() > SESSIONS_PER_EPOCH {
+            self.sessions.pop_last();
+        }
+    }
+
+    fn merge_tools(&mut self, other: &Self) {
         for (tool, tool_use) in &other.tools {
             self.merge_tool(*tool, tool_use);
         }
@@ -180,19 +223,34 @@ impl GroupSummary {
     }
 }
 
+/// What is known of one group.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Group {
+    /// Counts and tools; its sessions are in the habits.
+    summary: GroupSummary,
+    habits: Arc<Habits>,
+}
+
 /// Everything known of all groups up to and including one epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Peers {
     /// The last epoch merged, in hours since the Unix epoch.
     pub epoch: i64,
-    groups: BTreeMap<GroupKey, Arc<GroupSummary>>,
+    groups: BTreeMap<GroupKey, Arc<Group>>,
 }
 
 impl Peers {
     /// What is known of one group.
     #[must_use]
     pub fn group(&self, key: GroupKey) -> Option<&GroupSummary> {
-        self.groups.get(&key).map(AsRef::as_ref)
+        self.groups.get(&key).map(|group| &group.summary)
+    }
+
+    /// What the sessions of one group look like; `None` before any was learned.
+    #[must_use]
+    pub fn habits(&self, key: GroupKey) -> Option<&Habits> {
+        let habits = self.groups.get(&key).map(|group| group.habits.as_ref());
+        habits.filter(|habits| habits.sessions() > 0)
     }
 
     /// The same knowledge with the summaries of `epoch` merged in.
@@ -204,9 +262,19 @@ impl Peers {
     ) -> Self {
         let mut groups = self.groups.clone();
         for (key, summary) in summaries {
-            Arc::make_mut(groups.entry(key).or_default()).merge(summary);
+            Arc::make_mut(groups.entry(key).or_default()).learn(summary);
         }
         Self { epoch, groups }
+    }
+}
+
+impl Group {
+    fn learn(&mut self, summary: &GroupSummary) {
+        self.summary.merge(summary);
+        self.summary.sessions.clear();
+        if !summary.sessions.is_empty() {
+            Arc::make_mut(&mut self.habits).learn(summary.sessions());
+        }
     }
 }
 
@@ -227,7 +295,7 @@ mod tests {
 
     fn summary(facts: &[Fact]) -> GroupSummary {
         let mut summary = GroupSummary::default();
-        facts.iter().for_each(|fact| summary.add(*fact));
+        facts.iter().for_each(|fact| summary.add(fact.clone()));
         summary
     }
 
@@ -250,7 +318,7 @@ mod tests {
     fn a_group_remembers_a_bounded_number_of_tools_in_any_order() {
         let tools: Vec<Fact> =
             (0..6_000).map(|tool| Fact::Tool { tool, agent: 1, hour: 0, began: false }).collect();
-        let backwards: Vec<Fact> = tools.iter().rev().copied().collect();
+        let backwards: Vec<Fact> = tools.iter().rev().cloned().collect();
         let whole = summary(&tools);
         assert!(whole.is_full);
         assert_eq!(whole.tools().count(), TOOLS_PER_GROUP);

@@ -29,9 +29,10 @@ pub(crate) struct ReplayArgs {
     /// How alerts are written; a table on a terminal, else NDJSON.
     #[arg(long, short)]
     output: Option<Output>,
-    /// Alerts below this score are not written; at 40 somebody would be told.
-    #[arg(long, default_value_t = 0.0)]
-    alert_score: f64,
+    /// Alerts below this score are not written, and whatever reaches it is; at 40 somebody would be
+    /// told. Without it: what `run` writes.
+    #[arg(long)]
+    alert_score: Option<f64>,
     /// Take limits, event time and rules from this configuration.
     #[arg(long, short)]
     config: Option<PathBuf>,
@@ -74,7 +75,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     // A reader that went away (`| head`) ends the writing, and is no failure.
     let mut written: std::io::Result<()> = Ok(());
     let mut write = |alert: Alert| {
-        if alert.score >= args.alert_score && written.is_ok() {
+        if alert.score >= args.alert_score.unwrap_or(0.0) && written.is_ok() {
             written = match output {
                 Output::Ndjson => writeln!(out, "{}", alert.to_json()),
                 Output::Table => write_row(&mut out, &alert, color),
@@ -107,7 +108,10 @@ fn engine(args: &ReplayArgs) -> Result<(Shared, usize), Failure> {
     let limits = config.as_ref().map_or_else(policy::Limits::default, |config| policy::Limits {
         tools_per_agent: config.limits.tools_per_agent,
         lateness: config.event_time.lateness,
+        ..policy::Limits::default()
     });
+    let listed_score = args.alert_score.unwrap_or(limits.listed_score);
+    let limits = policy::Limits { listed_score, ..limits };
     // A file has no one waiting for it, so it is put in order as far as calls may be late.
     let reorder = args.reorder.unwrap_or(limits.lateness);
     let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);

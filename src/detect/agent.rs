@@ -15,6 +15,7 @@ use crate::baseline::tools::Tools;
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::repeat;
+use crate::detect::sessions::Sessions;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -90,6 +91,8 @@ pub(crate) struct Live {
     pub(crate) loop_trail: Option<Box<(u64, Vec<Evidence>)>>,
     /// The run-up of what may become a flood.
     pub(crate) flood_trail: Vec<Evidence>,
+    /// The sessions under way.
+    pub(crate) sessions: Sessions,
 }
 
 impl AgentState {
@@ -126,7 +129,8 @@ impl AgentState {
         let episode = self.open.iter().map(|open| open.episode.deadline()).min();
         let has_trail = self.burst.as_ref().is_some_and(|burst| !burst.trail.is_empty());
         let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
-        episode.into_iter().chain(rest).min()
+        let session = self.live.as_ref().and_then(|live| live.sessions.deadline());
+        episode.into_iter().chain(rest).chain(session).min()
     }
 
     /// How far learning has come, 0 to 1, while it goes on; `None` once the agent is known.
@@ -181,7 +185,7 @@ impl AgentState {
         let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
         let live = self.live.as_ref().map_or(0, |live| {
             let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
-            size_of::<Live>() + looped + trail(&live.flood_trail)
+            size_of::<Live>() + looped + trail(&live.flood_trail) + live.sessions.heap_bytes()
         });
         let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
         size_of::<Self>()
@@ -212,8 +216,11 @@ impl AgentState {
         self.live.get_or_insert_default()
     }
 
-    /// Ends the episodes that are over at `now`.
+    /// Ends the episodes and sessions that are over at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp, verdict: &mut Verdict) {
+        if let Some(live) = &mut self.live {
+            live.sessions.settle(self.agent, now, verdict);
+        }
         while let Some(place) = self.first_over(now) {
             let open = self.open.remove(place);
             verdict.alerts.push(resolve(&open));

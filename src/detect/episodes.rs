@@ -5,16 +5,17 @@ use crate::alert::{
     Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning,
     LearningState, SCHEMA, Step, Window, score,
 };
-use crate::baseline::peers::Peers;
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
-use crate::event::Timestamp;
+use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, Words};
 
 /// An open episode with its last word, which its end repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Open {
     pub(crate) detector: Detector,
+    /// The session it belongs to, for detectors that judge sessions; 0 otherwise.
+    session: u64,
     pub(crate) episode: Episode,
     /// Calls that led up to the one that fired.
     before: u64,
@@ -33,6 +34,21 @@ pub(crate) struct Description {
     /// Calls it rests on, the triggering one included.
     pub(crate) evidence_total: u64,
 }
+
+/// A decision: what rule, how far beyond its budget, and about which session.
+pub(crate) struct Decided<'a> {
+    pub(crate) rule: &'a Words,
+    /// The rule's budget over the chance.
+    pub(crate) ratio: f64,
+    /// The session; 0 for detectors that have one episode an agent.
+    pub(crate) session: u64,
+}
+
+/// Episodes of one detector that are open at once. Of more, the one quiet longest ends.
+const OPEN_MAX: usize = 8;
+
+/// Words on one session that come at once: each is about another target.
+const SESSION_WORDS: u32 = 8;
 
 impl Open {
     /// Bytes on the heap, roughly.
@@ -57,46 +73,94 @@ impl AgentState {
         verdict: &mut Verdict,
         describe: impl FnOnce(&Self) -> Description,
     ) {
-        let call = judgement.call;
-        let score = self.cap(score(ratio));
-        let known = self.open.iter_mut().find(|open| open.detector == rule.detector);
-        let Some(open) = known else {
+        let decided = Decided { rule, ratio, session: 0 };
+        self.report_session(judgement, &decided, verdict, describe);
+    }
+
+    /// The same for a decision about one session, which has an episode of its own. Each of its
+    /// first words comes at once, because each is about another target.
+    pub(crate) fn report_session(
+        &mut self,
+        judgement: &Judgement<'_>,
+        decided: &Decided<'_>,
+        verdict: &mut Verdict,
+        describe: impl FnOnce(&Self) -> Description,
+    ) {
+        let (rule, call) = (decided.rule, judgement.call);
+        let score = self.cap(judgement, rule.detector, score(decided.ratio));
+        let is_it =
+            |open: &Open| open.detector == rule.detector && open.session == decided.session;
+        let Some(place) = self.open.iter().position(is_it) else {
             let description = describe(self);
-            let alert = self.alert(judgement, rule, (score, ratio), description);
-            let mut episode = Episode::open(
-                AlertId::derive(
-                    &rule.id,
-                    &self.tenant_id,
-                    &self.agent_id,
-                    (call.time, &call.call_id),
-                ),
-                call.time,
-                score,
-                alert.evidence.clone(),
-            );
-            let before = alert.evidence_total.saturating_sub(1);
-            let alert = Alert { alert_id: episode.id.to_string(), ..alert };
-            episode.last_summary.clone_from(&alert.summary);
-            let last = Box::new(alert.clone());
-            self.open.push(Open { detector: rule.detector, episode, before, last });
-            verdict.alerts.push(alert);
+            let alert = self.alert(judgement, rule, (score, decided.ratio), description);
+            self.open_episode((rule, decided.session, score), call, alert, verdict);
             return;
         };
-        let step = open.episode.extend(call.time, score);
-        open.episode.sample(|| Evidence::of(call));
-        if step == Step::Quiet {
-            return;
+        if let Some(open) = self.open.get_mut(place) {
+            let step = open.episode.extend(call.time, score);
+            open.episode.sample(|| Evidence::of(call));
+            if step == Step::Quiet {
+                if decided.session == 0 || open.episode.revision >= SESSION_WORDS {
+                    return;
+                }
+                open.episode.speak(call.time, score);
+            }
         }
         let description = describe(self);
-        let alert = self.alert(judgement, rule, (score, ratio), description);
-        if let Some(open) = self.open.iter_mut().find(|open| open.detector == rule.detector) {
+        let alert = self.alert(judgement, rule, (score, decided.ratio), description);
+        if let Some(open) = self.open.get_mut(place) {
             verdict.alerts.push(open.update(alert));
         }
     }
 
-    /// A score that an agent still being learned may have.
-    pub(crate) fn cap(&self, score: f64) -> f64 {
-        if self.learning().is_some() { score.min(LEARNING_SCORE_MAX) } else { score }
+    fn open_episode(
+        &mut self,
+        (rule, session, score): (&Words, u64, f64),
+        call: &ToolCall<'_>,
+        alert: Alert,
+        verdict: &mut Verdict,
+    ) {
+        self.make_room(rule.detector, call.time, verdict);
+        let id =
+            AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
+        let mut episode = Episode::open(id, call.time, score, alert.evidence.clone());
+        let before = alert.evidence_total.saturating_sub(1);
+        let alert = Alert { alert_id: episode.id.to_string(), ..alert };
+        episode.last_summary.clone_from(&alert.summary);
+        let last = Box::new(alert.clone());
+        self.open.push(Open { detector: rule.detector, session, episode, before, last });
+        verdict.alerts.push(alert);
+    }
+
+    /// Ends the episode of a detector that is quiet longest, when too many are open.
+    fn make_room(&mut self, detector: Detector, now: Timestamp, verdict: &mut Verdict) {
+        let of_it = |(_, open): &(usize, &Open)| open.detector == detector;
+        let open = self.open.iter().enumerate().filter(of_it);
+        if open.clone().count() < OPEN_MAX {
+            return;
+        }
+        let oldest = open.min_by_key(|(_, open)| open.episode.deadline()).map(|(place, _)| place);
+        if let Some(place) = oldest {
+            let ended = resolve(&self.open.remove(place));
+            verdict.alerts.push(Alert { time: now.to_string(), ..ended });
+        }
+    }
+
+    /// How far learning has come for what a detector judges by, 0 to 1: the group's sessions or the
+    /// agent itself; `None` once that is known.
+    fn progress(&self, judgement: &Judgement<'_>, detector: Detector) -> Option<f64> {
+        match detector {
+            Detector::InjectedSession | Detector::LookAlike => {
+                judgement.group_progress(self.group)
+            }
+            _ => self.learning(),
+        }
+    }
+
+    /// A score that is allowed while what a detector judges by is still being learned.
+    pub(crate) fn cap(&self, judgement: &Judgement<'_>, detector: Detector, score: f64) -> f64 {
+        let is_learning = self.progress(judgement, detector).is_some();
+        if is_learning { score.min(LEARNING_SCORE_MAX) } else { score }
     }
 
     /// The alert object of a decision: the first word on it. `rarity` is the score and the ratio of
@@ -133,7 +197,7 @@ impl AgentState {
                 start: description.start.min(call.time).to_string(),
                 end: call.time.to_string(),
             },
-            learning: self.learning_of(judgement.peers),
+            learning: self.learning_of(judgement, rule.detector),
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
@@ -144,8 +208,8 @@ impl AgentState {
         }
     }
 
-    fn learning_of(&self, peers: &Peers) -> Learning {
-        let progress = self.learning();
+    fn learning_of(&self, judgement: &Judgement<'_>, detector: Detector) -> Learning {
+        let progress = self.progress(judgement, detector);
         let state =
             if progress.is_some() { LearningState::Learning } else { LearningState::Active };
         Learning {
@@ -153,7 +217,7 @@ impl AgentState {
             progress: progress.unwrap_or(1.0),
             since: self.since.to_string(),
             active_days: self.history.days,
-            peers: u32::try_from(self.peer_count(peers)).unwrap_or(u32::MAX),
+            peers: u32::try_from(self.peer_count(judgement.peers)).unwrap_or(u32::MAX),
         }
     }
 }

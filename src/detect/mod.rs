@@ -11,8 +11,11 @@ mod agent;
 mod call_rate;
 mod episodes;
 mod first_use;
+mod injected_session;
+mod look_alike;
 mod new_tool;
 mod repeat;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
@@ -94,6 +97,9 @@ pub fn observe(
     let used = first_use::observe(&judgement, state, &mut verdict);
     new_tool::observe(&judgement, used, state, &mut verdict);
     unusual_hour::observe(&judgement, state, &mut verdict);
+    // Looked at before the call is part of its session.
+    look_alike::observe(&judgement, state, &mut verdict);
+    injected_session::observe(&judgement, state, &mut verdict);
     verdict
 }
 

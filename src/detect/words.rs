@@ -3,6 +3,8 @@
 //! Names come from agents and are hostile: cut short, without control and direction characters,
 //! and unable to close their own quotes. Receivers escape the rest for their medium.
 
+use crate::event::Target;
+
 /// The longest name shown, in characters.
 const NAME_MAX: usize = 64;
 
@@ -44,6 +46,15 @@ pub(crate) fn span(secs: f64) -> String {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3_600.0),
+    }
+}
+
+/// A target by its kind and short form; by four digits of its hash where it has none.
+pub(crate) fn target(target: &Target) -> String {
+    let kind = target.kind.as_str();
+    match target.shown.as_str() {
+        "" => format!("{kind} #{:04x}", target.value & 0xffff),
+        shown => format!("{kind} {}", quote(shown)),
     }
 }
 

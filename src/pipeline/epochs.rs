@@ -27,13 +27,11 @@ impl EpochLog {
     /// Notes facts learned from a call of `epoch`. When that epoch is closed already they count in
     /// the oldest one still open.
     pub fn note(&mut self, epoch: i64, group: GroupKey, facts: &[Fact]) {
-        if facts.is_empty() {
-            return;
-        }
-        let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
-        let summary = self.open.entry(epoch).or_default().entry(group).or_default();
         for fact in facts {
-            summary.add(*fact);
+            let epoch = fact.epoch().unwrap_or(epoch);
+            let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
+            let summary = self.open.entry(epoch).or_default().entry(group).or_default();
+            summary.add(fact.clone());
         }
     }
 

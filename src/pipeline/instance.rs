@@ -66,6 +66,7 @@ pub fn shared(config: &Config, rules: Rules) -> Shared {
     let limits = policy::Limits {
         tools_per_agent: config.limits.tools_per_agent,
         lateness: config.event_time.lateness,
+        ..policy::Limits::default()
     };
     Shared {
         rules: Arc::new(rules.with_limits(limits)),

@@ -209,9 +209,10 @@ impl Judge {
             let rules = &self.shared.rules;
             let ticked = self.shared.agents.update_known(key, |state| {
                 let verdict = detect::tick(rules, &peers, state, now);
-                (verdict, state.deadline())
+                (verdict, state.deadline(), state.group)
             });
-            if let Some((verdict, next)) = ticked {
+            if let Some((verdict, next, group)) = ticked {
+                self.log.note(deadline.hour(), group, &verdict.facts);
                 // An engine that does not move its deadline would be asked for ever.
                 if let Some(next) = next.filter(|next| *next > now) {
                     self.deadlines.insert((next, key));

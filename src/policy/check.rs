@@ -104,6 +104,8 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::NewTool => rules.new_tool = parse(raw)?,
         Detector::FirstUse => rules.first_use = parse(raw)?,
         Detector::UnusualHour => rules.unusual_hour = parse(raw)?,
+        Detector::InjectedSession => rules.injected_session = parse(raw)?,
+        Detector::LookAlike => rules.look_alike = parse(raw)?,
     }
     Ok(())
 }

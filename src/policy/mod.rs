@@ -19,8 +19,8 @@ pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinc
 pub use catalogue::Catalogues;
 pub use check::RuleError;
 pub use parameters::{
-    CallRateParameters, FirstUseParameters, NewToolParameters, RepeatParameters,
-    UnusualHourParameters,
+    CallRateParameters, FirstUseParameters, InjectedSessionParameters, LookAlikeParameters,
+    NewToolParameters, RepeatParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
 
@@ -37,6 +37,10 @@ pub struct Rules {
     pub first_use: Option<Rule<FirstUseParameters>>,
     /// Work in an hour of the day that never saw any.
     pub unusual_hour: Option<Rule<UnusualHourParameters>>,
+    /// A session that reaches for what its group's sessions do not reach for.
+    pub injected_session: Option<Rule<InjectedSessionParameters>>,
+    /// A target that is nearly a known one.
+    pub look_alike: Option<Rule<LookAlikeParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -72,17 +76,19 @@ pub struct Words {
 }
 
 /// The bounds of one agent's state and of disorder in its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Tools remembered of one agent.
     pub tools_per_agent: usize,
     /// A call older than its agent's newest by more than this is counted and not judged.
     pub lateness: Duration,
+    /// Calls that score less than this are not listed, 0 to 40.
+    pub listed_score: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tools_per_agent: 40, lateness: Duration::from_secs(30) }
+        Self { tools_per_agent: 40, lateness: Duration::from_secs(30), listed_score: 35.0 }
     }
 }
 
@@ -103,6 +109,13 @@ impl Rules {
         self
     }
 
+    /// Days after which a group's sessions are known.
+    #[must_use]
+    pub fn group_learn_days(&self) -> u32 {
+        let parameters = self.injected_session.as_ref().map(|rule| rule.parameters);
+        parameters.unwrap_or_default().learn_days
+    }
+
     /// What every rule in force says, in the order they are judged.
     pub fn words(&self) -> impl Iterator<Item = &Words> {
         [
@@ -111,6 +124,8 @@ impl Rules {
             self.new_tool.as_ref().map(|rule| &rule.words),
             self.first_use.as_ref().map(|rule| &rule.words),
             self.unusual_hour.as_ref().map(|rule| &rule.words),
+            self.injected_session.as_ref().map(|rule| &rule.words),
+            self.look_alike.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

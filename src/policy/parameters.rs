@@ -108,6 +108,31 @@ impl Default for UnusualHourParameters {
     }
 }
 
+/// Parameters of `injected_session`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InjectedSessionParameters {
+    /// The surprise of a call, in nats, at which somebody is told; each nat more is rarer by a
+    /// factor of 2.7.
+    pub surprise: f64,
+    /// The surprise, in nats, from which on nothing is learned from a session.
+    pub gate: f64,
+    /// Days after which a group's sessions are known. Until then all of them are learned from, and
+    /// nobody is told.
+    pub learn_days: u32,
+}
+
+impl Default for InjectedSessionParameters {
+    fn default() -> Self {
+        Self { surprise: 1.75, gate: 1.0, learn_days: 14 }
+    }
+}
+
+/// Parameters of `look_alike`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LookAlikeParameters {}
+
 /// The parameters of whichever detector a rule names, for the JSON Schema.
 #[derive(JsonSchema)]
 #[serde(untagged)]
@@ -123,6 +148,10 @@ pub(crate) enum AnyParameters {
     FirstUse(FirstUseParameters),
     /// Of `unusual_hour`.
     UnusualHour(UnusualHourParameters),
+    /// Of `injected_session`.
+    InjectedSession(InjectedSessionParameters),
+    /// Of `look_alike`.
+    LookAlike(LookAlikeParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.
@@ -180,5 +209,19 @@ impl InRange for UnusualHourParameters {
     fn mistake(&self) -> Option<String> {
         outside("days_min", f64::from(self.days_min), 1.0, 365.0)
             .or_else(|| outside("calls_min", f64::from(self.calls_min), 1.0, 60_000.0))
+    }
+}
+
+impl InRange for InjectedSessionParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("surprise", self.surprise, 0.1, 20.0)
+            .or_else(|| outside("gate", self.gate, 0.1, 20.0))
+            .or_else(|| outside("learn_days", f64::from(self.learn_days), 1.0, 365.0))
+    }
+}
+
+impl InRange for LookAlikeParameters {
+    fn mistake(&self) -> Option<String> {
+        None
     }
 }

@@ -63,12 +63,23 @@ pub enum Detector {
     FirstUse,
     /// Work in an hour of the day that never saw any.
     UnusualHour,
+    /// A session that reaches for what its group's sessions do not reach for.
+    InjectedSession,
+    /// A target that is nearly a known one.
+    LookAlike,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 5] =
-        [Self::Repeat, Self::CallRate, Self::NewTool, Self::FirstUse, Self::UnusualHour];
+    pub const ALL: [Self; 7] = [
+        Self::Repeat,
+        Self::CallRate,
+        Self::NewTool,
+        Self::FirstUse,
+        Self::UnusualHour,
+        Self::InjectedSession,
+        Self::LookAlike,
+    ];
 
     /// The word used in rules, alerts and metrics.
     #[must_use]
@@ -79,6 +90,8 @@ impl Detector {
             Self::NewTool => "new_tool",
             Self::FirstUse => "first_use",
             Self::UnusualHour => "unusual_hour",
+            Self::InjectedSession => "injected_session",
+            Self::LookAlike => "look_alike",
         }
     }
 }

@@ -1,0 +1,82 @@
+//! Which words stood in a session's arguments lately: two Bloom filters that take turns.
+//!
+//! When the younger one is half full it becomes the older one and an empty one takes its place. So
+//! whoever writes long texts does not fill it until everything seems to be known.
+
+/// Words of 64 bits in each filter.
+const SIZE: usize = 16;
+
+/// Bits set at which a filter is done with: half of them.
+const FULL: u16 = 512;
+
+/// A bounded memory of words, which may take a word for known that is not: at most a quarter of
+/// those it does not know for each of its filters, and far fewer in a session of some calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WordBloom {
+    young: [u64; SIZE],
+    old: [u64; SIZE],
+    set: u16,
+}
+
+/// Two places of a word among the 1,024.
+fn places(word: u32) -> [(usize, u64); 2] {
+    let [a, b, c, d] = word.wrapping_mul(0x9e37_79b1).to_le_bytes();
+    let place = |bits: u16| (usize::from(bits >> 6) % SIZE, 1_u64 << (bits & 63));
+    [place(u16::from_le_bytes([a, b])), place(u16::from_le_bytes([c, d]))]
+}
+
+fn contains(filter: &[u64; SIZE], word: u32) -> bool {
+    places(word).iter().all(|(at, bit)| filter.get(*at).is_some_and(|bits| bits & bit != 0))
+}
+
+impl WordBloom {
+    /// Notes a word.
+    pub fn insert(&mut self, word: u32) {
+        if self.set >= FULL {
+            self.old = std::mem::take(&mut self.young);
+            self.set = 0;
+        }
+        for (at, bit) in places(word) {
+            if let Some(bits) = self.young.get_mut(at) {
+                self.set += u16::from(*bits & bit == 0);
+                *bits |= bit;
+            }
+        }
+    }
+
+    /// Whether the word was noted lately.
+    #[must_use]
+    pub fn contains(&self, word: u32) -> bool {
+        contains(&self.young, word) || contains(&self.old, word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(n: u32) -> u32 {
+        n.wrapping_mul(0x85eb_ca6b) ^ (n >> 3)
+    }
+
+    #[test]
+    fn a_word_is_known_until_long_texts_have_passed() {
+        let mut bloom = WordBloom::default();
+        (0..100).for_each(|n| bloom.insert(word(n)));
+        assert!((0..100).all(|n| bloom.contains(word(n))));
+        (1_000..9_000).for_each(|n| bloom.insert(word(n)));
+        let kept = (0..100).filter(|n| bloom.contains(word(*n))).count();
+        assert!(kept < 70, "{kept}");
+    }
+
+    #[test]
+    fn few_unknown_words_seem_known() {
+        let mut bloom = WordBloom::default();
+        (0..150).for_each(|n| bloom.insert(word(n)));
+        let wrong = (10_000..20_000).filter(|n| bloom.contains(word(*n))).count();
+        assert!(wrong < 1_000, "{wrong}");
+        (0..100_000).for_each(|n| bloom.insert(word(n)));
+        let wrong = (200_000..210_000).filter(|n| bloom.contains(word(*n))).count();
+        assert!(wrong < 5_000, "{wrong}");
+    }
+}

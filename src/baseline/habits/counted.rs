@@ -1,0 +1,105 @@
+//! A bounded count of hashes: how many sessions had each, and when it was last seen.
+//!
+//! When it is full those seen in one session only make room first, the oldest before the others. So
+//! a flood of values that are used once cannot push out what sessions have in common.
+
+/// One hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    key: u64,
+    /// The number of the learned session it was last in.
+    last: u32,
+    count: u16,
+}
+
+/// The hashes, ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    entries: Vec<Entry>,
+    max: usize,
+}
+
+impl Counted {
+    /// Room for `max` hashes.
+    pub(super) const fn new(max: usize) -> Self {
+        Self { entries: Vec::new(), max }
+    }
+
+    /// In how many sessions `key` was, as far as it is remembered.
+    pub(super) fn count(&self, key: u64) -> u16 {
+        let place = self.entries.binary_search_by_key(&key, |entry| entry.key);
+        place.ok().and_then(|at| self.entries.get(at)).map_or(0, |entry| entry.count)
+    }
+
+    /// Counts `key` once more, in session number `session`.
+    pub(super) fn add(&mut self, key: u64, session: u32) {
+        match self.entries.binary_search_by_key(&key, |entry| entry.key) {
+            Ok(at) => {
+                if let Some(entry) = self.entries.get_mut(at) {
+                    entry.count = entry.count.saturating_add(1);
+                    entry.last = session;
+                }
+            }
+            Err(mut at) => {
+                if self.entries.len() >= self.max {
+                    self.make_room();
+                    at = self.entries.partition_point(|entry| entry.key < key);
+                }
+                self.entries.insert(at, Entry { key, last: session, count: 1 });
+            }
+        }
+    }
+
+    /// How many hashes there are.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Gives back what the vector holds beyond its entries.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
+    /// Frees an eighth of the places at once, so that it is seldom done.
+    fn make_room(&mut self) {
+        let rank = |entry: &Entry| (entry.count > 1, entry.last, entry.key);
+        let mut ranks: Vec<_> = self.entries.iter().map(rank).collect();
+        let gone = (self.max / 8).max(1);
+        if ranks.len() <= gone {
+            self.entries.clear();
+            return;
+        }
+        let (_, last, _) = ranks.select_nth_unstable(gone - 1);
+        let last = *last;
+        self.entries.retain(|entry| rank(entry) > last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_once_makes_room_first_and_the_oldest_of_it() {
+        let mut counted = Counted::new(16);
+        (0..2).for_each(|session| counted.add(1_000, session));
+        (1..100).for_each(|n| counted.add(n, u32::try_from(n).unwrap()));
+        assert_eq!(counted.count(1_000), 2);
+        assert_eq!((counted.count(1), counted.count(99)), (0, 1));
+        assert!(counted.len() <= 16);
+    }
+
+    #[test]
+    fn common_hashes_make_room_for_each_other_when_there_is_nothing_else() {
+        let mut counted = Counted::new(8);
+        for n in 0..50 {
+            counted.add(n, u32::try_from(n).unwrap());
+            counted.add(n, u32::try_from(n).unwrap());
+        }
+        assert!(counted.len() <= 8 && counted.count(49) == 2);
+    }
+}

@@ -1,0 +1,362 @@
+//! One session: what it has used so far, and what its group learns from it when it is over.
+//!
+//! Holds hashes only. What a call is aimed at is known by its entity (kind and value; for short
+//! tokens and words also where they stand, because `7` as a quantity and `7` as a customer are two
+//! things); what tells sessions apart are its tokens: tools, entities, and entities by tool.
+
+use crate::baseline::bloom::WordBloom;
+use crate::baseline::identity::short;
+use crate::event::{Target, TargetKind, Timestamp};
+
+/// A session is over when nothing was seen of it for so long, in seconds.
+pub const SESSION_IDLE_SECS: i64 = 1_800;
+
+/// Tokens kept of one session; what comes later does not make it more alike.
+pub const TOKENS_MAX: usize = 48;
+
+/// Values a live session holds before it hands them over as a part of its own.
+pub const VALUES_MAX: usize = 64;
+
+/// Values of earlier parts that a long session still knows as its own.
+const EARLIER_MAX: usize = 128;
+
+/// One of 64 bits to another, all of them changed: the finaliser of `SplitMix64`.
+#[must_use]
+pub const fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// A number of its own for every kind.
+const fn number(kind: TargetKind) -> u64 {
+    match kind {
+        TargetKind::Email => 1,
+        TargetKind::Host => 2,
+        TargetKind::Account => 3,
+        TargetKind::Phone => 4,
+        TargetKind::Path => 5,
+        TargetKind::Repository => 6,
+        TargetKind::Table => 7,
+        TargetKind::Secret => 8,
+        TargetKind::Identifier => 9,
+        TargetKind::Word => 10,
+        TargetKind::Url => 11,
+        TargetKind::Directory => 12,
+        TargetKind::Root => 13,
+        TargetKind::Command => 14,
+    }
+}
+
+/// The identity of what a target names.
+#[must_use]
+pub fn entity(target: &Target) -> u64 {
+    let place = match target.kind {
+        TargetKind::Identifier | TargetKind::Word => u64::from(target.key) << 8,
+        _ => 0,
+    };
+    mix(target.value ^ mix(place | number(target.kind)))
+}
+
+/// The identity of a class of values: those of one kind under one key of one tool.
+#[must_use]
+pub fn class(tool: u64, key: u32, kind: TargetKind) -> u32 {
+    short(mix(tool ^ mix(u64::from(key) << 8 | number(kind))))
+}
+
+/// The token that says a session has used a tool.
+#[must_use]
+pub fn tool_token(tool: u64) -> u32 {
+    short(mix(tool))
+}
+
+/// The token that says a session has named an entity.
+#[must_use]
+pub fn entity_token(entity: u64) -> u32 {
+    short(entity)
+}
+
+/// The token that says a session has named an entity in a call of a tool.
+#[must_use]
+pub fn pair_token(tool: u64, entity: u64) -> u32 {
+    short(mix(tool ^ entity.rotate_left(17)))
+}
+
+/// Whether a target tells sessions apart, and whether together with its tool.
+#[must_use]
+pub const fn is_token(target: &Target) -> (bool, bool) {
+    let by_tool = matches!(
+        target.kind,
+        TargetKind::Email
+            | TargetKind::Host
+            | TargetKind::Account
+            | TargetKind::Path
+            | TargetKind::Repository
+            | TargetKind::Table
+            | TargetKind::Identifier
+            | TargetKind::Url
+            | TargetKind::Root
+            | TargetKind::Command
+    );
+    let alone = by_tool || matches!(target.kind, TargetKind::Word);
+    (target.is_whole && alone, target.is_whole && by_tool)
+}
+
+/// A value that a session has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionValue {
+    /// The hash of the value.
+    pub value: u64,
+    /// What it names.
+    pub entity: u64,
+    /// The class it was seen in.
+    pub class: u32,
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Whether it was new to the session there, so that its class had a chance to discover it.
+    pub counts: bool,
+    /// What nearly the same values share; 0 where there is nothing.
+    pub near: [u32; 2],
+    /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise.
+    pub domain: u32,
+}
+
+/// What a group learns from one session, or from one part of a long one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LearnedSession {
+    /// When it ended, or the part did.
+    pub end: Timestamp,
+    /// A hash that no other session of the group has.
+    pub id: u64,
+    /// When it began.
+    pub start: Timestamp,
+    /// 32 bits of the agent's hash.
+    pub agent: u32,
+    /// What it named before anything suspicious.
+    pub values: Vec<SessionValue>,
+    /// Its tokens, ascending; before anything suspicious when there was something.
+    pub tokens: Vec<u32>,
+    /// Whether it was quarantined.
+    pub is_quarantined: bool,
+    /// What it named that was unknown from the suspicious call on.
+    pub suspects: Vec<u64>,
+}
+
+/// A session under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveSession {
+    key: u64,
+    start: Timestamp,
+    last: Timestamp,
+    calls: u32,
+    is_quarantined: bool,
+    words: Option<Box<WordBloom>>,
+    tokens: Vec<u32>,
+    values: Vec<SessionValue>,
+    suspects: Vec<u64>,
+    /// Values of parts that were handed over, the newest last.
+    earlier: Vec<u64>,
+}
+
+/// Unknown values kept of a quarantined session.
+const SUSPECTS_MAX: usize = 16;
+
+impl LiveSession {
+    /// The session `key`, whose first call is at `time`.
+    #[must_use]
+    pub const fn new(key: u64, time: Timestamp) -> Self {
+        Self {
+            key,
+            start: time,
+            last: time,
+            calls: 0,
+            is_quarantined: false,
+            words: None,
+            tokens: Vec::new(),
+            values: Vec::new(),
+            suspects: Vec::new(),
+            earlier: Vec::new(),
+        }
+    }
+
+    /// Which session it is.
+    #[must_use]
+    pub const fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Its newest call.
+    #[must_use]
+    pub const fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    /// When it is over if nothing more is seen of it.
+    #[must_use]
+    pub const fn deadline(&self) -> Timestamp {
+        self.last.plus_secs(SESSION_IDLE_SECS)
+    }
+
+    /// Calls seen.
+    #[must_use]
+    pub const fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// Its tokens so far, in the order they came.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Whether nothing is learned from it any more.
+    #[must_use]
+    pub const fn is_quarantined(&self) -> bool {
+        self.is_quarantined
+    }
+
+    /// From the call that is judged now on, nothing is learned.
+    pub const fn quarantine(&mut self) {
+        self.is_quarantined = true;
+    }
+
+    /// Whether the session has named the value before, or an address at that host.
+    #[must_use]
+    pub fn has_named(&self, value: u64) -> bool {
+        let host = short(value);
+        self.values.iter().any(|known| known.value == value || known.domain == host)
+            || self.earlier.contains(&value)
+    }
+
+    /// Whether the telling part of a value stood in the session's arguments before.
+    #[must_use]
+    pub fn has_word(&self, stem: u32) -> bool {
+        stem != 0 && self.words.as_ref().is_some_and(|words| words.contains(stem))
+    }
+
+    /// Takes a call in that has been judged: its tool, targets and words.
+    pub fn add(&mut self, time: Timestamp, tool: u64, targets: &[Target], words: &[u32]) {
+        self.last = self.last.max(time);
+        self.calls = self.calls.saturating_add(1);
+        if self.is_quarantined {
+            self.note_known(targets);
+        } else {
+            self.note_tokens(tool, targets);
+            self.note_values(tool, targets);
+        }
+        if !words.is_empty() {
+            let bloom = self.words.get_or_insert_default();
+            words.iter().for_each(|word| bloom.insert(*word));
+        }
+    }
+
+    /// Keeps an unknown value of a quarantined session.
+    pub fn suspect(&mut self, entity: u64) {
+        if self.suspects.len() < SUSPECTS_MAX && !self.suspects.contains(&entity) {
+            self.suspects.push(entity);
+        }
+    }
+
+    /// Whether it holds so much that a part of it is to be handed over.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.values.len() >= VALUES_MAX
+    }
+
+    /// Hands over what was learned so far as a part of the session, which goes on.
+    pub fn split(&mut self, agent: u64, now: Timestamp) -> LearnedSession {
+        let learned = self.learned(agent, now);
+        let values = std::mem::take(&mut self.values);
+        values.iter().for_each(|value| self.remember(value.value));
+        self.start = now;
+        learned
+    }
+
+    /// What the group learns from the session, which ended at `end`.
+    #[must_use]
+    pub fn learned(&self, agent: u64, end: Timestamp) -> LearnedSession {
+        let mut tokens = self.tokens.clone();
+        tokens.sort_unstable();
+        let nanos = u64::from_le_bytes(end.as_nanos().to_le_bytes());
+        LearnedSession {
+            end,
+            id: mix(self.key ^ mix(agent ^ mix(nanos))),
+            start: self.start,
+            agent: short(agent),
+            values: self.values.clone(),
+            tokens,
+            is_quarantined: self.is_quarantined,
+            suspects: self.suspects.clone(),
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.words.as_ref().map_or(0, |_| size_of::<WordBloom>())
+            + self.tokens.capacity() * size_of::<u32>()
+            + self.values.capacity() * size_of::<SessionValue>()
+            + (self.suspects.capacity() + self.earlier.capacity()) * size_of::<u64>()
+    }
+
+    fn note_tokens(&mut self, tool: u64, targets: &[Target]) {
+        self.note_token(tool_token(tool));
+        for target in targets {
+            let entity = entity(target);
+            let (alone, by_tool) = is_token(target);
+            if alone {
+                self.note_token(entity_token(entity));
+            }
+            if by_tool {
+                self.note_token(pair_token(tool, entity));
+            }
+        }
+    }
+
+    fn note_token(&mut self, token: u32) {
+        if self.tokens.len() < TOKENS_MAX && !self.tokens.contains(&token) {
+            self.tokens.push(token);
+        }
+    }
+
+    fn note_values(&mut self, tool: u64, targets: &[Target]) {
+        let before = self.values.len();
+        for target in targets.iter().filter(|target| target.kind.is_target()) {
+            let entity = entity(target);
+            let earlier = self.values.get(..before).unwrap_or_default();
+            let known = earlier.iter().any(|it| it.value == target.value)
+                || self.earlier.contains(&target.value);
+            let class = class(tool, target.key, target.kind);
+            let is_noted =
+                self.values.iter().any(|it| it.entity == entity && (known || it.class == class));
+            if is_noted || self.is_full() {
+                continue;
+            }
+            self.values.push(SessionValue {
+                value: target.value,
+                entity,
+                class,
+                kind: target.kind,
+                counts: !known,
+                near: target.near,
+                domain: if target.is_freemail { 0 } else { short(target.domain) },
+            });
+        }
+    }
+
+    /// A quarantined session still knows its own values.
+    fn note_known(&mut self, targets: &[Target]) {
+        for target in targets.iter().filter(|target| target.kind.is_target()) {
+            if !self.has_named(target.value) {
+                self.remember(target.value);
+            }
+        }
+    }
+
+    fn remember(&mut self, value: u64) {
+        if self.earlier.len() >= EARLIER_MAX {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(value);
+    }
+}

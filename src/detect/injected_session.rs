@@ -1,0 +1,345 @@
+//! A call that reaches for somebody or something its group's sessions do not reach for.
+//!
+//! Prompt injection makes an agent use its usual tools on an unusual target, after it has read
+//! something. So a call is judged by its targets: how often a value there is new at all, how well
+//! sessions like this one are known, and whether the call acts. Sums of logarithms (nats): the
+//! higher, the rarer. From a session's first suspicious call on nothing is learned from it.
+
+use std::sync::Arc;
+
+use crate::alert::{Evidence, Expected, PAGE_SCORE, score};
+use crate::baseline::float;
+use crate::baseline::habits::{Context, Habits};
+use crate::baseline::identity::short;
+use crate::baseline::peers::Fact;
+use crate::baseline::session::{self, LiveSession};
+use crate::detect::agent::AgentState;
+use crate::detect::episodes::{Decided, Description};
+use crate::detect::{Judgement, Verdict, words};
+use crate::event::{Operation, Status, Target, TargetKind};
+use crate::policy::{InjectedSessionParameters, Rule};
+
+/// A class in which more than this share of values is new surprises with none.
+const RATE_MAX: f64 = 0.8;
+
+/// No class is surer than this that nothing new comes.
+const RATE_MIN: f64 = 0.001;
+
+/// What each e-fold of known sessions like this one adds, in nats.
+const CONFIDENCE: f64 = 0.4;
+
+/// Surprise, in nats, that a known target in another kind of session, and a tool in another kind
+/// of session, must exceed; and the most that is left of it.
+const OTHER_SESSION: (f64, f64) = (3.0, 1.0);
+const OTHER_TOOL: (f64, f64) = (2.3, 1.5);
+
+/// Share of the second target's surprise that is added.
+const SECOND: f64 = 0.3;
+
+/// Factor where a target is less of a surprise for one of several reasons.
+const LIKELY: f64 = 0.5;
+
+/// Factor for a call that failed, and for a name kept for examples.
+const FAILED: f64 = 0.35;
+const RESERVED: f64 = 0.2;
+
+/// Sessions in which an address's domain makes the next address there less of a surprise.
+const DOMAIN_SESSIONS: u16 = 3;
+
+/// An unknown target that at least this share of the sessions that began alike has, and so many of
+/// them, is new work rather than an injection: every session of a job has its payee, only the
+/// injected ones have the attacker's. The factor leaves a strong surprise above the threshold.
+const NEW_WORK: (f64, u32, f64) = (0.15, 3, 0.3);
+
+/// What was found in a call.
+struct Finding {
+    nats: f64,
+    best: Option<Reason>,
+    /// What the tool itself adds.
+    tool: f64,
+    similar: u32,
+    sessions: u32,
+}
+
+/// What one target adds.
+#[derive(Clone, Copy)]
+struct Reason {
+    nats: f64,
+    target: Target,
+    support: u16,
+    rate: f64,
+    alike: u32,
+}
+
+/// Judges one call and adds it to its session.
+pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+    let (rules, call) = (judgement.rules, judgement.call);
+    if rules.injected_session.is_none() && rules.look_alike.is_none() {
+        return;
+    }
+    let (agent, group) = (state.agent, state.group);
+    let habits = judgement.peers.habits(group);
+    let is_learning = judgement.group_progress(group).is_some();
+    let session = state.live().sessions.of_call(agent, call, verdict);
+    let mut finding = None;
+    if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
+        // Before anything was read nothing can have been injected.
+        if session.calls() > 0 {
+            finding = judge(judgement, habits, agent, session);
+        }
+        let nats = finding.as_ref().map_or(0.0, |finding| finding.nats);
+        if nats >= rule.parameters.gate && !is_learning {
+            session.quarantine();
+        }
+        if session.is_quarantined() {
+            suspect(habits, finding.as_ref(), &call.targets, session);
+        }
+    }
+    session.add(call.time, judgement.tool, &call.targets, &call.words);
+    if session.is_full() {
+        verdict.facts.push(Fact::Session(Arc::new(session.split(agent, call.time))));
+    }
+    let key = session.key();
+    if let (Some(rule), Some(finding)) = (&rules.injected_session, finding) {
+        tell(judgement, (rule, key), &finding, (state, verdict));
+    }
+}
+
+fn tell(
+    judgement: &Judgement<'_>,
+    (rule, session): (&Rule<InjectedSessionParameters>, u64),
+    finding: &Finding,
+    (state, verdict): (&mut AgentState, &mut Verdict),
+) {
+    let ratio = libm::exp(finding.nats - rule.parameters.surprise);
+    let score = state.cap(judgement, rule.words.detector, score(ratio));
+    let describe = |state: &AgentState| describe(judgement, rule, state, finding);
+    if score >= PAGE_SCORE {
+        let decided = Decided { rule: &rule.words, ratio, session };
+        state.report_session(judgement, &decided, verdict, describe);
+    } else if score >= judgement.rules.limits.listed_score {
+        let description = describe(state);
+        verdict.alerts.push(state.alert(judgement, &rule.words, (score, ratio), description));
+    }
+}
+
+/// Keeps the unknown values of a quarantined session, the worst first.
+fn suspect(
+    habits: &Habits,
+    finding: Option<&Finding>,
+    targets: &[Target],
+    session: &mut LiveSession,
+) {
+    let worst = finding.and_then(|finding| finding.best).map(|best| best.target);
+    for target in worst.iter().chain(targets.iter().filter(|target| target.kind.is_target())) {
+        let entity = session::entity(target);
+        if habits.support(entity) == 0 {
+            session.suspect(entity);
+        }
+    }
+}
+
+/// What is surprising about a call of a session that has read something; `None` for nothing.
+fn judge(
+    judgement: &Judgement<'_>,
+    habits: &Habits,
+    agent: u64,
+    session: &LiveSession,
+) -> Option<Finding> {
+    let call = judgement.call;
+    let acting = acting(call.operation);
+    let tool_token = session::tool_token(judgement.tool);
+    let is_first_use = !session.tokens().contains(&tool_token);
+    let mut context: Option<Context<'_>> = None;
+    let mut fill = || habits.context(short(agent), session.tokens());
+    let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
+    for target in call.targets.iter() {
+        let weight = kind_weight(target.kind, acting);
+        if weight <= 0.0 || session.has_named(target.value) {
+            continue;
+        }
+        let context = &*context.get_or_insert_with(&mut fill);
+        let weighed = weight * discount(habits, session, target);
+        let reason = of_target(judgement, habits, (session, context), (target, weighed));
+        let nats = best.map_or(0.0, |best| best.nats);
+        if reason.nats > nats {
+            second = nats;
+            best = Some(reason);
+        } else {
+            second = second.max(reason.nats);
+        }
+    }
+    if is_first_use {
+        let context = &*context.get_or_insert_with(&mut fill);
+        let surprise = excess(context.chance(tool_token), OTHER_TOOL);
+        tool = surprise * (0.3 + 0.7 * acting);
+    }
+    let failed = if has_failed(call.status) { FAILED } else { 1.0 };
+    let nats = failed * (best.map_or(0.0, |best| best.nats) + SECOND * second + tool);
+    (nats > 0.0).then(|| Finding {
+        nats,
+        best,
+        tool,
+        similar: context.as_ref().map_or(0, |context| context.similar),
+        sessions: habits.sessions(),
+    })
+}
+
+/// What one target of a call adds. `weighed` is what its kind and its likeness to known ones leave.
+fn of_target(
+    judgement: &Judgement<'_>,
+    habits: &Habits,
+    (session, context): (&LiveSession, &Context<'_>),
+    (target, weighed): (&Target, f64),
+) -> Reason {
+    let entity = session::entity(target);
+    let support = habits.support(entity);
+    let class = session::class(judgement.tool, target.key, target.kind);
+    let rate = habits.discovery_rate(class, target.kind).clamp(RATE_MIN, 0.9);
+    let mut reason = Reason { nats: 0.0, target: *target, support, rate, alike: 0 };
+    if support >= 2 {
+        if session::is_token(target).0 {
+            let chance = context.chance(session::entity_token(entity));
+            reason.nats = weighed * LIKELY * excess(chance, OTHER_SESSION);
+        }
+        return reason;
+    }
+    let surprise = libm::log(RATE_MAX / rate);
+    if surprise > 0.0 {
+        let known = if support == 1 { LIKELY } else { 1.0 };
+        let (share, alike) = habits.share(session.tokens(), entity, context.total);
+        let is_new_work = share >= NEW_WORK.0 && alike >= NEW_WORK.1;
+        let shared = if is_new_work { NEW_WORK.2 } else { 1.0 };
+        let confidence = CONFIDENCE * libm::log1p(context.total);
+        reason.nats = weighed * known * shared * (surprise + confidence);
+        reason.alike = alike;
+    }
+    reason
+}
+
+/// The surprise of a chance beyond what is let pass, bounded.
+fn excess(chance: f64, (free, most): (f64, f64)) -> f64 {
+    (-libm::log(chance.max(1e-9)) - free).clamp(0.0, most)
+}
+
+/// How much a call acts on the world, 0 to 1.
+const fn acting(operation: Operation) -> f64 {
+    match operation {
+        Operation::Read => 0.0,
+        Operation::Unknown => 0.5,
+        Operation::Write | Operation::Delete | Operation::Execute | Operation::Auth => 1.0,
+    }
+}
+
+const fn has_failed(status: Status) -> bool {
+    !matches!(status, Status::Ok | Status::Unknown)
+}
+
+/// What a target of a kind is worth in a call that acts so much: whatever can leave the house most,
+/// and a host even when it is only read from, because a URL carries data out.
+fn kind_weight(kind: TargetKind, acting: f64) -> f64 {
+    let leans = |reading: f64, writing: f64| if acting >= 0.5 { writing } else { reading };
+    match kind {
+        TargetKind::Host => 1.0,
+        TargetKind::Email | TargetKind::Account | TargetKind::Phone | TargetKind::Repository => {
+            leans(0.4, 1.0)
+        }
+        TargetKind::Path | TargetKind::Table => leans(0.35, 0.9),
+        TargetKind::Secret => 0.8 * acting,
+        TargetKind::Identifier => 0.7 * acting,
+        TargetKind::Word => 0.3 * acting,
+        TargetKind::Url | TargetKind::Directory | TargetKind::Root | TargetKind::Command => 0.0,
+    }
+}
+
+/// What a target's likeness to known ones leaves of its surprise.
+fn discount(habits: &Habits, session: &LiveSession, target: &Target) -> f64 {
+    let known_domain = target.domain != 0
+        && !target.is_freemail
+        && habits.domain_mentions(short(target.domain)) >= DOMAIN_SESSIONS;
+    let reasons = [
+        !target.is_whole,
+        habits.has_near(target),
+        session.has_word(target.stem),
+        known_domain,
+    ];
+    let reserved = if target.is_reserved { RESERVED } else { 1.0 };
+    reasons.iter().filter(|holds| **holds).fold(reserved, |left, _| left * LIKELY)
+}
+
+fn describe(
+    judgement: &Judgement<'_>,
+    rule: &Rule<InjectedSessionParameters>,
+    state: &AgentState,
+    finding: &Finding,
+) -> Description {
+    let call = judgement.call;
+    let (agent, tool) = (words::quote(&state.agent_id), words::quote(&call.tool_name));
+    let known = words::count(finding.sessions, "session");
+    let like = match finding.similar {
+        0 => "no session like this one is known".to_owned(),
+        n => format!("{} like this one are known", words::count(n, "session")),
+    };
+    let (summary, counterfactual) = match finding.best.filter(|best| best.nats >= finding.tool) {
+        None => (
+            format!("{agent} used {tool} in a session of a kind that does not use it; {like}."),
+            "silent if more sessions like this one used the tool".to_owned(),
+        ),
+        Some(best) => {
+            let target = words::target(&best.target);
+            let rarity = rarity(&best, &known);
+            (
+                format!("{agent} used {tool} on {target}, {rarity}; {like}."),
+                silent_if(&best),
+            )
+        }
+    };
+    let days = judgement.peers.habits(state.group).map_or(0, |habits| habits.days(call.time));
+    Description {
+        summary,
+        expected: Expected {
+            low: 0.0,
+            high: words::tenth(rule.parameters.surprise),
+            unit: "nats of surprise in a call".to_owned(),
+            basis: format!("{known} of its group in {}", words::count(days, "day")),
+        },
+        observed: words::tenth(finding.nats),
+        start: call.time,
+        counterfactual,
+        evidence: vec![Evidence::of(call)],
+        evidence_total: 1,
+    }
+}
+
+fn rarity(best: &Reason, known: &str) -> String {
+    let share = libm::round(best.rate * 1_000.0) / 10.0;
+    match best.support {
+        0 | 1 => {
+            let named = if best.support == 0 { "none" } else { "one" };
+            let alike = match best.alike {
+                0 => String::new(),
+                n => format!(" and {} under suspicion had it", words::count(n, "session")),
+            };
+            format!("which {named} of {known} of its group had{alike}; {share} % of values there are new")
+        }
+        n => format!("which {n} of {known} of its group had, but none of this kind"),
+    }
+}
+
+fn silent_if(best: &Reason) -> String {
+    let kind = best.target.kind.as_str();
+    if best.support < 2 {
+        format!("silent if this session, or two learned ones of the group, had named the {kind} before")
+    } else {
+        format!("silent if sessions like this one named the {kind}")
+    }
+}
+
+impl Judgement<'_> {
+    /// How far learning a group's sessions has come, 0 to 1; `None` once they are known.
+    pub(crate) fn group_progress(&self, group: crate::baseline::peers::GroupKey) -> Option<f64> {
+        let needed = self.rules.group_learn_days();
+        let days = self.peers.habits(group).map_or(0, |habits| habits.days(self.call.time));
+        (days < needed).then(|| float(days.into()) / float(needed.into()))
+    }
+}

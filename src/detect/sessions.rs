@@ -1,0 +1,84 @@
+//! The sessions an agent has under way: bounded, told to its group when they are over.
+
+use std::sync::Arc;
+
+use crate::baseline::identity::hash_texts;
+use crate::baseline::peers::Fact;
+use crate::baseline::session::LiveSession;
+use crate::detect::Verdict;
+use crate::event::{Timestamp, ToolCall};
+
+/// Sessions an agent has under way at once. Of more, the one unseen longest is over.
+const SESSIONS_MAX: usize = 24;
+
+/// Bytes they may take together before the one unseen longest is over.
+const BYTES_MAX: usize = 16 * 1_024;
+
+/// The sessions of one agent, the one of the newest call last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sessions {
+    live: Vec<LiveSession>,
+}
+
+impl Sessions {
+    /// When the first of them is over if nothing more is seen.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.live.iter().map(LiveSession::deadline).min()
+    }
+
+    /// Tells the group of those that are over at `now`.
+    pub(crate) fn settle(&mut self, agent: u64, now: Timestamp, verdict: &mut Verdict) {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        for session in self.live.extract_if(.., |session| session.deadline() <= now) {
+            tell(&session, agent, session.deadline(), verdict);
+        }
+    }
+
+    /// The session of a call, moved to the end; made when it is not there.
+    pub(crate) fn of_call(
+        &mut self,
+        agent: u64,
+        call: &ToolCall<'_>,
+        verdict: &mut Verdict,
+    ) -> &mut LiveSession {
+        let key = hash_texts(&[&call.session_id]);
+        match self.live.iter().position(|session| session.key() == key) {
+            Some(at) => {
+                if let Some(moved) = self.live.get_mut(at..) {
+                    moved.rotate_left(1);
+                }
+            }
+            None => {
+                self.live.reserve_exact(1);
+                self.live.push(LiveSession::new(key, call.time));
+            }
+        }
+        while self.live.len() > 1
+            && (self.live.len() > SESSIONS_MAX || self.heap_bytes() > BYTES_MAX)
+        {
+            let oldest = self.live.remove(0);
+            tell(&oldest, agent, oldest.deadline().min(call.time), verdict);
+        }
+        let last = self.live.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "it was found or pushed just above")]
+        &mut self.live[last]
+    }
+
+    /// The session of a call, if it is under way.
+    pub(crate) fn find(&self, call: &ToolCall<'_>) -> Option<&LiveSession> {
+        let key = hash_texts(&[&call.session_id]);
+        self.live.iter().find(|session| session.key() == key)
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.live.capacity() * size_of::<LiveSession>()
+            + self.live.iter().map(LiveSession::heap_bytes).sum::<usize>()
+    }
+}
+
+fn tell(session: &LiveSession, agent: u64, end: Timestamp, verdict: &mut Verdict) {
+    verdict.facts.push(Fact::Session(Arc::new(session.learned(agent, end))));
+}
