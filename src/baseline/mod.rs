@@ -14,6 +14,7 @@ pub mod peers;
 pub mod recent;
 pub mod repeats;
 pub mod runs;
+pub mod shapes;
 pub mod tools;
 pub mod window;
 

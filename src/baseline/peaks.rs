@@ -129,7 +129,7 @@ impl Peak {
 /// A sum as it is kept: seven digits are more than the model is good for.
 fn narrow(value: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "see above")]
-    let narrow = value.clamp(0.0, 1e30) as f32;
+    let narrow = value.clamp(-1e30, 1e30) as f32;
     narrow
 }
 

@@ -2,10 +2,9 @@
 //! here.
 
 use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning,
-    LearningState, SCHEMA, Step, Window, score,
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX,
+    SCHEMA, Step, Window, score,
 };
-use crate::baseline::peers::Peers;
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
 use crate::event::Timestamp;
@@ -58,7 +57,7 @@ impl AgentState {
         describe: impl FnOnce(&Self) -> Description,
     ) {
         let call = judgement.call;
-        let score = self.cap(score(ratio));
+        let score = self.cap(rule.detector, score(ratio));
         let known = self.open.iter_mut().find(|open| open.detector == rule.detector);
         let Some(open) = known else {
             let description = describe(self);
@@ -94,9 +93,9 @@ impl AgentState {
         }
     }
 
-    /// A score that an agent still being learned may have.
-    pub(crate) fn cap(&self, score: f64) -> f64 {
-        if self.learning().is_some() { score.min(LEARNING_SCORE_MAX) } else { score }
+    /// A score that a detector may give to an agent while that is still being learned.
+    pub(crate) fn cap(&self, detector: Detector, score: f64) -> f64 {
+        if self.is_capped(detector) { score.min(LEARNING_SCORE_MAX) } else { score }
     }
 
     /// The alert object of a decision: the first word on it. `rarity` is the score and the ratio of
@@ -133,7 +132,7 @@ impl AgentState {
                 start: description.start.min(call.time).to_string(),
                 end: call.time.to_string(),
             },
-            learning: self.learning_of(judgement.peers),
+            learning: self.learning_of(rule.detector, judgement.peers),
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
@@ -141,19 +140,6 @@ impl AgentState {
             tags: rule.tags.clone(),
             runbook_url: rule.runbook.clone(),
             links: Vec::new(),
-        }
-    }
-
-    fn learning_of(&self, peers: &Peers) -> Learning {
-        let progress = self.learning();
-        let state =
-            if progress.is_some() { LearningState::Learning } else { LearningState::Active };
-        Learning {
-            state,
-            progress: progress.unwrap_or(1.0),
-            since: self.since.to_string(),
-            active_days: self.history.days,
-            peers: u32::try_from(self.peer_count(peers)).unwrap_or(u32::MAX),
         }
     }
 }

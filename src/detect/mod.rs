@@ -8,11 +8,19 @@
 //! whether [`tick`] was called, as long as its times never run ahead of calls still to come.
 
 mod agent;
+mod argument_shape;
+mod bytes;
 mod call_rate;
+mod dormant_tool;
 mod episodes;
+mod errors;
+mod fan_out;
 mod first_use;
+mod learning;
 mod new_tool;
+mod peaks;
 mod repeat;
+mod run_size;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
@@ -34,6 +42,9 @@ pub struct Verdict {
     pub alerts: Vec<Alert>,
     /// What the agent's peers may learn from this.
     pub facts: Vec<Fact>,
+    /// What every agent of the tenant may learn from this; for
+    /// [`crate::baseline::peers::GroupKey::of_tenant`].
+    pub tenant_facts: Vec<Fact>,
     /// What was done with the call.
     pub fate: Fate,
 }
@@ -88,12 +99,19 @@ pub fn observe(
     }
     state.settle(call.time, &mut verdict);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
+    let is_first_of_hour = state.is_first_of_hour(call.time);
     state.count(call, half_life_days, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);
     let used = first_use::observe(&judgement, state, &mut verdict);
     new_tool::observe(&judgement, used, state, &mut verdict);
     unusual_hour::observe(&judgement, state, &mut verdict);
+    argument_shape::observe(&judgement, used, state, &mut verdict);
+    dormant_tool::observe(&judgement, used, state, &mut verdict);
+    run_size::observe(&judgement, state, &mut verdict);
+    errors::observe(&judgement, state, &mut verdict);
+    bytes::observe(&judgement, state, &mut verdict);
+    fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     verdict
 }
 

@@ -104,6 +104,14 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::NewTool => rules.new_tool = parse(raw)?,
         Detector::FirstUse => rules.first_use = parse(raw)?,
         Detector::UnusualHour => rules.unusual_hour = parse(raw)?,
+        Detector::RunSize => rules.run_size = parse(raw)?,
+        Detector::Errors => rules.errors = parse(raw)?,
+        Detector::Denials => rules.denials = parse(raw)?,
+        Detector::BytesSent => rules.bytes_sent = parse(raw)?,
+        Detector::BytesRead => rules.bytes_read = parse(raw)?,
+        Detector::ArgumentShape => rules.argument_shape = parse(raw)?,
+        Detector::DormantTool => rules.dormant_tool = parse(raw)?,
+        Detector::FanOut => rules.fan_out = parse(raw)?,
     }
     Ok(())
 }
