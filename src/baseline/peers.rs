@@ -343,8 +343,7 @@ mod tests {
 
     #[test]
     fn a_tenant_remembers_a_bounded_number_of_families() {
-        let facts: Vec<Fact> =
-            (0..2_000).map(|root| Fact::SubAgent { root, hour: 1 }).collect();
+        let facts: Vec<Fact> = (0..2_000).map(|root| Fact::SubAgent { root, hour: 1 }).collect();
         let whole = summary(&facts);
         assert!(whole.family(0).is_some() && whole.family(1_023).is_some());
         assert!(whole.family(1_024).is_none());

@@ -59,9 +59,10 @@ impl Runs {
             return slot.count(millis);
         }
         // An empty place has 0 calls and is taken before any other.
-        let oldest = self.slots.iter_mut().min_by_key(|slot| {
-            (slot.calls > 0, slot.last_millis, slot.session)
-        });
+        let oldest = self
+            .slots
+            .iter_mut()
+            .min_by_key(|slot| (slot.calls > 0, slot.last_millis, slot.session));
         match oldest {
             Some(slot) => {
                 *slot = Slot { session, last_millis: millis, length_ms: 0, calls: 0 };

@@ -130,8 +130,8 @@ fn describe(
 ) -> Description {
     let call = judgement.call;
     let burst = state.live.as_ref().and_then(|live| live.shape_burst.as_deref());
-    let (calls, started, trail): (u32, _, &[Evidence]) = burst
-        .map_or((1, call.time, &[]), |burst| (burst.calls, burst.started, &burst.trail));
+    let (calls, started, trail): (u32, _, &[Evidence]) =
+        burst.map_or((1, call.time, &[]), |burst| (burst.calls, burst.started, &burst.trail));
     Description {
         summary: format!(
             "{} gave tools it knows, {} the latest, {} of a shape that neither it nor its peers used before: {} in {}.",

@@ -12,9 +12,9 @@ use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, words};
 
-/// Tools that come back, an active day, believed of every agent: one in two hundred days of work.
+/// Tools that come back, an active day, believed of every agent: one in fifty days of work.
 /// Too rare to learn, so it is given.
-const RATE: f64 = 0.005;
+const RATE: f64 = 0.02;
 
 /// How much rarer an acting call is than a reading one among them, as it is believed.
 const ACTING_FACTOR: f64 = 0.25;

@@ -2,8 +2,8 @@
 //! here.
 
 use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX,
-    SCHEMA, Step, Window, score,
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA, Step,
+    Window, score,
 };
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};

@@ -55,7 +55,11 @@ pub(crate) fn bytes(bytes: f64) -> String {
         b if b < 1e9 => (b / 1e6, "MB"),
         b => (b / 1e9, "GB"),
     };
-    if value < 10.0 && unit != "B" { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    if value < 10.0 && unit != "B" {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
 }
 
 /// A number rounded to one decimal.
@@ -80,7 +84,10 @@ mod tests {
 
     #[test]
     fn bytes_read_in_their_best_unit() {
-        assert_eq!([320.0, 1_540.0, 12e6, 3e12].map(bytes), ["320 B", "1.5 kB", "12 MB", "3000 GB"]);
+        assert_eq!(
+            [320.0, 1_540.0, 12e6, 3e12].map(bytes),
+            ["320 B", "1.5 kB", "12 MB", "3000 GB"]
+        );
     }
 
     proptest! {
