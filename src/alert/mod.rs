@@ -91,6 +91,10 @@ pub enum LearningState {
     Learning,
     /// Judged in full.
     Active,
+    /// At work for long enough, but its records give this detector too little to judge by.
+    Starved,
+    /// Back after a silence of thirty days or more: what is known of it may be out of date.
+    Stale,
 }
 
 /// The learning state behind an alert, so that nobody takes a guess for knowledge.
@@ -98,7 +102,7 @@ pub enum LearningState {
 pub struct Learning {
     /// The state.
     pub state: LearningState,
-    /// How much of the history needed is there, 0 to 1.
+    /// How much of what the detector needs is there, 0 to 1.
     pub progress: f64,
     /// When the agent was first seen (RFC 3339).
     pub since: String,

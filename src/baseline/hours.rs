@@ -97,6 +97,12 @@ impl Hours {
         texts.join(", ")
     }
 
+    /// Whether any hour has history.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.days.iter().any(|days| *days > 0)
+    }
+
     fn hour_of_day(&self) -> usize {
         usize::try_from(self.current.rem_euclid(24)).unwrap_or(0)
     }

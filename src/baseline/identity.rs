@@ -31,6 +31,12 @@ pub fn agent_hash(tenant_id: &str, agent_id: &str) -> u64 {
 }
 
 impl GroupKey {
+    /// The key of what every agent of a tenant may know.
+    #[must_use]
+    pub fn of_tenant(tenant_id: &str) -> Self {
+        Self(hash_texts(&["tenant", tenant_id]))
+    }
+
     /// The key of the peer group `group` of a tenant.
     #[must_use]
     pub fn of(tenant_id: &str, group: &str) -> Self {

@@ -46,11 +46,12 @@ impl BlockMaxima {
     /// less than fifty counts for less. Days fade with a half-life of `half_life_days`.
     pub fn learn(&mut self, maximum: u32, calls: u32, half_life_days: f64) {
         if maximum > 0 {
-            self.add(logarithm(maximum), calls, half_life_days);
+            self.learn_value(logarithm(maximum), calls, half_life_days);
         }
     }
 
-    fn add(&mut self, value: f64, calls: u32, half_life_days: f64) {
+    /// Learns a day's maximum that is already on the scale of the model, 0 included.
+    pub fn learn_value(&mut self, value: f64, calls: u32, half_life_days: f64) {
         let fade = libm::exp(-LN_2 / half_life_days.max(1.0));
         let weight = (f64::from(calls) / 50.0).min(1.0);
         self.weight = self.weight * fade + weight;
@@ -64,8 +65,20 @@ impl BlockMaxima {
         if maximum > 0 {
             let model = self.model(prior);
             let cap = model.mean + 2.0 * model.deviation_known;
-            self.add(logarithm(maximum).min(cap), calls, half_life_days);
+            self.learn_value(logarithm(maximum).min(cap), calls, half_life_days);
         }
+    }
+
+    /// The weight, sum and sum of squares, for whoever keeps them in another form.
+    #[must_use]
+    pub const fn sums(&self) -> [f64; 3] {
+        [self.weight, self.sum, self.squares]
+    }
+
+    /// What [`BlockMaxima::sums`] gave, put together again.
+    #[must_use]
+    pub const fn from_sums([weight, sum, squares]: [f64; 3]) -> Self {
+        Self { weight, sum, squares }
     }
 
     /// The days behind the model, faded ones counted in part.
@@ -80,10 +93,16 @@ impl BlockMaxima {
     /// days come in.
     #[must_use]
     pub fn model(&self, prior: &Prior) -> MaximumModel {
+        self.model_around(libm::log(prior.maximum), prior)
+    }
+
+    /// The same, with the prior's maximum already on the scale of the model.
+    #[must_use]
+    pub fn model_around(&self, centre: f64, prior: &Prior) -> MaximumModel {
         let n = self.weight;
         let prior_weight = prior.days * 0.5;
         let mean = if n < 2.0 {
-            (self.sum + prior_weight * libm::log(prior.maximum)) / (n + prior_weight)
+            (self.sum + prior_weight * centre) / (n + prior_weight)
         } else {
             self.sum / n
         };
@@ -108,23 +127,40 @@ impl MaximumModel {
     /// The chance that a day's maximum reaches `count` or more, 0 to 1.
     #[must_use]
     pub fn tail(&self, count: u32) -> f64 {
-        let z = (libm::log(f64::from(count.max(1))) - self.mean) / self.deviation;
-        gumbel_tail(z)
+        self.tail_at(libm::log(f64::from(count.max(1))))
+    }
+
+    /// The chance that a day's maximum reaches `value`, on the scale of the model, 0 to 1.
+    #[must_use]
+    pub fn tail_at(&self, value: f64) -> f64 {
+        gumbel_tail((value - self.mean) / self.deviation)
     }
 
     /// The smallest whole count whose chance is `probability` or less.
     #[must_use]
     pub fn limit(&self, probability: f64) -> f64 {
+        libm::ceil(libm::exp(self.limit_at(probability)))
+    }
+
+    /// The value, on the scale of the model, whose chance is `probability`.
+    #[must_use]
+    pub fn limit_at(&self, probability: f64) -> f64 {
         let reduced = -libm::log(-libm::log1p(-probability.clamp(1e-15, 1.0 - 1e-15)));
         let z = (reduced - EULER_GAMMA) * libm::sqrt(6.0) / PI;
-        libm::ceil(libm::exp(self.mean + z * self.deviation))
+        self.mean + z * self.deviation
     }
 
     /// The usual range of a day's maximum: one deviation to each side.
     #[must_use]
     pub fn usual(&self) -> (f64, f64) {
-        let at = |side: f64| libm::round(libm::exp(self.mean + side * self.deviation_known));
-        (at(-1.0), at(1.0))
+        let (low, high) = self.usual_at();
+        (libm::round(libm::exp(low)), libm::round(libm::exp(high)))
+    }
+
+    /// The same on the scale of the model.
+    #[must_use]
+    pub fn usual_at(&self) -> (f64, f64) {
+        (self.mean - self.deviation_known, self.mean + self.deviation_known)
     }
 }
 

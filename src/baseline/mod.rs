@@ -11,11 +11,15 @@ pub mod hours;
 pub mod identity;
 pub mod maxima;
 pub mod minute;
+pub mod peaks;
 pub mod peers;
 pub mod recent;
 pub mod repeats;
 pub mod session;
+pub mod runs;
+pub mod shapes;
 pub mod tools;
+pub mod window;
 
 /// A count as a float; exact below 2^53, which no count here reaches.
 #[must_use]

@@ -42,6 +42,20 @@ pub enum Fact {
     },
     /// A session ended, or a part of a long one.
     Session(Arc<LearnedSession>),
+    /// An agent used a tool with arguments of a shape it had not used before.
+    Shape {
+        /// The tool's hash, server included.
+        tool: u64,
+        /// The shape's place among 64.
+        place: u8,
+    },
+    /// A sub-agent was at work: told once an hour of each, to the whole tenant.
+    SubAgent {
+        /// The hash of the agent that started it.
+        root: u64,
+        /// The epoch hour.
+        hour: i64,
+    },
 }
 
 impl Fact {
@@ -63,6 +77,12 @@ pub const SESSIONS_PER_EPOCH: usize = 512;
 /// of merges keeps the same ones.
 pub const TOOLS_PER_GROUP: usize = 4_096;
 
+/// Agents with sub-agents remembered of one tenant; again, the smallest hashes stay.
+pub const FAMILIES_PER_TENANT: usize = 1_024;
+
+/// Hours remembered of one agent's sub-agents. The agent looks at least when it speaks next.
+const FAMILY_HOURS: usize = 6;
+
 /// Agents named for one tool: enough to tell none, one and several apart after leaving one out.
 const AGENTS_PER_TOOL: usize = 3;
 
@@ -73,6 +93,8 @@ pub struct ToolUse {
     users: Vec<u64>,
     /// The latest adopters that had a history before, latest first: epoch hour and agent hash.
     adopters: Vec<(i64, u64)>,
+    /// The shapes of arguments that anybody used, one bit for each 64th of them.
+    shapes: u64,
 }
 
 impl ToolUse {
@@ -111,6 +133,12 @@ impl ToolUse {
         tool_use
     }
 
+    /// Whether anybody used arguments of the shape at `place`.
+    #[must_use]
+    pub const fn knows_shape(&self, place: u8) -> bool {
+        self.shapes & shape_bit(place) != 0
+    }
+
     fn add_user(&mut self, agent: u64) {
         if let Err(place) = self.users.binary_search(&agent) {
             self.users.insert(place, agent);
@@ -130,6 +158,37 @@ impl ToolUse {
     fn merge(&mut self, other: &Self) {
         other.users.iter().for_each(|user| self.add_user(*user));
         other.adopters.iter().for_each(|adopter| self.add_adopter(*adopter));
+        self.shapes |= other.shapes;
+    }
+}
+
+const fn shape_bit(place: u8) -> u64 {
+    1 << (place & 63)
+}
+
+/// How many sub-agents of one agent were at work, by hour, the latest hours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Family {
+    /// Epoch hour and sub-agents, latest first.
+    hours: Vec<(i64, u32)>,
+}
+
+impl Family {
+    /// The hours remembered with the sub-agents of each, latest first.
+    #[must_use]
+    pub fn hours(&self) -> &[(i64, u32)] {
+        &self.hours
+    }
+
+    /// Adds sub-agents of one hour. Hours that fall out are older than all that stay, now and
+    /// later, so the order of additions does not matter.
+    fn add(&mut self, (hour, count): (i64, u32)) {
+        match self.hours.iter_mut().find(|(known, _)| *known == hour) {
+            Some((_, known)) => *known = known.saturating_add(count),
+            None => self.hours.push((hour, count)),
+        }
+        self.hours.sort_unstable_by_key(|(hour, _)| std::cmp::Reverse(*hour));
+        self.hours.truncate(FAMILY_HOURS);
     }
 }
 
@@ -147,6 +206,7 @@ pub struct GroupSummary {
     tools: BTreeMap<u64, ToolUse>,
     /// Sessions that ended in the epoch, by their hash.
     sessions: BTreeMap<u64, Arc<LearnedSession>>,
+    families: BTreeMap<u64, Family>,
 }
 
 impl GroupSummary {
@@ -165,6 +225,14 @@ impl GroupSummary {
                 self.shrink();
             }
             Fact::Session(session) => self.add_session(session),
+            Fact::Shape { tool, place } => {
+                self.tools.entry(tool).or_default().shapes |= shape_bit(place);
+                self.shrink();
+            }
+            Fact::SubAgent { root, hour } => {
+                self.families.entry(root).or_default().add((hour, 1));
+                self.shrink();
+            }
         }
     }
 
@@ -196,6 +264,11 @@ impl GroupSummary {
         for (tool, tool_use) in &other.tools {
             self.merge_tool(*tool, tool_use);
         }
+        for (root, family) in &other.families {
+            let known = self.families.entry(*root).or_default();
+            family.hours.iter().for_each(|hour| known.add(*hour));
+        }
+        self.shrink();
     }
 
     /// Adds what is known of one tool.
@@ -215,7 +288,16 @@ impl GroupSummary {
         self.tools.iter().map(|(tool, tool_use)| (*tool, tool_use))
     }
 
+    /// The sub-agents of one agent, by its hash. Only the summary of a tenant knows families.
+    #[must_use]
+    pub fn family(&self, root: u64) -> Option<&Family> {
+        self.families.get(&root)
+    }
+
     fn shrink(&mut self) {
+        while self.families.len() > FAMILIES_PER_TENANT {
+            self.families.pop_last();
+        }
         while self.tools.len() > TOOLS_PER_GROUP {
             self.tools.pop_last();
             self.is_full = true;
@@ -290,6 +372,8 @@ mod tests {
             Just(Fact::Discovery),
             (0_u64..5, 0_u64..6, 0_i64..50, any::<bool>())
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
+            (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),
+            (0_u64..3, 0_i64..20).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
         ]
     }
 
@@ -323,6 +407,23 @@ mod tests {
         assert!(whole.is_full);
         assert_eq!(whole.tools().count(), TOOLS_PER_GROUP);
         assert_eq!(whole, summary(&backwards));
+    }
+
+    #[test]
+    fn a_tenant_remembers_a_bounded_number_of_families() {
+        let facts: Vec<Fact> = (0..2_000).map(|root| Fact::SubAgent { root, hour: 1 }).collect();
+        let whole = summary(&facts);
+        assert!(whole.family(0).is_some() && whole.family(1_023).is_some());
+        assert!(whole.family(1_024).is_none());
+    }
+
+    #[test]
+    fn a_family_is_counted_by_the_hour() {
+        let at = |hour| Fact::SubAgent { root: 7, hour };
+        let known = summary(&[at(3), at(4), at(3)]);
+        assert_eq!(known.family(7).unwrap().hours(), [(4, 1), (3, 2)]);
+        let days = summary(&(0..40).map(at).collect::<Vec<_>>());
+        assert_eq!(days.family(7).unwrap().hours().len(), FAMILY_HOURS);
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct Slot {
     days: u8,
     is_adopted: bool,
     is_in_burst: bool,
+    /// The shapes of its arguments: one bit for each sixteenth of them.
+    shapes: u16,
 }
 
 /// What a call says of its agent's tools.
@@ -42,6 +44,21 @@ pub struct Use {
     pub is_server_adopted: bool,
     /// The tool was part of an alert within the last twelve hours.
     pub is_muted: bool,
+    /// Whole days since the tool was used before; 0 for one that is not adopted.
+    pub idle_days: u32,
+}
+
+/// What a call says of the shapes of its tool's arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShapeUse {
+    /// The agent never used arguments of this shape with the tool, as far as it remembers.
+    pub is_new: bool,
+    /// It is the first shape remembered of the tool: nothing to compare with.
+    pub is_first: bool,
+    /// Active days on which the tool was used, at most 255.
+    pub days: u8,
+    /// The shape's place among 64.
+    pub place: u8,
 }
 
 /// The tools of one agent.
@@ -69,12 +86,14 @@ impl Tools {
         // Hashed only where it is asked for: most calls are of adopted tools.
         let server = || id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == id.tool) {
+            let idle_days = slot.idle_days(minute);
             slot.touch(day, minute);
             let slot = *slot;
             return Use {
                 is_adopted: slot.is_adopted,
                 is_server_adopted: !slot.is_adopted && self.is_server_adopted(server()),
                 is_muted: slot.is_muted(minute),
+                idle_days,
                 ..Use::default()
             };
         }
@@ -86,6 +105,7 @@ impl Tools {
             is_adopted: is_learning || was_known,
             is_server_adopted: self.is_server_adopted(server),
             is_muted: false,
+            idle_days: 0,
         };
         self.make_room(max);
         self.slots.reserve_exact(1);
@@ -98,8 +118,29 @@ impl Tools {
             days: 1,
             is_adopted: used.is_adopted,
             is_in_burst: false,
+            shapes: 0,
         });
         used
+    }
+
+    /// Notes the shape of a call's arguments, once its tool was noted. A shape is known by four
+    /// bits of its hash, so of two different ones in sixteen pass for one another; never the other
+    /// way round.
+    pub fn note_shape(&mut self, tool: u64, shape: u32) -> ShapeUse {
+        let place = u8::try_from(shape & 63).unwrap_or(0);
+        let bit = 1_u16 << (place & 15);
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) else {
+            return ShapeUse { place, ..ShapeUse::default() };
+        };
+        let known = slot.shapes;
+        slot.shapes |= bit;
+        ShapeUse { is_new: known & bit == 0, is_first: known == 0, days: slot.days, place }
+    }
+
+    /// Whether the shape of any tool's arguments is known.
+    #[must_use]
+    pub fn knows_shapes(&self) -> bool {
+        self.slots.iter().any(|slot| slot.shapes != 0)
     }
 
     /// Touches the memory a look-up needs.
@@ -211,6 +252,15 @@ impl Slot {
         }
     }
 
+    /// Whole days between the newest use and `minute`.
+    fn idle_days(&self, minute: i32) -> u32 {
+        if !self.is_adopted {
+            return 0;
+        }
+        let minutes = minute.saturating_sub(self.last_minute).max(0);
+        u32::try_from(minutes / 1_440).unwrap_or(0)
+    }
+
     const fn is_muted(&self, minute: i32) -> bool {
         self.alerted_minute != NEVER && minute.saturating_sub(self.alerted_minute) < MUTED_MINUTES
     }
@@ -286,6 +336,26 @@ mod tests {
         tools.note(ToolId { tool: 3, server: None }, day(1), false, 2);
         let back = tools.note(ToolId { tool: 1, server: None }, day(2), false, 2);
         assert!(!back.is_first && back.is_adopted);
+    }
+
+    #[test]
+    fn an_adopted_tool_says_how_long_it_lay_idle() {
+        let mut tools = Tools::default();
+        note(&mut tools, 1, day(0));
+        assert_eq!(note(&mut tools, 1, day(90)).idle_days, 0);
+        assert_eq!(note(&mut tools, 1, day(160)).idle_days, 70);
+        assert_eq!(note(&mut tools, 1, day(160)).idle_days, 0);
+    }
+
+    #[test]
+    fn a_shape_is_new_once_and_told_apart_by_four_bits() {
+        let mut tools = Tools::default();
+        assert!(!tools.note_shape(1, 5).is_new);
+        note(&mut tools, 1, day(0));
+        assert!(tools.note_shape(1, 5).is_first);
+        let second = tools.note_shape(1, 6);
+        assert!(second.is_new && !second.is_first);
+        assert!(!tools.note_shape(1, 6 + 16).is_new && tools.knows_shapes());
     }
 
     proptest! {

@@ -8,11 +8,19 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 5] = [
+pub const SHIPPED: [(&str, &str); 13] = [
+    ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
+    ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
+    ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
     ("rules/call_rate/burst.yaml", include_str!("../../rules/call_rate/burst.yaml")),
+    ("rules/denials/burst.yaml", include_str!("../../rules/denials/burst.yaml")),
+    ("rules/dormant_tool/returned.yaml", include_str!("../../rules/dormant_tool/returned.yaml")),
+    ("rules/errors/burst.yaml", include_str!("../../rules/errors/burst.yaml")),
+    ("rules/fan_out/burst.yaml", include_str!("../../rules/fan_out/burst.yaml")),
     ("rules/first_use/listed.yaml", include_str!("../../rules/first_use/listed.yaml")),
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
+    ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),
 ];
 

@@ -113,6 +113,10 @@ fn certainty(alert: &Alert) -> String {
             let percent = number((learning.progress * 100.0).clamp(0.0, 100.0).round());
             format!("still learning this agent: {percent} %, {days} of history, {peers}")
         }
+        LearningState::Starved => {
+            format!("too little in its records to judge this well, {days} of history, {peers}")
+        }
+        LearningState::Stale => format!("back after a long silence, {days} of history, {peers}"),
     };
     format!("by chance {}; {known}", rarity(alert.probability))
 }

@@ -11,15 +11,19 @@ use crate::baseline::minute::MinuteRing;
 use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
+use crate::baseline::runs::Runs;
 use crate::baseline::tools::Tools;
+use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::repeat;
 use crate::detect::sessions::Sessions;
+use crate::detect::learning::Return;
+use crate::detect::peaks::Peaks;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
-const LEARNED: (u32, u64) = (2, 200);
+pub(crate) const LEARNED: (u32, u64) = (2, 200);
 
 /// An agent rests when the hour after the one of its newest call is over. Longer than every window
 /// of the live part, so that dropping it changes no verdict.
@@ -54,6 +58,13 @@ pub struct AgentState {
     pub(crate) hours: Hours,
     pub(crate) tools: Tools,
     pub(crate) discoveries: Discoveries,
+    /// Bursts of argument shapes new to the agent that did not alert.
+    pub(crate) shape_bursts: u16,
+    /// The last hour of its sub-agents that was judged, since the Unix epoch.
+    pub(crate) family_hour: i32,
+    pub(crate) peaks: Peaks,
+    /// When it last came back after a long silence.
+    pub(crate) returned: Option<Box<Return>>,
     pub(crate) burst: Option<Box<Burst>>,
     pub(crate) open: Vec<Open>,
     pub(crate) live: Option<Box<Live>>,
@@ -82,6 +93,17 @@ pub(crate) struct Burst {
     pub(crate) trail: Vec<Evidence>,
 }
 
+/// Argument shapes new to an agent, close to each other.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ShapeBurst {
+    pub(crate) weight: f64,
+    pub(crate) calls: u32,
+    pub(crate) started: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) has_alerted: bool,
+    pub(crate) trail: Vec<Evidence>,
+}
+
 /// What only an agent at work needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Live {
@@ -93,6 +115,15 @@ pub(crate) struct Live {
     pub(crate) flood_trail: Vec<Evidence>,
     /// The sessions under way.
     pub(crate) sessions: Sessions,
+    pub(crate) runs: Runs,
+    pub(crate) window: TenMinutes,
+    /// The sums of the window with the call that is judged now.
+    pub(crate) sums: Sums,
+    /// The run-up of what may become a burst of failures.
+    pub(crate) failure_trail: Vec<Evidence>,
+    /// The run-up of what may become a burst of denials.
+    pub(crate) denial_trail: Vec<Evidence>,
+    pub(crate) shape_burst: Option<Box<ShapeBurst>>,
 }
 
 impl AgentState {
@@ -117,6 +148,10 @@ impl AgentState {
             hours: Hours::default(),
             tools: Tools::default(),
             discoveries: Discoveries::default(),
+            shape_bursts: 0,
+            family_hour: i32::MIN,
+            peaks: Peaks::default(),
+            returned: None,
             burst: None,
             open: Vec::new(),
             live: None,
@@ -185,7 +220,14 @@ impl AgentState {
         let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
         let live = self.live.as_ref().map_or(0, |live| {
             let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
-            size_of::<Live>() + looped + trail(&live.flood_trail) + live.sessions.heap_bytes()
+            let shapes = live.shape_burst.as_ref();
+            size_of::<Live>()
+                + looped
+                + trail(&live.flood_trail)
+                + trail(&live.failure_trail)
+                + trail(&live.denial_trail)
+                + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
+                + live.sessions.heap_bytes()
         });
         let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
         size_of::<Self>()
@@ -194,6 +236,7 @@ impl AgentState {
             + self.tools.heap_bytes()
             + burst
             + live
+            + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
             + self.open.iter().map(Open::memory_bytes).sum::<usize>()
     }
 
@@ -260,9 +303,19 @@ impl AgentState {
             self.history.today = call.time.day();
             verdict.facts.push(Fact::ActiveDay);
         }
+        self.note_return(call.time);
         self.newest = self.newest.max(call.time);
         self.history.calls += 1;
         self.history.calls_today = self.history.calls_today.saturating_add(1);
+        self.peaks.note(call);
+        let sums = Sums::of(call);
+        let live = self.live();
+        live.sums = live.window.add(call.time, &sums);
+    }
+
+    /// Whether a call at `time`, not yet counted, is the first of its hour.
+    pub(crate) fn is_first_of_hour(&self, time: Timestamp) -> bool {
+        self.history.calls == 0 || time.hour() > self.newest.hour()
     }
 
     fn end_day(&mut self, half_life_days: f64) {
@@ -276,6 +329,7 @@ impl AgentState {
             half_life_days,
             &repeat::LONGEST_RUN,
         );
+        self.peaks.end_day(history.calls_today);
         history.calls_today = 0;
         self.longest_run = 0;
         self.busiest = 0;

@@ -2,8 +2,8 @@
 //! here.
 
 use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning,
-    LearningState, SCHEMA, Step, Window, score,
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA, Step,
+    Window, score,
 };
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
@@ -146,21 +146,10 @@ impl AgentState {
         }
     }
 
-    /// How far learning has come for what a detector judges by, 0 to 1: the group's sessions or the
-    /// agent itself; `None` once that is known.
-    fn progress(&self, judgement: &Judgement<'_>, detector: Detector) -> Option<f64> {
-        match detector {
-            Detector::InjectedSession | Detector::LookAlike => {
-                judgement.group_progress(self.group)
-            }
-            _ => self.learning(),
-        }
-    }
-
     /// A score that is allowed while what a detector judges by is still being learned.
     pub(crate) fn cap(&self, judgement: &Judgement<'_>, detector: Detector, score: f64) -> f64 {
-        let is_learning = self.progress(judgement, detector).is_some();
-        if is_learning { score.min(LEARNING_SCORE_MAX) } else { score }
+        let is_capped = self.is_capped(detector, judgement.rules, judgement.peers);
+        if is_capped { score.min(LEARNING_SCORE_MAX) } else { score }
     }
 
     /// The alert object of a decision: the first word on it. `rarity` is the score and the ratio of
@@ -197,7 +186,7 @@ impl AgentState {
                 start: description.start.min(call.time).to_string(),
                 end: call.time.to_string(),
             },
-            learning: self.learning_of(judgement, rule.detector),
+            learning: self.learning_of(rule.detector, judgement.rules, judgement.peers),
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
@@ -205,19 +194,6 @@ impl AgentState {
             tags: rule.tags.clone(),
             runbook_url: rule.runbook.clone(),
             links: Vec::new(),
-        }
-    }
-
-    fn learning_of(&self, judgement: &Judgement<'_>, detector: Detector) -> Learning {
-        let progress = self.progress(judgement, detector);
-        let state =
-            if progress.is_some() { LearningState::Learning } else { LearningState::Active };
-        Learning {
-            state,
-            progress: progress.unwrap_or(1.0),
-            since: self.since.to_string(),
-            active_days: self.history.days,
-            peers: u32::try_from(self.peer_count(judgement.peers)).unwrap_or(u32::MAX),
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::alert::{Evidence, Expected, PAGE_SCORE, score};
 use crate::baseline::float;
 use crate::baseline::habits::{Context, Habits};
 use crate::baseline::identity::short;
-use crate::baseline::peers::Fact;
+use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::session::{self, LiveSession};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
 use crate::detect::{Judgement, Verdict, words};
-use crate::event::{Operation, Status, Target, TargetKind};
-use crate::policy::{InjectedSessionParameters, Rule};
+use crate::event::{Operation, Status, Target, TargetKind, Timestamp};
+use crate::policy::{InjectedSessionParameters, Rule, Rules};
 
 /// A class in which more than this share of values is new surprises with none.
 const RATE_MAX: f64 = 0.8;
@@ -337,9 +337,18 @@ fn silent_if(best: &Reason) -> String {
 
 impl Judgement<'_> {
     /// How far learning a group's sessions has come, 0 to 1; `None` once they are known.
-    pub(crate) fn group_progress(&self, group: crate::baseline::peers::GroupKey) -> Option<f64> {
-        let needed = self.rules.group_learn_days();
-        let days = self.peers.habits(group).map_or(0, |habits| habits.days(self.call.time));
-        (days < needed).then(|| float(days.into()) / float(needed.into()))
+    pub(crate) fn group_progress(&self, group: GroupKey) -> Option<f64> {
+        group_progress(self.rules, self.peers, (group, self.call.time))
     }
+}
+
+/// How far learning a group's sessions had come at a time, 0 to 1; `None` once they are known.
+pub(crate) fn group_progress(
+    rules: &Rules,
+    peers: &Peers,
+    (group, time): (GroupKey, Timestamp),
+) -> Option<f64> {
+    let needed = rules.group_learn_days();
+    let days = peers.habits(group).map_or(0, |habits| habits.days(time));
+    (days < needed).then(|| float(days.into()) / float(needed.into()))
 }

@@ -8,14 +8,24 @@
 //! whether [`tick`] was called, as long as its times never run ahead of calls still to come.
 
 mod agent;
+mod argument_shape;
+mod bytes;
 mod call_rate;
+#[cfg(test)]
+mod day_tests;
+mod dormant_tool;
 mod episodes;
+mod errors;
+mod fan_out;
 mod first_use;
 mod injected_session;
 mod look_alike;
+mod learning;
 mod new_tool;
+mod peaks;
 mod repeat;
 mod sessions;
+mod run_size;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
@@ -37,6 +47,9 @@ pub struct Verdict {
     pub alerts: Vec<Alert>,
     /// What the agent's peers may learn from this.
     pub facts: Vec<Fact>,
+    /// What every agent of the tenant may learn from this; for
+    /// [`crate::baseline::peers::GroupKey::of_tenant`].
+    pub tenant_facts: Vec<Fact>,
     /// What was done with the call.
     pub fate: Fate,
 }
@@ -91,6 +104,7 @@ pub fn observe(
     }
     state.settle(call.time, &mut verdict);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
+    let is_first_of_hour = state.is_first_of_hour(call.time);
     state.count(call, half_life_days, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);
@@ -100,6 +114,12 @@ pub fn observe(
     // Looked at before the call is part of its session.
     look_alike::observe(&judgement, state, &mut verdict);
     injected_session::observe(&judgement, state, &mut verdict);
+    argument_shape::observe(&judgement, used, state, &mut verdict);
+    dormant_tool::observe(&judgement, used, state, &mut verdict);
+    run_size::observe(&judgement, state, &mut verdict);
+    errors::observe(&judgement, state, &mut verdict);
+    bytes::observe(&judgement, state, &mut verdict);
+    fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     verdict
 }
 

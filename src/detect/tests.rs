@@ -7,7 +7,7 @@ use super::*;
 use crate::alert::{AlertStatus, LEARNING_SCORE_MAX, LearningState};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::peers::{GroupKey, GroupSummary};
-use crate::event::{Arguments, Operation};
+use crate::event::{Arguments, Operation, Status};
 use crate::policy::RawRule;
 
 /// 2026-01-05T00:00:00Z, a Monday.
@@ -30,6 +30,14 @@ fn rules() -> Rules {
         raw("new_tool.burst", 0.05),
         raw("first_use.listed", 0.3),
         raw("unusual_hour.activity", 0.02),
+        raw("run_size.long", 0.005),
+        raw("errors.burst", 0.005),
+        raw("denials.burst", 0.01),
+        raw("bytes_sent.volume", 0.01),
+        raw("bytes_read.volume", 0.005),
+        raw("argument_shape.burst", 0.005),
+        raw("dormant_tool.returned", 0.005),
+        raw("fan_out.burst", 0.005),
     ])
     .unwrap()
 }
@@ -226,7 +234,8 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     assert!(state.memory_bytes() <= 2_048, "at work: {}", state.memory_bytes());
     let deadline = state.deadline().unwrap();
     assert!(tick(&rules, &Peers::default(), &mut state, deadline).alerts.is_empty());
-    assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
+    // Other detectors are to have room below the 1,331 bytes that are promised.
+    assert!(state.memory_bytes() <= 1_050, "idle: {}", state.memory_bytes());
     assert_eq!(state.deadline(), None);
 }
 
@@ -334,6 +343,14 @@ fn made(steps: &[(u32, u8, u8, u8)], names: &[String]) -> Vec<ToolCall<'static>>
         // Half of the gaps are short, so that loops and floods occur.
         secs += if gap % 2 == 0 { f64::from(*gap) / 4e6 } else { f64::from(*gap) / 1e3 };
         let mut call = call(secs, 1_000 + n, "", u64::from(*digest));
+        // What the arguments, bytes and end of a call are is drawn from the same numbers.
+        call.arguments.shape = gap % 7;
+        call.bytes_in = (gap % 5 == 0).then(|| u64::from(*gap) * 1_000);
+        call.bytes_out = Some(u64::from(*gap) % 90_000 * u64::from(*tool));
+        call.status =
+            [Status::Ok, Status::Denied, Status::Error, Status::Denied][usize::from(*digest)];
+        call.session_id = if gap % 3 == 0 { "" } else { "session" }.into();
+        call.parent_agent_id = (gap % 11 == 0).then(|| "helper@1".into());
         call.tool_name = names[usize::from(*tool)].clone().into();
         calls.push(call);
     }

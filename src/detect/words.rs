@@ -58,6 +58,21 @@ pub(crate) fn target(target: &Target) -> String {
     }
 }
 
+/// A number of bytes in the unit that reads best: `320 B`, `1.5 kB`, `12 MB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let (value, unit) = match bytes.max(0.0) {
+        b if b < 1e3 => (b, "B"),
+        b if b < 1e6 => (b / 1e3, "kB"),
+        b if b < 1e9 => (b / 1e6, "MB"),
+        b => (b / 1e9, "GB"),
+    };
+    if value < 10.0 && unit != "B" {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
+}
+
 /// A number rounded to one decimal.
 pub(crate) fn tenth(value: f64) -> f64 {
     libm::round(value * 10.0) / 10.0
@@ -76,6 +91,14 @@ mod tests {
     #[test]
     fn spans_read_in_their_best_unit() {
         assert_eq!([3.21, 61.0, 600.0, 36_000.0].map(span), ["3.2 s", "61 s", "10 min", "10.0 h"]);
+    }
+
+    #[test]
+    fn bytes_read_in_their_best_unit() {
+        assert_eq!(
+            [320.0, 1_540.0, 12e6, 3e12].map(bytes),
+            ["320 B", "1.5 kB", "12 MB", "3000 GB"]
+        );
     }
 
     proptest! {

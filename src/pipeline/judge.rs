@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::alert::Alert;
-use crate::baseline::peers::{EPOCHS_BEHIND, Peers};
+use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
 use crate::detect::{self, AgentState, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
@@ -261,6 +261,10 @@ impl Judge {
             after.map(|deadline| self.deadlines.insert((deadline, key)));
         }
         self.log.note(call.time.hour(), group, &verdict.facts);
+        if !verdict.tenant_facts.is_empty() {
+            let tenant = GroupKey::of_tenant(&call.tenant_id);
+            self.log.note(call.time.hour(), tenant, &verdict.tenant_facts);
+        }
         hand_out(verdict, call.position.offset, sink);
     }
 

@@ -7,9 +7,12 @@ use std::borrow::Cow;
 use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
+use crate::baseline::peers::GroupKey;
 use crate::detect::{AgentState, observe, tick};
-use crate::event::{Arguments, Operation, Position, Timestamp, ToolCall};
-use crate::policy::{Case, Expect, RawHistory, RawRule, Rules, SameOrDistinct};
+use crate::event::{Arguments, Operation, Position, Status, Timestamp, ToolCall};
+use crate::policy::{
+    Case, Expect, RawHistory, RawInput, RawRule, Rules, SameOrDistinct, UsualOrDistinct,
+};
 
 /// The first day of every history: a Monday in January 2026, 00:00 UTC.
 const START_SECS: i64 = 1_767_571_200;
@@ -104,7 +107,8 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     for day in 0..history.days {
         world.work_day(history, day);
     }
-    let morning = START_SECS * 1_000 + i64::from(history.days) * DAY_MILLIS;
+    let days = i64::from(history.days) * i64::from(history.every_days);
+    let morning = START_SECS * 1_000 + days * DAY_MILLIS;
     let mut input: Vec<(i64, usize, u32)> = Vec::new();
     for (row, times) in case.input.iter().enumerate() {
         let count = case.test.input.get(row).map_or(0, |row| row.count);
@@ -117,23 +121,42 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (millis, row, n) in &input {
         let Some(row) = case.test.input.get(*row) else { continue };
-        let digest = match row.arguments {
-            SameOrDistinct::Same => "same".to_owned(),
-            SameOrDistinct::Distinct => format!("{millis} {n}"),
-        };
-        let call = Made {
-            agent: 0,
-            millis: *millis,
-            tool: &row.tool,
-            server: row.server.as_deref(),
-            operation: row.operation.operation(),
-            digest: hash_texts(&["arguments", &digest]),
-        };
-        alerts.extend(world.call(&history.product, &call));
+        alerts.extend(world.call(&history.product, &made(row, *millis, *n)));
     }
     alerts.extend(world.rest(&input));
     alerts
 }
+
+/// The `n`-th call of a row.
+fn made(row: &RawInput, millis: i64, n: u32) -> Made<'_> {
+    let digest = match row.arguments {
+        SameOrDistinct::Same => "same".to_owned(),
+        SameOrDistinct::Distinct => format!("{millis} {n}"),
+    };
+    let bytes = row.bytes_sent.unwrap_or(HISTORY_BYTES);
+    let shape = match row.shape {
+        UsualOrDistinct::Usual => HISTORY_SHAPE,
+        UsualOrDistinct::Distinct => HISTORY_SHAPE + n + 1,
+    };
+    let sub_agent = n.checked_rem(row.sub_agents).map(|n| FIRST_SUB_AGENT + n);
+    Made {
+        agent: sub_agent.unwrap_or(0),
+        millis,
+        tool: &row.tool,
+        server: row.server.as_deref(),
+        operation: row.operation.operation(),
+        arguments: Arguments { digest: hash_texts(&["arguments", &digest]), bytes, shape },
+        status: row.status.status(),
+        bytes_read: row.bytes_read,
+    }
+}
+
+/// The size and the shape of the arguments of a history's calls.
+const HISTORY_BYTES: u64 = 100;
+const HISTORY_SHAPE: u32 = 1;
+
+/// Agents from this number on are sub-agents of the tested one; below are its peers.
+const FIRST_SUB_AGENT: u32 = 1_000;
 
 /// One call to make.
 struct Made<'a> {
@@ -142,7 +165,9 @@ struct Made<'a> {
     tool: &'a str,
     server: Option<&'a str>,
     operation: Operation,
-    digest: u64,
+    arguments: Arguments,
+    status: Status,
+    bytes_read: Option<u64>,
 }
 
 /// The tested agent, number 0, and its peers.
@@ -157,22 +182,30 @@ impl World<'_> {
     /// One day of ordinary work of everybody: calls evenly spread, tools in turn.
     fn work_day(&mut self, history: &RawHistory, day: u32) {
         let morning = START_SECS * 1_000
-            + i64::from(day) * DAY_MILLIS
+            + i64::from(day) * i64::from(history.every_days) * DAY_MILLIS
             + i64::from(history.from_hour) * HOUR_MILLIS;
         let step = i64::from(history.hours) * HOUR_MILLIS / i64::from(history.calls_a_day.max(1));
         for (n, tool_of_peers) in
             (0..history.calls_a_day).zip(history.tools.iter().chain(&history.peer_tools).cycle())
         {
             for agent in 0..=history.peers {
-                let own = usize::try_from(n).unwrap_or(0) % history.tools.len().max(1);
-                let own = history.tools.get(own).unwrap_or(tool_of_peers);
+                let place = usize::try_from(n).unwrap_or(0);
+                let early = history.early_tools.get(place).filter(|_| day < 2);
+                let own = history.tools.get(place % history.tools.len().max(1));
+                let own = early.or(own).unwrap_or(tool_of_peers);
                 let call = Made {
                     agent,
                     millis: morning + i64::from(n) * step + i64::from(agent),
                     tool: if agent == 0 { own } else { tool_of_peers },
                     server: None,
                     operation: Operation::Write,
-                    digest: hash_texts(&["history", &format!("{day} {n}")]),
+                    arguments: Arguments {
+                        digest: hash_texts(&["history", &format!("{day} {n}")]),
+                        bytes: HISTORY_BYTES,
+                        shape: HISTORY_SHAPE,
+                    },
+                    status: Status::Ok,
+                    bytes_read: history.bytes_read,
                 };
                 drop(self.call(&history.product, &call));
             }
@@ -191,7 +224,11 @@ impl World<'_> {
             tool_name: Cow::Borrowed(made.tool),
             tool_server: made.server.map(Cow::Borrowed),
             operation: made.operation,
-            arguments: Arguments { digest: made.digest, bytes: 100, shape: 0 },
+            parent_agent_id: (made.agent >= FIRST_SUB_AGENT)
+                .then(|| Cow::Owned(format!("{product}@0"))),
+            arguments: made.arguments,
+            status: made.status,
+            bytes_out: made.bytes_read,
             ..ToolCall::default()
         };
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {
@@ -202,6 +239,7 @@ impl World<'_> {
         let hour = call.time.hour();
         let verdict = observe(self.rules, self.epochs.peers(hour), state, &call);
         self.epochs.learn(hour, state.group, &verdict.facts);
+        self.epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         verdict.alerts
     }
 

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Operation;
+use crate::event::{Operation, Status};
 
 /// One test of a rule, as written.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -59,6 +59,12 @@ pub struct RawHistory {
     pub peer_tools: Vec<String>,
     /// The product the agents are instances of.
     pub product: String,
+    /// Days from one active day to the next, 1 to 30.
+    pub every_days: u32,
+    /// Bytes each call reads from its tool; the records do not tell when it is left out.
+    pub bytes_read: Option<u64>,
+    /// Tools the agent uses on the first two active days and not after.
+    pub early_tools: Vec<String>,
 }
 
 impl Default for RawHistory {
@@ -72,6 +78,9 @@ impl Default for RawHistory {
             peers: 0,
             peer_tools: Vec::new(),
             product: "helper".to_owned(),
+            every_days: 1,
+            bytes_read: None,
+            early_tools: Vec::new(),
         }
     }
 }
@@ -99,6 +108,21 @@ pub struct RawInput {
     /// What the calls do.
     #[serde(default)]
     pub operation: WhatItDoes,
+    /// How the calls end.
+    #[serde(default)]
+    pub status: HowItEnds,
+    /// Bytes each call sends into the tool.
+    #[serde(default)]
+    pub bytes_sent: Option<u64>,
+    /// Bytes each call reads from the tool.
+    #[serde(default)]
+    pub bytes_read: Option<u64>,
+    /// Whether the arguments have the keys they always had, or each call its own.
+    #[serde(default)]
+    pub shape: UsualOrDistinct,
+    /// So many sub-agents of the tested agent make the calls in turn, instead of itself.
+    #[serde(default)]
+    pub sub_agents: u32,
 }
 
 fn one_second() -> String {
@@ -118,6 +142,42 @@ pub enum SameOrDistinct {
     /// Each its own.
     #[default]
     Distinct,
+}
+
+/// Whether the calls of a row have arguments of the usual shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UsualOrDistinct {
+    /// The shape that the history has.
+    #[default]
+    Usual,
+    /// Each its own, sixteen in all.
+    Distinct,
+}
+
+/// How calls end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HowItEnds {
+    /// They do what they were asked.
+    #[default]
+    Ok,
+    /// They fail.
+    Error,
+    /// They are refused.
+    Denied,
+}
+
+impl HowItEnds {
+    /// The status of the calls.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Ok => Status::Ok,
+            Self::Error => Status::Error,
+            Self::Denied => Status::Denied,
+        }
+    }
 }
 
 /// What calls do to the world.
@@ -182,6 +242,12 @@ impl Case {
             return Err(format!(
                 "a history has at most {DAYS_MAX} days, {CALLS_MAX} calls a day and 20 peers"
             ));
+        }
+        if !(1..=30).contains(&history.every_days) {
+            return Err(format!("`every_days` is {}; write 1 to 30", history.every_days));
+        }
+        if test.input.iter().any(|row| row.sub_agents > 1_000) {
+            return Err("`sub_agents` is at most 1000".to_owned());
         }
         if history.from_hour > 23 || history.hours == 0 || history.from_hour + history.hours > 24 {
             return Err(

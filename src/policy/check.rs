@@ -106,6 +106,14 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::UnusualHour => rules.unusual_hour = parse(raw)?,
         Detector::InjectedSession => rules.injected_session = parse(raw)?,
         Detector::LookAlike => rules.look_alike = parse(raw)?,
+        Detector::RunSize => rules.run_size = parse(raw)?,
+        Detector::Errors => rules.errors = parse(raw)?,
+        Detector::Denials => rules.denials = parse(raw)?,
+        Detector::BytesSent => rules.bytes_sent = parse(raw)?,
+        Detector::BytesRead => rules.bytes_read = parse(raw)?,
+        Detector::ArgumentShape => rules.argument_shape = parse(raw)?,
+        Detector::DormantTool => rules.dormant_tool = parse(raw)?,
+        Detector::FanOut => rules.fan_out = parse(raw)?,
     }
     Ok(())
 }

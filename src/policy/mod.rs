@@ -6,6 +6,7 @@
 mod case;
 mod catalogue;
 mod check;
+mod day_parameters;
 mod parameters;
 mod raw;
 #[cfg(test)]
@@ -15,9 +16,16 @@ use std::time::Duration;
 
 use crate::alert::Severity;
 
-pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
+pub use case::{
+    Case, Expect, HowItEnds, Input, RawHistory, RawInput, RawTest, SameOrDistinct, UsualOrDistinct,
+    WhatItDoes,
+};
 pub use catalogue::Catalogues;
 pub use check::RuleError;
+pub use day_parameters::{
+    ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
+    DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
+};
 pub use parameters::{
     CallRateParameters, FirstUseParameters, InjectedSessionParameters, LookAlikeParameters,
     NewToolParameters, RepeatParameters, UnusualHourParameters,
@@ -41,6 +49,22 @@ pub struct Rules {
     pub injected_session: Option<Rule<InjectedSessionParameters>>,
     /// A target that is nearly a known one.
     pub look_alike: Option<Rule<LookAlikeParameters>>,
+    /// The calls of one run, against the largest run of each day.
+    pub run_size: Option<Rule<RunSizeParameters>>,
+    /// Failed calls in ten minutes, against the most of each day.
+    pub errors: Option<Rule<ErrorsParameters>>,
+    /// Denied calls in ten minutes, likewise.
+    pub denials: Option<Rule<DenialsParameters>>,
+    /// Bytes sent into tools in ten minutes, likewise.
+    pub bytes_sent: Option<Rule<BytesSentParameters>>,
+    /// Bytes read from tools in ten minutes, likewise.
+    pub bytes_read: Option<Rule<BytesReadParameters>>,
+    /// Arguments of shapes that a known tool was never given.
+    pub argument_shape: Option<Rule<ArgumentShapeParameters>>,
+    /// A tool that comes back after a long time, listed.
+    pub dormant_tool: Option<Rule<DormantToolParameters>>,
+    /// Sub-agents at work in an hour, against the most of each day.
+    pub fan_out: Option<Rule<FanOutParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -126,6 +150,14 @@ impl Rules {
             self.unusual_hour.as_ref().map(|rule| &rule.words),
             self.injected_session.as_ref().map(|rule| &rule.words),
             self.look_alike.as_ref().map(|rule| &rule.words),
+            self.run_size.as_ref().map(|rule| &rule.words),
+            self.errors.as_ref().map(|rule| &rule.words),
+            self.denials.as_ref().map(|rule| &rule.words),
+            self.bytes_sent.as_ref().map(|rule| &rule.words),
+            self.bytes_read.as_ref().map(|rule| &rule.words),
+            self.argument_shape.as_ref().map(|rule| &rule.words),
+            self.dormant_tool.as_ref().map(|rule| &rule.words),
+            self.fan_out.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

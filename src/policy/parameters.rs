@@ -3,6 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::policy::{
+    ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
+    DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
+};
+
 /// Parameters of `repeat`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -152,6 +157,22 @@ pub(crate) enum AnyParameters {
     InjectedSession(InjectedSessionParameters),
     /// Of `look_alike`.
     LookAlike(LookAlikeParameters),
+    /// Of `run_size`.
+    RunSize(RunSizeParameters),
+    /// Of `errors`.
+    Errors(ErrorsParameters),
+    /// Of `denials`.
+    Denials(DenialsParameters),
+    /// Of `bytes_sent`.
+    BytesSent(BytesSentParameters),
+    /// Of `bytes_read`.
+    BytesRead(BytesReadParameters),
+    /// Of `argument_shape`.
+    ArgumentShape(ArgumentShapeParameters),
+    /// Of `dormant_tool`.
+    DormantTool(DormantToolParameters),
+    /// Of `fan_out`.
+    FanOut(FanOutParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.
@@ -160,7 +181,7 @@ pub(crate) trait InRange {
     fn mistake(&self) -> Option<String>;
 }
 
-fn outside(name: &str, value: f64, low: f64, high: f64) -> Option<String> {
+pub(crate) fn outside(name: &str, value: f64, low: f64, high: f64) -> Option<String> {
     let fits = value >= low && value <= high;
     (!fits).then(|| format!("parameter `{name}` is {value}; write a number from {low} to {high}"))
 }

@@ -67,11 +67,27 @@ pub enum Detector {
     InjectedSession,
     /// A target that is nearly a known one.
     LookAlike,
+    /// The calls of one run, against the largest run of each day.
+    RunSize,
+    /// Failed calls in ten minutes, against the most of each day.
+    Errors,
+    /// Denied calls in ten minutes, likewise.
+    Denials,
+    /// Bytes sent into tools in ten minutes, likewise.
+    BytesSent,
+    /// Bytes read from tools in ten minutes, likewise.
+    BytesRead,
+    /// Arguments of shapes that a known tool was never given.
+    ArgumentShape,
+    /// A tool that comes back after a long time, listed.
+    DormantTool,
+    /// Sub-agents at work in an hour, against the most of each day.
+    FanOut,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 15] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -79,6 +95,14 @@ impl Detector {
         Self::UnusualHour,
         Self::InjectedSession,
         Self::LookAlike,
+        Self::RunSize,
+        Self::Errors,
+        Self::Denials,
+        Self::BytesSent,
+        Self::BytesRead,
+        Self::ArgumentShape,
+        Self::DormantTool,
+        Self::FanOut,
     ];
 
     /// The word used in rules, alerts and metrics.
@@ -92,6 +116,14 @@ impl Detector {
             Self::UnusualHour => "unusual_hour",
             Self::InjectedSession => "injected_session",
             Self::LookAlike => "look_alike",
+            Self::RunSize => "run_size",
+            Self::Errors => "errors",
+            Self::Denials => "denials",
+            Self::BytesSent => "bytes_sent",
+            Self::BytesRead => "bytes_read",
+            Self::ArgumentShape => "argument_shape",
+            Self::DormantTool => "dormant_tool",
+            Self::FanOut => "fan_out",
         }
     }
 }

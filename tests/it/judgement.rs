@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use toolwarden::baseline::epochs::Epochs;
 use toolwarden::baseline::identity::hash_texts;
+use toolwarden::baseline::peers::GroupKey;
 use toolwarden::detect::{AgentState, observe};
 use toolwarden::event::{Arguments, Operation, Timestamp, ToolCall};
 use toolwarden::policy::Rules;
@@ -86,6 +87,7 @@ fn judge(rules: &Rules, text: &str) -> Vec<String> {
         let hour = call.time.hour();
         let verdict = observe(rules, epochs.peers(hour), state, &call);
         epochs.learn(hour, state.group, &verdict.facts);
+        epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         assert!(state.tools() <= 40);
         alerts.extend(verdict.alerts.iter().map(|alert| serde_json::to_string(alert).unwrap()));
     }

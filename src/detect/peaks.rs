@@ -1,0 +1,142 @@
+//! The statistics that are judged by their daily maxima: what is kept of each, and how one value
+//! is judged at once, in the open window.
+
+use crate::baseline::maxima::Prior;
+use crate::baseline::peaks::{Measure, Peak, Scale, Standing};
+use crate::detect::agent::AgentState;
+use crate::event::{Status, ToolCall};
+use crate::policy::Detector;
+
+/// Runs of one to three calls are alike.
+pub(crate) const RUN_SIZE: Scale = Scale::Log { floor: 3.0 };
+
+/// No failure and a single one are alike.
+pub(crate) const COUNT: Scale = Scale::Log { floor: 1.0 };
+
+/// Less than a thousand bytes are alike.
+pub(crate) const BYTES: Scale = Scale::Log { floor: 1_000.0 };
+
+/// How many days a prior's deviation is worth.
+const PRIOR_DAYS: f64 = 4.0;
+
+/// Every such statistic of one agent: about a hundred bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Peaks {
+    run_size: Peak,
+    errors: Peak,
+    denials: Peak,
+    bytes_sent: Peak,
+    bytes_read: Peak,
+    fan_out: Peak,
+    today: Told,
+}
+
+/// What the records of today tell at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    status: bool,
+    sent: bool,
+    read: bool,
+}
+
+/// A value to be judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) detector: Detector,
+    pub(crate) value: f64,
+    /// Whether it may fire, whatever the history: large enough, and not a part of another alert.
+    pub(crate) may_fire: bool,
+    pub(crate) measure: Measure,
+    pub(crate) budget: f64,
+}
+
+impl Peaks {
+    /// Notes what the record of a call tells.
+    pub(crate) fn note(&mut self, call: &ToolCall<'_>) {
+        self.today.status |= call.status != Status::Unknown;
+        self.today.sent |= call.bytes_in.is_some() || call.arguments.bytes > 0;
+        self.today.read |= call.bytes_out.is_some();
+    }
+
+    /// Days of history behind a detector; `None` for one that is not judged by daily maxima here.
+    pub(crate) fn days(&self, detector: Detector) -> Option<f64> {
+        self.of(detector).map(Peak::days)
+    }
+
+    /// Ends a day of `calls` calls.
+    pub(crate) fn end_day(&mut self, calls: u32) {
+        let Told { status, sent, read } = self.today;
+        self.run_size.end_day(RUN_SIZE, calls, true);
+        self.errors.end_day(COUNT, calls, status);
+        self.denials.end_day(COUNT, calls, status);
+        self.bytes_sent.end_day(BYTES, calls, sent);
+        self.bytes_read.end_day(BYTES, calls, read);
+        self.fan_out.end_day(COUNT, calls, true);
+        self.today = Told::default();
+    }
+
+    const fn of(&self, detector: Detector) -> Option<&Peak> {
+        match detector {
+            Detector::RunSize => Some(&self.run_size),
+            Detector::Errors => Some(&self.errors),
+            Detector::Denials => Some(&self.denials),
+            Detector::BytesSent => Some(&self.bytes_sent),
+            Detector::BytesRead => Some(&self.bytes_read),
+            Detector::FanOut => Some(&self.fan_out),
+            _ => None,
+        }
+    }
+
+    const fn of_mut(&mut self, detector: Detector) -> Option<&mut Peak> {
+        match detector {
+            Detector::RunSize => Some(&mut self.run_size),
+            Detector::Errors => Some(&mut self.errors),
+            Detector::Denials => Some(&mut self.denials),
+            Detector::BytesSent => Some(&mut self.bytes_sent),
+            Detector::BytesRead => Some(&mut self.bytes_read),
+            Detector::FanOut => Some(&mut self.fan_out),
+            _ => None,
+        }
+    }
+}
+
+impl AgentState {
+    /// Judges a value and learns it; `Some` when it fires.
+    ///
+    /// Nothing is learned while a loop or a flood is open: its calls would pass for work.
+    pub(crate) fn stand(&mut self, reading: &Reading) -> Option<Standing> {
+        let is_gated = self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate);
+        let peak = self.peaks.of_mut(reading.detector)?;
+        if !reading.may_fire {
+            if !is_gated {
+                peak.note(reading.value);
+            }
+            return None;
+        }
+        let standing = peak.stand(reading.value, &reading.measure, reading.budget)?;
+        if !is_gated {
+            peak.raise(reading.value, &standing);
+        }
+        (standing.ratio >= 1.0).then_some(standing)
+    }
+
+    /// What an alert's expectation rests on, for a statistic named `what`.
+    pub(crate) fn basis(&self, detector: Detector, what: &str) -> String {
+        match self.peaks.days(detector) {
+            Some(days) if days >= 2.0 => {
+                format!("{what} of each of {} active days", self.history.days)
+            }
+            _ => "what is usual of agents; this one has too few days".to_owned(),
+        }
+    }
+}
+
+/// A measure on `scale` with a prior that says: usually `maximum`, give or take `deviation` of its
+/// logarithm, nobody steadier than `deviation_min`.
+pub(crate) const fn measure(
+    scale: Scale,
+    maximum: f64,
+    (deviation, deviation_min): (f64, f64),
+) -> Measure {
+    Measure { scale, prior: Prior { maximum, deviation, days: PRIOR_DAYS, deviation_min } }
+}
