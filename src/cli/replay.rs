@@ -17,6 +17,7 @@ use crate::pipeline::clock;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::replay::{Replay, Summary, open};
+use crate::pipeline::verdicts::VerdictBoard;
 use crate::policy;
 use crate::state::Agents;
 
@@ -114,6 +115,7 @@ fn engine(args: &ReplayArgs) -> Result<(Shared, usize), Failure> {
         rules: Arc::new(rules.with_limits(limits)),
         agents: Arc::new(Agents::new(config.as_ref().map_or(1_000_000, |it| it.limits.agents))),
         board: PeerBoard::default(),
+        verdicts: VerdictBoard::default(),
         reorder_ns: nanos(reorder),
         lateness_ns: nanos(limits.lateness),
     };

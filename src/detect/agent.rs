@@ -1,7 +1,7 @@
 //! Everything remembered of one agent, in two parts: a core that is always there, and what only an
 //! agent at work needs, which is dropped when it rests.
 
-use crate::alert::{EVIDENCE_MAX, Evidence};
+use crate::alert::{EVIDENCE_MAX, Evidence, Subject};
 use crate::baseline::discovery::Discoveries;
 use crate::baseline::float;
 use crate::baseline::hours::Hours;
@@ -74,6 +74,17 @@ pub(crate) struct Burst {
     pub(crate) last: Timestamp,
     pub(crate) has_alerted: bool,
     pub(crate) trail: Vec<Evidence>,
+    /// Its first tools, with what their calls weigh; at most as many as an alert has
+    /// subjects.
+    pub(crate) tools: Vec<BurstTool>,
+}
+
+/// One tool of a burst.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BurstTool {
+    pub(crate) subject: Subject,
+    pub(crate) weight: f64,
+    pub(crate) calls: u64,
 }
 
 /// What only an agent at work needs.
@@ -117,7 +128,10 @@ impl AgentState {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         let episode = self.open.iter().map(|open| open.episode.deadline()).min();
-        let has_trail = self.burst.as_ref().is_some_and(|burst| !burst.trail.is_empty());
+        let has_trail = self
+            .burst
+            .as_ref()
+            .is_some_and(|burst| !burst.trail.is_empty() || !burst.tools.is_empty());
         let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
         episode.into_iter().chain(rest).min()
     }
@@ -176,7 +190,10 @@ impl AgentState {
             let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
             size_of::<Live>() + looped + trail(&live.flood_trail)
         });
-        let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
+        let burst = self.burst.as_ref().map_or(0, |burst| {
+            let tools = burst.tools.capacity() * size_of::<BurstTool>();
+            size_of::<Burst>() + trail(&burst.trail) + tools
+        });
         size_of::<Self>()
             + self.tenant_id.len()
             + self.agent_id.len()
@@ -227,6 +244,7 @@ impl AgentState {
         self.live = None;
         if let Some(burst) = &mut self.burst {
             burst.trail = Vec::new();
+            burst.tools = Vec::new();
         }
     }
 

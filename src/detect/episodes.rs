@@ -3,7 +3,7 @@
 
 use crate::alert::{
     Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning,
-    LearningState, SCHEMA, Step, Window, score,
+    LearningState, SCHEMA, SUBJECTS_MAX, Step, Subject, Window, incident, score,
 };
 use crate::baseline::peers::Peers;
 use crate::detect::agent::AgentState;
@@ -32,6 +32,8 @@ pub(crate) struct Description {
     pub(crate) evidence: Vec<Evidence>,
     /// Calls it rests on, the triggering one included.
     pub(crate) evidence_total: u64,
+    /// What a person would have to accept for it to be silent, the most telling one first.
+    pub(crate) subjects: Vec<Subject>,
 }
 
 impl Open {
@@ -75,7 +77,6 @@ impl AgentState {
                 alert.evidence.clone(),
             );
             let before = alert.evidence_total.saturating_sub(1);
-            let alert = Alert { alert_id: episode.id.to_string(), ..alert };
             episode.last_summary.clone_from(&alert.summary);
             let last = Box::new(alert.clone());
             self.open.push(Open { detector: rule.detector, episode, before, last });
@@ -111,11 +112,16 @@ impl AgentState {
         let call = judgement.call;
         let id =
             AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
+        let mut subjects = description.subjects;
+        subjects.truncate(SUBJECTS_MAX);
+        let dedup_key = incident(&rule.id, &self.tenant_id, call.group(), &subjects);
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),
             revision: 0,
             status: AlertStatus::Firing,
+            dedup_key: dedup_key.unwrap_or_else(|| id.to_string()),
+            duplicate_of: None,
             time: call.time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
@@ -137,6 +143,7 @@ impl AgentState {
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
+            subjects,
             counterfactual: description.counterfactual,
             tags: rule.tags.clone(),
             runbook_url: rule.runbook.clone(),
@@ -167,6 +174,8 @@ impl Open {
             alert_id: episode.id.to_string(),
             revision: episode.revision,
             status: AlertStatus::Updated,
+            // What it was opened with: an episode stays in its incident.
+            dedup_key: self.last.dedup_key.clone(),
             score: episode.peak,
             window: Window { start: self.last.window.start.clone(), end: alert.window.end.clone() },
             evidence: episode.evidence.clone(),

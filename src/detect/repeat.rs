@@ -7,7 +7,7 @@ use crate::alert::{Evidence, Expected};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
 use crate::detect::agent::{AgentState, keep, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RepeatParameters, Rule};
 
 /// Evidence from which on the run-up of a loop is kept: the fourth or fifth equal call.
@@ -30,7 +30,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if run.evidence >= TRAIL_FROM {
         keep_trail(judgement, state, key);
     }
-    if run.evidence < 1.0 {
+    if run.evidence < 1.0 || judgement.said.is_expected_level(Detector::Repeat, run.count) {
         return;
     }
     state.report(judgement, (&rule.words, run.evidence), verdict, |state| {
@@ -87,5 +87,10 @@ fn describe(
         ),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(run.count),
+        subjects: vec![subjects::level(
+            Detector::Repeat,
+            run.count,
+            &format!("{} equal calls in a row", run.count),
+        )],
     }
 }

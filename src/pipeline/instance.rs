@@ -22,6 +22,7 @@ use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::verdicts::VerdictBoard;
 use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
 use crate::policy::{self, Rules};
 use crate::serve::{self, Readiness};
@@ -71,6 +72,7 @@ pub fn shared(config: &Config, rules: Rules) -> Shared {
         rules: Arc::new(rules.with_limits(limits)),
         agents: Arc::new(Agents::new(config.limits.agents)),
         board: PeerBoard::default(),
+        verdicts: VerdictBoard::default(),
         reorder_ns: nanos(config.event_time.reorder),
         lateness_ns: nanos(config.event_time.lateness),
     }

@@ -19,4 +19,5 @@ pub mod order;
 pub mod player;
 pub mod replay;
 pub mod rule_tests;
+pub mod verdicts;
 pub mod worker;

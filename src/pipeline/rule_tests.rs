@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
-use crate::detect::{AgentState, observe, tick};
+use crate::detect::{AgentState, Context, observe, tick};
 use crate::event::{Arguments, Operation, Position, Timestamp, ToolCall};
 use crate::policy::{Case, Expect, RawHistory, RawRule, Rules, SameOrDistinct};
 
@@ -200,7 +200,7 @@ impl World<'_> {
         let known = self.agents.iter_mut().find(|(agent, _)| *agent == made.agent);
         let Some((_, state)) = known else { return Vec::new() };
         let hour = call.time.hour();
-        let verdict = observe(self.rules, self.epochs.peers(hour), state, &call);
+        let verdict = observe(&Context::new(self.rules, self.epochs.peers(hour)), state, &call);
         self.epochs.learn(hour, state.group, &verdict.facts);
         verdict.alerts
     }
@@ -212,7 +212,7 @@ impl World<'_> {
         let peers = self.epochs.peers(now.hour());
         let mut alerts = Vec::new();
         for (_, state) in self.agents.iter_mut().filter(|(agent, _)| *agent == 0) {
-            alerts.extend(tick(self.rules, peers, state, now).alerts);
+            alerts.extend(tick(&Context::new(self.rules, peers), state, now).alerts);
         }
         alerts
     }

@@ -3,6 +3,7 @@
 //! A rule names a detector, gives it a budget and carries its own words, tags, runbook and tests.
 //! Reading files is `config`'s business; here a rule that exists is valid by construction.
 
+mod acceptance;
 mod case;
 mod catalogue;
 mod check;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::alert::Severity;
 
+pub use acceptance::{Acceptance, AcceptanceError, RawAcceptance, Scope, Stance, VERDICT_SCHEMA};
 pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
 pub use catalogue::Catalogues;
 pub use check::RuleError;

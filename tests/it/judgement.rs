@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use toolwarden::baseline::epochs::Epochs;
 use toolwarden::baseline::identity::hash_texts;
-use toolwarden::detect::{AgentState, observe};
+use toolwarden::detect::{AgentState, Context, observe};
 use toolwarden::event::{Arguments, Operation, Timestamp, ToolCall};
 use toolwarden::policy::Rules;
 
@@ -84,7 +84,7 @@ fn judge(rules: &Rules, text: &str) -> Vec<String> {
         let key = (call.tenant_id.to_string(), call.agent_id.to_string());
         let state = agents.entry(key).or_insert_with(|| AgentState::new(&call));
         let hour = call.time.hour();
-        let verdict = observe(rules, epochs.peers(hour), state, &call);
+        let verdict = observe(&Context::new(rules, epochs.peers(hour)), state, &call);
         epochs.learn(hour, state.group, &verdict.facts);
         assert!(state.tools() <= 40);
         alerts.extend(verdict.alerts.iter().map(|alert| serde_json::to_string(alert).unwrap()));
