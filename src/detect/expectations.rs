@@ -14,7 +14,7 @@ use crate::event::{Target, TargetKind, Timestamp};
 use crate::policy::{Acceptance, Detector, Scope, Stance};
 
 /// Verdicts kept of one subject; of more, the latest ones stay.
-const KEPT_OF_A_SUBJECT: usize = 16;
+pub const EXPECTATIONS_OF_A_SUBJECT: usize = 16;
 
 /// Verdicts on one subject, by when they begin.
 type Spans = Vec<Span>;
@@ -60,7 +60,7 @@ impl Expectations {
         spans.retain(|known| known.at != span.at);
         spans.push(span);
         spans.sort_by_key(|span| span.at);
-        if spans.len() > KEPT_OF_A_SUBJECT {
+        if spans.len() > EXPECTATIONS_OF_A_SUBJECT {
             spans.remove(0);
         }
     }

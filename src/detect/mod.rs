@@ -28,7 +28,7 @@ use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
 
 pub use agent::AgentState;
-pub use expectations::{Expectations, Said, hour_hash, level_hash};
+pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
 
 /// What came of one call, or of time passing.
 #[derive(Debug, Default)]

@@ -19,5 +19,7 @@ pub mod order;
 pub mod player;
 pub mod replay;
 pub mod rule_tests;
+pub mod verdict_book;
+pub mod verdict_order;
 pub mod verdicts;
 pub mod worker;
