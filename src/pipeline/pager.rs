@@ -209,7 +209,10 @@ mod tests {
     #[test]
     fn switched_off_it_pages_each_and_too_many_incidents_are_forgotten() {
         let mut off = Pager::new(Duration::ZERO);
-        assert_eq!([decide(&mut off, "a", "x", 0), decide(&mut off, "b", "x", 1)], [Page::AsIs, Page::AsIs]);
+        assert_eq!(
+            [decide(&mut off, "a", "x", 0), decide(&mut off, "b", "x", 1)],
+            [Page::AsIs, Page::AsIs]
+        );
         let mut small = Pager::with_capacity(DAY, 2);
         let mut forgotten = 0;
         for (n, id) in (0..).zip(["a", "b", "c", "d"]) {

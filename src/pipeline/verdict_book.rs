@@ -94,8 +94,7 @@ impl VerdictBook {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            let wrong =
-                |words: String| VerdictFileError::Line { file: file.clone(), line, words };
+            let wrong = |words: String| VerdictFileError::Line { file: file.clone(), line, words };
             let acceptance = Acceptance::parse(&text).map_err(|error| wrong(error.to_string()))?;
             book.take(acceptance, Timestamp::MAX).map_err(|full| wrong(full.to_string()))?;
         }
@@ -196,11 +195,8 @@ impl VerdictBook {
                 Stance::NotExpected => None,
             }
         };
-        let oldest = self
-            .by_key
-            .iter()
-            .filter_map(|(key, known)| Some((over(known)?, key.clone())))
-            .min();
+        let oldest =
+            self.by_key.iter().filter_map(|(key, known)| Some((over(known)?, key.clone()))).min();
         oldest.is_some_and(|(_, key)| self.withdraw(&key))
     }
 }

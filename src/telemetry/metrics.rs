@@ -8,10 +8,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::alert::{AlertStatus, Severity};
 use crate::event::Timestamp;
-use crate::telemetry::{DeadLetterKind, VerdictChange};
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::notifications::FailureReason;
 use crate::telemetry::table::Families;
+use crate::telemetry::{DeadLetterKind, VerdictChange};
 
 /// Which build runs: the labels of `toolwarden_build_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
