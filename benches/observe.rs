@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use toolwarden::baseline::epochs::Epochs;
 use toolwarden::baseline::identity::hash_texts;
-use toolwarden::detect::{AgentState, Fate, observe};
+use toolwarden::detect::{AgentState, Context, Fate, observe};
 use toolwarden::event::{Arguments, Operation, Timestamp, ToolCall};
 use toolwarden::policy::Rules;
 
@@ -63,7 +63,7 @@ fn fleet(agents: usize) -> Fleet {
             for n in 0..DAYS * CALLS_A_DAY {
                 let id = format!("call-{n}");
                 let call = call(name, &id, &tools[usize::try_from(n % 10).unwrap()], n);
-                let verdict = observe(&rules, epochs.peers(0), &mut state, &call);
+                let verdict = observe(&Context::new(&rules, epochs.peers(0)), &mut state, &call);
                 epochs.learn(0, state.group, &verdict.facts);
             }
             state
@@ -91,7 +91,7 @@ fn round_robin(criterion: &mut Criterion, agents: usize) {
                 call.time.plus_secs(DAYS * 86_400 + turn * 20 % 20_000 + turn / 1_000 * 86_400);
             call.operation = if n.is_multiple_of(3) { Operation::Read } else { Operation::Write };
             n += 1;
-            let verdict = observe(&rules, &peers, &mut states[agent], &call);
+            let verdict = observe(&Context::new(&rules, &peers), &mut states[agent], &call);
             assert_eq!((verdict.fate, verdict.alerts.len()), (Fate::Judged, 0));
             black_box(verdict)
         });

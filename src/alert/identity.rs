@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::alert::Subject;
 use crate::event::Timestamp;
 
 /// The identity of one episode: 32 hexadecimal digits.
@@ -22,12 +23,16 @@ impl AlertId {
         agent_id: &str,
         opened: (Timestamp, &str),
     ) -> Self {
+        Self::of(&[rule_id, tenant_id, agent_id, opened.1], opened.0.as_nanos().to_le_bytes())
+    }
+
+    fn of(parts: &[&str], tail: [u8; 8]) -> Self {
         let mut hasher = Sha256::new();
-        for part in [rule_id, tenant_id, agent_id, opened.1] {
+        for part in parts {
             hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             hasher.update(part.as_bytes());
         }
-        hasher.update(opened.0.as_nanos().to_le_bytes());
+        hasher.update(tail);
         let digest = hasher.finalize();
         let mut id = [0; 16];
         for (to, from) in id.iter_mut().zip(digest.iter()) {
@@ -35,6 +40,20 @@ impl AlertId {
         }
         Self(id)
     }
+}
+
+/// The incident that an alert of `rule_id` on one agent of `group` belongs to, if its first subject
+/// is the same thing for the whole group: 32 hexadecimal digits.
+#[must_use]
+pub fn incident(
+    rule_id: &str,
+    tenant_id: &str,
+    group: &str,
+    subjects: &[Subject],
+) -> Option<String> {
+    let first = subjects.first().filter(|subject| subject.kind.is_shared())?;
+    let parts = ["incident", rule_id, tenant_id, group, first.kind.as_str()];
+    Some(AlertId::of(&parts, first.hash.0.to_le_bytes()).to_string())
 }
 
 impl fmt::Display for AlertId {

@@ -7,6 +7,7 @@
 mod episode;
 mod identity;
 mod score;
+mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::ToolCall;
 
 pub use episode::{EPISODE_GAP_SECS, EVIDENCE_MAX, Episode, Step};
-pub use identity::AlertId;
+pub use identity::{AlertId, incident};
 pub use score::{LEARNING_SCORE_MAX, PAGE_SCORE, score};
+pub use subject::{ParseHashError, SHOWN_MAX, SUBJECTS_MAX, Subject, SubjectHash, SubjectKind};
 
 /// The version of the alert's JSON shape.
 pub const SCHEMA: &str = "toolwarden/alert/1";
@@ -182,6 +184,14 @@ pub struct Alert {
     pub revision: u32,
     /// Where the episode is in its life.
     pub status: AlertStatus,
+    /// The incident it belongs to: one tool or target that is new to a whole group is one incident,
+    /// whichever agents and sessions it turns up in. The `alert_id` where nothing is shared.
+    #[serde(default)]
+    pub dedup_key: String,
+    /// The alert that the same incident was told by before; set on the way to a receiver, never on
+    /// the alerts topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_of: Option<String>,
     /// The event time of the decision (RFC 3339).
     pub time: String,
     /// The rule that decided.
@@ -221,6 +231,10 @@ pub struct Alert {
     pub evidence: Vec<Evidence>,
     /// How many calls there are in all, samples included.
     pub evidence_total: u64,
+    /// What a person would have to accept for it to be silent, the most telling one first; at most
+    /// 8.
+    #[serde(default)]
+    pub subjects: Vec<Subject>,
     /// What would have kept it silent.
     pub counterfactual: String,
     /// ATT&CK, ATLAS and OWASP tags of the rule.

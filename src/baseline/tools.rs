@@ -16,6 +16,17 @@ const MUTED_MINUTES: i32 = 720;
 /// No alert yet.
 const NEVER: i32 = i32::MIN;
 
+/// How a tool that an agent did not know becomes known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// With this use: the agent itself is being learned.
+    AtOnce,
+    /// By use on several active days.
+    AfterDays,
+    /// Not by use: somebody else decides, and this use counts for nothing.
+    Never,
+}
+
 /// One tool of one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot {
@@ -80,14 +91,14 @@ pub struct ToolId<'a> {
 }
 
 impl Tools {
-    /// Notes one use. `is_learning` adopts what is new at once; `max` bounds the slots.
-    pub fn note(&mut self, id: ToolId<'_>, time: Timestamp, is_learning: bool, max: usize) -> Use {
+    /// Notes one use; `max` bounds the slots.
+    pub fn note(&mut self, id: ToolId<'_>, time: Timestamp, adoption: Adoption, max: usize) -> Use {
         let (day, minute) = (day_of(time), minute_of(time));
         // Hashed only where it is asked for: most calls are of adopted tools.
         let server = || id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == id.tool) {
             let idle_days = slot.idle_days(minute);
-            slot.touch(day, minute);
+            slot.touch(day, minute, adoption);
             let slot = *slot;
             return Use {
                 is_adopted: slot.is_adopted,
@@ -102,7 +113,7 @@ impl Tools {
         let used = Use {
             is_first: !was_known,
             is_first_of_server: !was_known && server != 0 && !self.knows_server(server),
-            is_adopted: is_learning || was_known,
+            is_adopted: adoption == Adoption::AtOnce || was_known,
             is_server_adopted: self.is_server_adopted(server),
             is_muted: false,
             idle_days: 0,
@@ -180,6 +191,13 @@ impl Tools {
         }
     }
 
+    /// Takes a tool out of the current burst.
+    pub fn leave_burst(&mut self, tool: u64) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) {
+            slot.is_in_burst = false;
+        }
+    }
+
     /// How many tools are part of the current burst.
     #[must_use]
     pub fn in_burst(&self) -> usize {
@@ -241,9 +259,9 @@ impl Tools {
 }
 
 impl Slot {
-    fn touch(&mut self, day: i32, minute: i32) {
+    fn touch(&mut self, day: i32, minute: i32, adoption: Adoption) {
         self.last_minute = self.last_minute.max(minute);
-        if day > self.day {
+        if day > self.day && adoption != Adoption::Never {
             self.day = day;
             self.days = self.days.saturating_add(1);
             let (clean, alerted) = ADOPTED_AFTER_DAYS;
@@ -290,7 +308,7 @@ mod tests {
     }
 
     fn note(tools: &mut Tools, tool: u64, time: Timestamp) -> Use {
-        tools.note(ToolId { tool, server: None }, time, false, 40)
+        tools.note(ToolId { tool, server: None }, time, Adoption::AfterDays, 40)
     }
 
     #[test]
@@ -315,7 +333,7 @@ mod tests {
     #[test]
     fn what_is_used_while_learning_is_adopted_at_once() {
         let mut tools = Tools::default();
-        let used = tools.note(ToolId { tool: 1, server: None }, day(0), true, 40);
+        let used = tools.note(ToolId { tool: 1, server: None }, day(0), Adoption::AtOnce, 40);
         assert!(used.is_first && used.is_adopted);
     }
 
@@ -323,18 +341,18 @@ mod tests {
     fn the_first_tool_of_a_server_says_so_and_the_second_finds_it_known() {
         let mut tools = Tools::default();
         let ops = |tool| ToolId { tool, server: Some("ops") };
-        assert!(tools.note(ops(1), day(0), true, 40).is_first_of_server);
-        let second = tools.note(ops(2), day(0), false, 40);
+        assert!(tools.note(ops(1), day(0), Adoption::AtOnce, 40).is_first_of_server);
+        let second = tools.note(ops(2), day(0), Adoption::AfterDays, 40);
         assert!(second.is_first && !second.is_first_of_server && second.is_server_adopted);
     }
 
     #[test]
     fn an_adopted_tool_that_made_room_is_no_news_when_it_comes_back() {
         let mut tools = Tools::default();
-        tools.note(ToolId { tool: 1, server: None }, day(0), true, 2);
-        tools.note(ToolId { tool: 2, server: None }, day(1), false, 2);
-        tools.note(ToolId { tool: 3, server: None }, day(1), false, 2);
-        let back = tools.note(ToolId { tool: 1, server: None }, day(2), false, 2);
+        tools.note(ToolId { tool: 1, server: None }, day(0), Adoption::AtOnce, 2);
+        tools.note(ToolId { tool: 2, server: None }, day(1), Adoption::AfterDays, 2);
+        tools.note(ToolId { tool: 3, server: None }, day(1), Adoption::AfterDays, 2);
+        let back = tools.note(ToolId { tool: 1, server: None }, day(2), Adoption::AfterDays, 2);
         assert!(!back.is_first && back.is_adopted);
     }
 
@@ -358,12 +376,23 @@ mod tests {
         assert!(!tools.note_shape(1, 6 + 16).is_new && tools.knows_shapes());
     }
 
+    #[test]
+    fn use_that_counts_for_nothing_adopts_nothing() {
+        let mut tools = Tools::default();
+        for n in 0..9 {
+            let id = ToolId { tool: 1, server: None };
+            assert!(!tools.note(id, day(n), Adoption::Never, 40).is_adopted);
+        }
+        assert!(!note(&mut tools, 1, day(9)).is_muted);
+    }
+
     proptest! {
         #[test]
         fn the_slots_are_bounded(calls in prop::collection::vec((any::<u64>(), any::<i64>()), 0..300), max in 0_usize..50) {
             let mut tools = Tools::default();
             for (tool, time) in calls {
-                tools.note(ToolId { tool, server: None }, Timestamp::from_nanos(time), tool % 2 == 0, max);
+                let adoption = if tool % 2 == 0 { Adoption::AtOnce } else { Adoption::AfterDays };
+                tools.note(ToolId { tool, server: None }, Timestamp::from_nanos(time), adoption, max);
                 prop_assert!(tools.len() <= max.max(1));
             }
         }

@@ -29,6 +29,8 @@ pub enum SchemaOf {
     Alert,
     /// A rule file.
     Rule,
+    /// One verdict of a person.
+    Verdict,
 }
 
 /// A JSON Schema as published under `schema/`.
@@ -40,6 +42,7 @@ pub fn schema_text(of: SchemaOf) -> anyhow::Result<String> {
         SchemaOf::Config => config::schema(),
         SchemaOf::Alert => config::alert_schema(),
         SchemaOf::Rule => config::rule_schema(),
+        SchemaOf::Verdict => config::verdict_schema(),
     };
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }

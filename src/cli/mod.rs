@@ -1,6 +1,7 @@
 //! The command line: what is asked, what it answers, and the exit code. Standard output is data,
 //! standard error is talk.
 
+mod alert;
 mod bench;
 pub mod check;
 pub mod config_cmd;
@@ -56,6 +57,9 @@ enum Command {
     Test(rule_tests::TestArgs),
     /// Judges recorded calls from files.
     Replay(replay::ReplayArgs),
+    /// Says what is expected, and lists what was said.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Prints the configuration's schema, an example, or what is in force.
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -99,6 +103,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => settings::check(&args),
         Command::Test(args) => rule_tests::test(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Alert(command) => alert::alert(&command),
         Command::Config(command) => settings::config(&command),
         Command::Generate(command) => generate::generate(&command),
         Command::Bench(command) => bench::bench(&command),

@@ -17,6 +17,7 @@ use crate::pipeline::clock;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::replay::{Replay, Summary, open};
+use crate::pipeline::verdicts::VerdictBoard;
 use crate::policy;
 use crate::state::Agents;
 
@@ -39,6 +40,10 @@ pub(crate) struct ReplayArgs {
     /// Take rules from this directory.
     #[arg(long)]
     rules: Option<PathBuf>,
+    /// Take what people have said from this file: verdicts, one JSON object a line, as
+    /// `toolwarden alert verdicts --output ndjson` writes them.
+    #[arg(long)]
+    verdicts: Option<PathBuf>,
     /// How the records are written.
     #[arg(long, default_value = "auto", value_parser = settings::format)]
     format: Format,
@@ -114,11 +119,15 @@ fn engine(args: &ReplayArgs) -> Result<(Shared, usize), Failure> {
     let limits = policy::Limits { listed_score, ..limits };
     // A file has no one waiting for it, so it is put in order as far as calls may be late.
     let reorder = args.reorder.unwrap_or(limits.lateness);
+    let said = args.verdicts.as_deref().map(settings::verdicts).transpose()?;
+    let verdicts =
+        said.map_or_else(VerdictBoard::default, |book| VerdictBoard::of(book.expectations()));
     let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let shared = Shared {
         rules: Arc::new(rules.with_limits(limits)),
         agents: Arc::new(Agents::new(config.as_ref().map_or(1_000_000, |it| it.limits.agents))),
         board: PeerBoard::default(),
+        verdicts,
         reorder_ns: nanos(reorder),
         lateness_ns: nanos(limits.lateness),
     };

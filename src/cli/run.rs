@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
-use crate::kafka::ensure_topics;
+use crate::kafka::{Topic, ensure_topics};
 use crate::pipeline::instance::{Instance, client_settings};
 
 /// What `run` is told.
@@ -23,7 +23,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let rules = settings::load_rules(&config.rules)?.rules;
     let runtime = crate::cli::runtime()?;
     let clean = runtime.block_on(async {
-        let topics = [(config.topics.alerts.as_str(), 1), (config.topics.dead_letter.as_str(), 1)];
+        let topics = [
+            Topic::plain(&config.topics.alerts, 1),
+            Topic::plain(&config.topics.dead_letter, 1),
+            Topic::compacted(&config.topics.verdicts),
+        ];
         let client = client_settings(&config.kafka);
         let created = ensure_topics(&client, &topics).await.map_err(anyhow::Error::from)?;
         for topic in created {

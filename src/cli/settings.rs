@@ -11,6 +11,7 @@ use crate::cli::config_cmd::{self, SchemaOf, ShowOutput};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, Config, LoadedRules, ProcessEnvironment, RuleSource};
 use crate::decode::Format;
+use crate::pipeline::verdict_book::{VerdictBook, VerdictFileError};
 
 /// What `check` is told.
 #[derive(Debug, Args)]
@@ -66,6 +67,8 @@ pub(crate) enum SchemaName {
     Alert,
     /// A rule file.
     Rule,
+    /// A verdict of a person.
+    Verdict,
 }
 
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
@@ -102,6 +105,9 @@ pub(crate) fn config(command: &ConfigCommand) -> Result<Exit, Failure> {
             config_cmd::schema(SchemaOf::Alert, out)?
         }
         ConfigCommand::Schema { of: SchemaName::Rule } => config_cmd::schema(SchemaOf::Rule, out)?,
+        ConfigCommand::Schema { of: SchemaName::Verdict } => {
+            config_cmd::schema(SchemaOf::Verdict, out)?
+        }
         ConfigCommand::Init => config_cmd::init(out)?,
         ConfigCommand::Show { config, json } => {
             let output = if *json { ShowOutput::Json } else { ShowOutput::Yaml };
@@ -124,6 +130,20 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 /// Reads rules.
 pub(crate) fn load_rules(source: &RuleSource) -> Result<LoadedRules, Failure> {
     config::load_rules(source).map_err(|problems| Failure::rules(&problems))
+}
+
+/// The most verdicts a file may hold.
+const VERDICTS_MAX: usize = 1_000_000;
+
+/// Reads a file of verdicts; `-` is standard input.
+pub(crate) fn verdicts(path: &Path) -> Result<VerdictBook, Failure> {
+    VerdictBook::read(path, VERDICTS_MAX).map_err(|error| {
+        let exit = match &error {
+            VerdictFileError::Read { .. } => Exit::Environment,
+            VerdictFileError::Line { .. } => Exit::Configuration,
+        };
+        Failure::new(exit, error.into())
+    })
 }
 
 /// Reads a format by its name in the configuration.

@@ -95,6 +95,8 @@ pub struct Topics {
     pub alerts: String,
     /// What could not be read, and what could not be delivered.
     pub dead_letter: String,
+    /// What people said, compacted.
+    pub verdicts: String,
 }
 
 /// How event time is treated.
@@ -129,6 +131,8 @@ pub struct Limits {
     pub held_calls: usize,
     /// Alerts waiting for the broker's acknowledgement.
     pub pending_alerts: usize,
+    /// Verdicts of people kept in memory.
+    pub verdicts: usize,
 }
 
 /// Where the rules come from.
@@ -155,6 +159,8 @@ pub struct Receiver {
     pub timeout: Duration,
     /// How long an alert is tried before it goes to the dead-letter topic.
     pub retry_for: Duration,
+    /// How long an incident that was told is not paged for again, in event time.
+    pub dedup_for: Duration,
 }
 
 /// The admin listener.

@@ -86,6 +86,7 @@ fn example() -> RawConfig {
             send_resolved: true,
             timeout: FriendlyDuration::secs(10),
             retry_for: FriendlyDuration::secs(86_400),
+            dedup_for: FriendlyDuration::secs(86_400),
         }],
         server: RawServer::default(),
     }

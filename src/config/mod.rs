@@ -38,6 +38,6 @@ pub use manual::{init_text, reference_text};
 pub use problem::{Code, Problem, ProblemSeverity, Problems};
 pub use rule_manual::judgement_text;
 pub use rules::{LoadedRules, SHIPPED, load_rules, read_rules};
-pub use schema::{alert_schema, rule_schema, schema};
+pub use schema::{alert_schema, rule_schema, schema, verdict_schema};
 pub use show::{show_json, show_yaml};
 pub use units::{format_duration, format_size, parse_duration, parse_size};

@@ -235,6 +235,10 @@ pub(crate) struct RawTopics {
     /// What could not be read, and what could not be delivered.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) dead_letter: String,
+    /// What people said of alerts and their subjects: `toolwarden alert verdict` writes it, every
+    /// instance reads all of it. Compacted.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) verdicts: String,
 }
 
 impl Default for RawTopics {
@@ -242,6 +246,7 @@ impl Default for RawTopics {
         Self {
             alerts: "toolwarden.alerts".to_owned(),
             dead_letter: "toolwarden.dead-letter".to_owned(),
+            verdicts: "toolwarden.verdicts".to_owned(),
         }
     }
 }
@@ -302,6 +307,10 @@ pub(crate) struct RawLimits {
     /// Alerts waiting for the broker's acknowledgement; reading pauses at the bound.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) pending_alerts: usize,
+    /// Verdicts of people kept in memory. Of more, the later ones do not apply until older ones
+    /// have expired.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) verdicts: usize,
 }
 
 impl Default for RawLimits {
@@ -312,6 +321,7 @@ impl Default for RawLimits {
             record_bytes: FriendlySize(8 << 20),
             held_calls: 50_000,
             pending_alerts: 10_000,
+            verdicts: 100_000,
         }
     }
 }
@@ -371,9 +381,17 @@ pub(crate) struct RawReceiver {
     /// How long an alert is tried before it goes to the dead-letter topic; at most 7d.
     #[serde(default = "RawReceiver::retry_for")]
     pub(crate) retry_for: FriendlyDuration,
+    /// A firing alert of an incident (`dedup_key`) that was told within this span of event time is
+    /// sent as `updated` with `duplicate_of`, not as a new page; at most 7d, `0s` pages each.
+    #[serde(default = "RawReceiver::dedup_for")]
+    pub(crate) dedup_for: FriendlyDuration,
 }
 
 impl RawReceiver {
+    const fn dedup_for() -> FriendlyDuration {
+        FriendlyDuration::secs(86_400)
+    }
+
     const fn min_score() -> f64 {
         40.0
     }

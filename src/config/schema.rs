@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::alert::Alert;
 use crate::config::raw::RawConfig;
-use crate::policy::RawRule;
+use crate::policy::{RawAcceptance, RawRule};
 
 /// The schema of a type that is read from YAML: an absent field is absent, never `null`.
 pub(super) fn schema_of<T: JsonSchema>() -> Value {
@@ -99,6 +99,12 @@ pub fn alert_schema() -> Value {
     let mut schema = generator().into_root_schema_for::<Alert>().to_value();
     tidy(&mut schema);
     schema
+}
+
+/// The JSON Schema of one verdict: a record of the verdicts topic, a line of `replay --verdicts`.
+#[must_use]
+pub fn verdict_schema() -> Value {
+    schema_of::<RawAcceptance>()
 }
 
 /// Follows `$ref`; what stands beside it stays.

@@ -57,6 +57,7 @@ struct ShownReceiver {
     send_resolved: bool,
     timeout: FriendlyDuration,
     retry_for: FriendlyDuration,
+    dedup_for: FriendlyDuration,
 }
 
 /// Scheme, host and port of a URL; the rest may hold a token.
@@ -102,6 +103,7 @@ fn shown(config: &Config) -> Shown {
         topics: RawTopics {
             alerts: config.topics.alerts.clone(),
             dead_letter: config.topics.dead_letter.clone(),
+            verdicts: config.topics.verdicts.clone(),
         },
         event_time: RawEventTime {
             lateness: FriendlyDuration(config.event_time.lateness),
@@ -117,6 +119,7 @@ fn shown(config: &Config) -> Shown {
             record_bytes: FriendlySize(config.limits.record_bytes),
             held_calls: config.limits.held_calls,
             pending_alerts: config.limits.pending_alerts,
+            verdicts: config.limits.verdicts,
         },
         rules: RawRules { directory: directory.map(|path| path.to_string()) },
         receivers: config
@@ -131,6 +134,7 @@ fn shown(config: &Config) -> Shown {
                 send_resolved: receiver.send_resolved,
                 timeout: FriendlyDuration(receiver.timeout),
                 retry_for: FriendlyDuration(receiver.retry_for),
+                dedup_for: FriendlyDuration(receiver.dedup_for),
             })
             .collect(),
         server: RawServer { listen: config.server.listen.to_string() },

@@ -1,7 +1,7 @@
 //! Everything remembered of one agent, in two parts: a core that is always there, and what only an
 //! agent at work needs, which is dropped when it rests.
 
-use crate::alert::{EVIDENCE_MAX, Evidence};
+use crate::alert::{EVIDENCE_MAX, Evidence, Subject};
 use crate::baseline::discovery::Discoveries;
 use crate::baseline::float;
 use crate::baseline::hours::Hours;
@@ -16,10 +16,10 @@ use crate::baseline::tools::Tools;
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
-use crate::detect::repeat;
-use crate::detect::sessions::Sessions;
 use crate::detect::learning::Return;
 use crate::detect::peaks::Peaks;
+use crate::detect::repeat;
+use crate::detect::sessions::Sessions;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -91,6 +91,17 @@ pub(crate) struct Burst {
     pub(crate) last: Timestamp,
     pub(crate) has_alerted: bool,
     pub(crate) trail: Vec<Evidence>,
+    /// Its first tools, with what their calls weigh; at most as many as an alert has
+    /// subjects.
+    pub(crate) tools: Vec<BurstTool>,
+}
+
+/// One tool of a burst.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BurstTool {
+    pub(crate) subject: Subject,
+    pub(crate) weight: f64,
+    pub(crate) calls: u64,
 }
 
 /// Argument shapes new to an agent, close to each other.
@@ -162,7 +173,10 @@ impl AgentState {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         let episode = self.open.iter().map(|open| open.episode.deadline()).min();
-        let has_trail = self.burst.as_ref().is_some_and(|burst| !burst.trail.is_empty());
+        let has_trail = self
+            .burst
+            .as_ref()
+            .is_some_and(|burst| !burst.trail.is_empty() || !burst.tools.is_empty());
         let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
         let session = self.live.as_ref().and_then(|live| live.sessions.deadline());
         episode.into_iter().chain(rest).chain(session).min()
@@ -229,7 +243,10 @@ impl AgentState {
                 + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
                 + live.sessions.heap_bytes()
         });
-        let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
+        let burst = self.burst.as_ref().map_or(0, |burst| {
+            let tools = burst.tools.capacity() * size_of::<BurstTool>();
+            size_of::<Burst>() + trail(&burst.trail) + tools
+        });
         size_of::<Self>()
             + self.tenant_id.len()
             + self.agent_id.len()
@@ -284,6 +301,7 @@ impl AgentState {
         self.live = None;
         if let Some(burst) = &mut self.burst {
             burst.trail = Vec::new();
+            burst.tools = Vec::new();
         }
     }
 

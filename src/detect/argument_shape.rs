@@ -12,7 +12,7 @@ use crate::baseline::shapes::{rate, silent_weight, tail};
 use crate::baseline::tools::{ShapeUse, Use};
 use crate::detect::agent::{AgentState, ShapeBurst, keep, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{ArgumentShapeParameters, Rule};
 
 /// What a new shape of a reading call weighs; of an acting one it is 1.
@@ -156,5 +156,6 @@ fn describe(
         counterfactual: format!("silent if the new shapes weighed less than {silent:.1} together"),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(calls),
+        subjects: vec![subjects::tool(judgement)],
     }
 }

@@ -12,7 +12,7 @@ use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, Words};
 
 /// The deviation of the logarithm without history, and the least with it.
@@ -67,7 +67,8 @@ fn judge(
     let standing = state.stand(&Reading {
         detector: way.rule.detector,
         value: size(way.bytes),
-        may_fire: way.bytes >= way.bytes_min,
+        may_fire: way.bytes >= way.bytes_min
+            && !judgement.said.is_expected_amount(way.rule.detector, size(way.bytes)),
         measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
         budget: way.rule.budget,
     });
@@ -114,5 +115,10 @@ fn describe(
         counterfactual: format!("silent if at most {} in 10 min", words::bytes(silent)),
         evidence: with_trigger(&[], call),
         evidence_total: u64::from(calls),
+        subjects: vec![subjects::amount(
+            way.rule.detector,
+            size(way.bytes),
+            &words::bytes(size(way.bytes)),
+        )],
     }
 }

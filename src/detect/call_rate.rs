@@ -7,7 +7,7 @@ use crate::alert::Expected;
 use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior};
 use crate::detect::agent::{AgentState, keep, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{CallRateParameters, Detector, Rule};
 
 /// The window in seconds, for the words.
@@ -27,6 +27,10 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         let model = model(&state.minutes, &rule.parameters);
         let ratio = rule.words.budget / model.tail(calls).max(1e-12);
         keep_trail(judgement, state, ratio);
+        if ratio >= 1.0 && judgement.said.is_expected_level(Detector::CallRate, calls) {
+            // Neither told nor learned: taken back, it fires as before.
+            return;
+        }
         if ratio >= 1.0 {
             state.report(judgement, (&rule.words, ratio), verdict, |state| {
                 describe(judgement, rule, state, (calls, model))
@@ -86,5 +90,10 @@ fn describe(
         counterfactual: format!("silent if at most {silent:.0} acting calls in 60 s"),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(calls),
+        subjects: vec![subjects::level(
+            Detector::CallRate,
+            calls,
+            &format!("{calls} acting calls in 60 s"),
+        )],
     }
 }

@@ -49,7 +49,7 @@ fn worked(
         let id = format!("call-{n}");
         let mut call = call(n / 100 * 86_400 + 32_400 + n % 100 * 60, &id);
         change(&mut call);
-        alerts.extend(observe(rules, &Peers::default(), &mut state, &call).alerts);
+        alerts.extend(observe(&Context::new(rules, &Peers::default()), &mut state, &call).alerts);
     }
     (state, alerts)
 }
@@ -66,7 +66,7 @@ fn morning(
         let id = format!("late-{day}-{n}");
         let mut call = call(day * 86_400 + 50_400 + n * every, &id);
         change(&mut call);
-        alerts.extend(observe(rules, &Peers::default(), state, &call).alerts);
+        alerts.extend(observe(&Context::new(rules, &Peers::default()), state, &call).alerts);
     }
     alerts
 }
@@ -190,7 +190,9 @@ fn a_sub_agent_tells_once_an_hour_for_whom_it_works() {
     };
     let mut state = AgentState::new(&child(0, "a"));
     let mut told = |secs, id| {
-        observe(&rules, &Peers::default(), &mut state, &child(secs, id)).tenant_facts.len()
+        observe(&Context::new(&rules, &Peers::default()), &mut state, &child(secs, id))
+            .tenant_facts
+            .len()
     };
     assert_eq!([told(0, "a"), told(9, "b"), told(3_600, "c")], [1, 0, 1]);
 }
@@ -202,7 +204,7 @@ fn the_root_is_named_with_its_user_and_each_hour_is_judged_once() {
     let time = 9 * 86_400 + 50_400;
     let peers = family(60, Timestamp::from_secs(MONDAY + time).hour() - 2);
     let root = |secs, id| ToolCall { user_id: Some("ada".into()), ..call(time + secs, id) };
-    let alerts = observe(&rules, &peers, &mut state, &root(0, "x")).alerts;
+    let alerts = observe(&Context::new(&rules, &peers), &mut state, &root(0, "x")).alerts;
     assert!(
         alerts[0].summary.starts_with(
             "`helper@1`, working for `ada`, had 60 sub-agents at work between 12:00 and 13:00 UTC"
@@ -210,7 +212,7 @@ fn the_root_is_named_with_its_user_and_each_hour_is_judged_once() {
         "{}",
         alerts[0].summary
     );
-    let later = observe(&rules, &peers, &mut state, &root(3_600, "y")).alerts;
+    let later = observe(&Context::new(&rules, &peers), &mut state, &root(3_600, "y")).alerts;
     assert!(later.iter().all(|alert| alert.status != crate::alert::AlertStatus::Firing));
 }
 

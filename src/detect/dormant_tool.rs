@@ -10,7 +10,7 @@ use crate::baseline::float;
 use crate::baseline::tools::Use;
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 
 /// Tools that come back, an active day, believed of every agent: one in fifty days of work.
 /// Too rare to learn, so it is given.
@@ -28,7 +28,7 @@ pub(crate) fn observe(
 ) {
     let (Some(rule), call) = (&judgement.rules.dormant_tool, judgement.call) else { return };
     let idle_days_min = rule.parameters.idle_days_min;
-    if used.idle_days < idle_days_min {
+    if used.idle_days < idle_days_min || judgement.said.is_expected_tool(judgement.tool) {
         return;
     }
     let days_around = state.days_around(used.idle_days, call.time);
@@ -66,5 +66,6 @@ fn describe(
         counterfactual: format!("silent if it had used the tool in the last {idle_days_min} days"),
         evidence: vec![Evidence::of(call)],
         evidence_total: 1,
+        subjects: vec![subjects::tool(judgement)],
     }
 }

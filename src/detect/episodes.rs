@@ -2,8 +2,8 @@
 //! here.
 
 use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA, Step,
-    Window, score,
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA,
+    SUBJECTS_MAX, Step, Subject, Window, incident, score,
 };
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
@@ -33,6 +33,8 @@ pub(crate) struct Description {
     pub(crate) evidence: Vec<Evidence>,
     /// Calls it rests on, the triggering one included.
     pub(crate) evidence_total: u64,
+    /// What a person would have to accept for it to be silent, the most telling one first.
+    pub(crate) subjects: Vec<Subject>,
 }
 
 /// A decision: what rule, how far beyond its budget, and about which session.
@@ -88,8 +90,7 @@ impl AgentState {
     ) {
         let (rule, call) = (decided.rule, judgement.call);
         let score = self.cap(judgement, rule.detector, score(decided.ratio));
-        let is_it =
-            |open: &Open| open.detector == rule.detector && open.session == decided.session;
+        let is_it = |open: &Open| open.detector == rule.detector && open.session == decided.session;
         let Some(place) = self.open.iter().position(is_it) else {
             let description = describe(self);
             let alert = self.alert(judgement, rule, (score, decided.ratio), description);
@@ -164,11 +165,16 @@ impl AgentState {
         let call = judgement.call;
         let id =
             AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
+        let mut subjects = description.subjects;
+        subjects.truncate(SUBJECTS_MAX);
+        let dedup_key = incident(&rule.id, &self.tenant_id, call.group(), &subjects);
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),
             revision: 0,
             status: AlertStatus::Firing,
+            dedup_key: dedup_key.unwrap_or_else(|| id.to_string()),
+            duplicate_of: None,
             time: call.time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
@@ -190,6 +196,7 @@ impl AgentState {
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
+            subjects,
             counterfactual: description.counterfactual,
             tags: rule.tags.clone(),
             runbook_url: rule.runbook.clone(),
@@ -207,6 +214,8 @@ impl Open {
             alert_id: episode.id.to_string(),
             revision: episode.revision,
             status: AlertStatus::Updated,
+            // What it was opened with: an episode stays in its incident.
+            dedup_key: self.last.dedup_key.clone(),
             score: episode.peak,
             window: Window { start: self.last.window.start.clone(), end: alert.window.end.clone() },
             evidence: episode.evidence.clone(),

@@ -10,7 +10,7 @@ use crate::baseline::window::TenMinutes;
 use crate::detect::agent::{AgentState, keep, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{Status, ToolCall};
 use crate::policy::{Detector, Words};
 
@@ -85,7 +85,10 @@ fn judge(
     let standing = state.stand(&Reading {
         detector,
         value: f64::from(count),
-        may_fire: count >= kind.calls_min && is_share && !is_told,
+        may_fire: count >= kind.calls_min
+            && is_share
+            && !is_told
+            && !judgement.said.is_expected_level(detector, count),
         measure: peaks::measure(peaks::COUNT, kind.usual_maximum, DEVIATION),
         budget: kind.rule.budget,
     });
@@ -145,5 +148,6 @@ fn describe(
         ),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(count),
+        subjects: vec![subjects::level(detector, count, &words::count(u64::from(count), "call"))],
     }
 }

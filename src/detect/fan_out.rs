@@ -14,7 +14,7 @@ use crate::baseline::peers::{Fact, GroupKey};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{HOUR_NS, Timestamp};
 use crate::policy::{Detector, FanOutParameters};
 
@@ -38,7 +38,8 @@ pub(crate) fn observe(
     let standing = state.stand(&Reading {
         detector: Detector::FanOut,
         value: f64::from(agents),
-        may_fire: agents >= agents_min,
+        may_fire: agents >= agents_min
+            && !judgement.said.is_expected_level(Detector::FanOut, agents),
         measure: peaks::measure(peaks::COUNT, usual_maximum, DEVIATION),
         budget: rule.words.budget,
     });
@@ -103,5 +104,10 @@ fn describe(
         counterfactual: format!("silent if at most {silent:.0} sub-agents in an hour"),
         evidence: with_trigger(&[], call),
         evidence_total: 1,
+        subjects: vec![subjects::level(
+            Detector::FanOut,
+            agents,
+            &words::count(u64::from(agents), "sub-agent"),
+        )],
     }
 }

@@ -6,11 +6,11 @@
 
 use crate::alert::{Evidence, Expected, LEARNING_SCORE_MAX, score};
 use crate::baseline::peers::Fact;
-use crate::baseline::tools::Use;
+use crate::baseline::tools::{Adoption, Use};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
-use crate::policy::{FirstUseParameters, Rule};
+use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::policy::{FirstUseParameters, Rule, Stance};
 
 /// First uses of one agent a day that its peers hear of when no rule sets a bound. An agent that
 /// invents names must not fill its group's table.
@@ -25,7 +25,17 @@ pub(crate) fn observe(
     let is_learning = state.learning().is_some();
     let max = judgement.rules.limits.tools_per_agent;
     let time = judgement.call.time;
-    let used = state.tools.note(judgement.tool_id(), time, is_learning, max);
+    let stance = judgement.said.of_tool(judgement.tool);
+    let adoption = match stance {
+        // A person decided: the tool neither becomes known by use nor is forgotten.
+        Some(_) => Adoption::Never,
+        None if is_learning => Adoption::AtOnce,
+        None => Adoption::AfterDays,
+    };
+    let mut used = state.tools.note(judgement.tool_id(), time, adoption, max);
+    if let Some(stance) = stance {
+        used.is_adopted = stance == Stance::Expected;
+    }
     if !used.is_first {
         return used;
     }
@@ -42,6 +52,7 @@ pub(crate) fn observe(
     });
     if let Some(rule) = rule
         && !is_learning
+        && stance != Some(Stance::Expected)
     {
         list(judgement, rule, used, (state, verdict));
     }
@@ -91,6 +102,7 @@ fn describe(judgement: &Judgement<'_>, state: &AgentState, used: Use) -> Descrip
         counterfactual: "silent if the agent had used the tool before".to_owned(),
         evidence: vec![Evidence::of(call)],
         evidence_total: 1,
+        subjects: vec![subjects::tool(judgement)],
     }
 }
 

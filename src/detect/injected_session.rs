@@ -15,7 +15,7 @@ use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::session::{self, LiveSession};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{Operation, Status, Target, TargetKind, Timestamp};
 use crate::policy::{InjectedSessionParameters, Rule, Rules};
 
@@ -155,7 +155,8 @@ fn judge(
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
     for target in call.targets.iter() {
         let weight = kind_weight(target.kind, acting);
-        if weight <= 0.0 || session.has_named(target.value) {
+        let is_known = session.has_named(target.value) || judgement.said.is_expected(target);
+        if weight <= 0.0 || is_known {
             continue;
         }
         let context = &*context.get_or_insert_with(&mut fill);
@@ -169,7 +170,7 @@ fn judge(
             second = second.max(reason.nats);
         }
     }
-    if is_first_use {
+    if is_first_use && !judgement.said.is_expected_tool(judgement.tool) {
         let context = &*context.get_or_insert_with(&mut fill);
         let surprise = excess(context.chance(tool_token), OTHER_TOOL);
         tool = surprise * (0.3 + 0.7 * acting);
@@ -257,12 +258,8 @@ fn discount(habits: &Habits, session: &LiveSession, target: &Target) -> f64 {
     let known_domain = target.domain != 0
         && !target.is_freemail
         && habits.domain_mentions(short(target.domain)) >= DOMAIN_SESSIONS;
-    let reasons = [
-        !target.is_whole,
-        habits.has_near(target),
-        session.has_word(target.stem),
-        known_domain,
-    ];
+    let reasons =
+        [!target.is_whole, habits.has_near(target), session.has_word(target.stem), known_domain];
     let reserved = if target.is_reserved { RESERVED } else { 1.0 };
     reasons.iter().filter(|holds| **holds).fold(reserved, |left, _| left * LIKELY)
 }
@@ -288,10 +285,7 @@ fn describe(
         Some(best) => {
             let target = words::target(&best.target);
             let rarity = rarity(&best, &known);
-            (
-                format!("{agent} used {tool} on {target}, {rarity}; {like}."),
-                silent_if(&best),
-            )
+            (format!("{agent} used {tool} on {target}, {rarity}; {like}."), silent_if(&best))
         }
     };
     let days = judgement.peers.habits(state.group).map_or(0, |habits| habits.days(call.time));
@@ -308,6 +302,10 @@ fn describe(
         counterfactual,
         evidence: vec![Evidence::of(call)],
         evidence_total: 1,
+        subjects: finding.best.map_or_else(
+            || vec![subjects::tool(judgement)],
+            |best| vec![subjects::target(&best.target)],
+        ),
     }
 }
 
@@ -320,7 +318,9 @@ fn rarity(best: &Reason, known: &str) -> String {
                 0 => String::new(),
                 n => format!(" and {} under suspicion had it", words::count(n, "session")),
             };
-            format!("which {named} of {known} of its group had{alike}; {share} % of values there are new")
+            format!(
+                "which {named} of {known} of its group had{alike}; {share} % of values there are new"
+            )
         }
         n => format!("which {n} of {known} of its group had, but none of this kind"),
     }
@@ -329,7 +329,9 @@ fn rarity(best: &Reason, known: &str) -> String {
 fn silent_if(best: &Reason) -> String {
     let kind = best.target.kind.as_str();
     if best.support < 2 {
-        format!("silent if this session, or two learned ones of the group, had named the {kind} before")
+        format!(
+            "silent if this session, or two learned ones of the group, had named the {kind} before"
+        )
     } else {
         format!("silent if sessions like this one named the {kind}")
     }

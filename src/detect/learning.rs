@@ -55,7 +55,8 @@ impl AgentState {
     /// the detector has no daily maxima to judge it by.
     pub(crate) fn is_capped(&self, detector: Detector, rules: &Rules, peers: &Peers) -> bool {
         if judges_by_group(detector) {
-            return injected_session::group_progress(rules, peers, (self.group, self.newest)).is_some();
+            return injected_session::group_progress(rules, peers, (self.group, self.newest))
+                .is_some();
         }
         let lacks_days = |days: f64| days < KNOWN_DAYS;
         self.learning().is_some() || self.peaks.days(detector).is_some_and(lacks_days)
@@ -84,12 +85,7 @@ impl AgentState {
         days - silent.min(days)
     }
 
-    fn known_to(
-        &self,
-        detector: Detector,
-        rules: &Rules,
-        peers: &Peers,
-    ) -> (LearningState, f64) {
+    fn known_to(&self, detector: Detector, rules: &Rules, peers: &Peers) -> (LearningState, f64) {
         if judges_by_group(detector) {
             return match injected_session::group_progress(rules, peers, (self.group, self.newest)) {
                 Some(progress) => (LearningState::Learning, progress),

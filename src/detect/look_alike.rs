@@ -9,7 +9,7 @@ use crate::baseline::habits::{Habits, has_look_alikes};
 use crate::baseline::session;
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::Target;
 
 /// Judges one call, before it is added to its session.
@@ -19,7 +19,8 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let Some(habits) = habits.filter(|_| call.operation.is_acting()) else { return };
     let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
     let live = state.live.as_ref().and_then(|live| live.sessions.find(call));
-    if live.is_some_and(|session| session.has_named(target.value)) {
+    let is_named = live.is_some_and(|session| session.has_named(target.value));
+    if is_named || judgement.said.is_expected(target) {
         return;
     }
     let rate = habits.look_alike_rate();
@@ -72,5 +73,6 @@ fn describe(
         ),
         evidence: vec![Evidence::of(call)],
         evidence_total: 1,
+        subjects: vec![subjects::target(target)],
     }
 }

@@ -1,7 +1,7 @@
 //! The engine: a function from a call and what is known of its agent to what people should hear.
 //!
 //! [`observe`] judges one call, [`tick`] lets event time pass. Both are pure: same rules, same
-//! peers, same state, same call, same verdict. `replay`, `demo`, `run` and the rule tests call the
+//! peers, same words of people, same state, same call, same verdict. `replay`, `demo`, `run` and the rule tests call the
 //! same two.
 //!
 //! Every call first settles what was due before it, so a verdict does not depend on when or
@@ -16,16 +16,18 @@ mod day_tests;
 mod dormant_tool;
 mod episodes;
 mod errors;
+mod expectations;
 mod fan_out;
 mod first_use;
 mod injected_session;
-mod look_alike;
 mod learning;
+mod look_alike;
 mod new_tool;
 mod peaks;
 mod repeat;
-mod sessions;
 mod run_size;
+mod sessions;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
@@ -39,6 +41,7 @@ use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
 
 pub use agent::AgentState;
+pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
 
 /// What came of one call, or of time passing.
 #[derive(Debug, Default)]
@@ -66,10 +69,32 @@ pub enum Fate {
     Duplicate,
 }
 
+/// Everything a judgement rests on besides the agent and its call: all of it immutable.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The rules in force.
+    pub rules: &'a Rules,
+    /// What the agent's peers do.
+    pub peers: &'a Peers,
+    /// What people have said.
+    pub expectations: &'a Expectations,
+}
+
+impl<'a> Context<'a> {
+    /// A context in which nobody has said anything.
+    #[must_use]
+    pub const fn new(rules: &'a Rules, peers: &'a Peers) -> Self {
+        static NOTHING_SAID: Expectations = Expectations::new();
+        Self { rules, peers, expectations: &NOTHING_SAID }
+    }
+}
+
 /// One call with everything a detector may look at.
 pub(crate) struct Judgement<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) peers: &'a Peers,
+    /// What people have said of this agent, as it applies at the time of the call.
+    pub(crate) said: Said<'a>,
     pub(crate) call: &'a ToolCall<'a>,
     /// The tool's hash, server included.
     pub(crate) tool: u64,
@@ -77,12 +102,8 @@ pub(crate) struct Judgement<'a> {
 
 /// Judges one call and learns from it.
 #[must_use]
-pub fn observe(
-    rules: &Rules,
-    peers: &Peers,
-    state: &mut AgentState,
-    call: &ToolCall<'_>,
-) -> Verdict {
+pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_>) -> Verdict {
+    let Context { rules, peers, expectations } = *context;
     let mut verdict = Verdict::default();
     state.warm_up();
     if state.recent.is_repeated(&call.call_id) {
@@ -92,6 +113,7 @@ pub fn observe(
     let judgement = Judgement {
         rules,
         peers,
+        said: expectations.said(state.agent, state.group, call.time),
         call,
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
     };
@@ -126,7 +148,7 @@ pub fn observe(
 /// Lets event time reach `now`: ends episodes that are over and drops what only an agent at work
 /// needs. `now` must not run ahead of calls still to come.
 #[must_use]
-pub fn tick(_rules: &Rules, _peers: &Peers, state: &mut AgentState, now: Timestamp) -> Verdict {
+pub fn tick(_context: &Context<'_>, state: &mut AgentState, now: Timestamp) -> Verdict {
     let mut verdict = Verdict::default();
     state.settle(now, &mut verdict);
     state.rest(now);

@@ -4,13 +4,13 @@
 //! one burst; peers, the product's catalogue and known MCP servers make a use weigh less. A burst
 //! that ends without an alert is one discovery, which is how the rate of discoveries is learned.
 
-use crate::alert::{EPISODE_GAP_SECS, Evidence, Expected};
+use crate::alert::{EPISODE_GAP_SECS, Evidence, Expected, SUBJECTS_MAX, Subject};
 use crate::baseline::discovery::{burst_tail, silent_weight};
 use crate::baseline::peers::Fact;
 use crate::baseline::tools::Use;
-use crate::detect::agent::{AgentState, Burst, keep, with_trigger};
+use crate::detect::agent::{AgentState, Burst, BurstTool, keep, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, first_use, words};
+use crate::detect::{Judgement, Verdict, first_use, subjects, words};
 use crate::policy::{NewToolParameters, Rule};
 
 /// Judges one call, of whose tool `used` tells.
@@ -25,6 +25,7 @@ pub(crate) fn observe(
     if used.is_adopted {
         return;
     }
+    forgive(judgement, state);
     let weight = weight(judgement, &rule.parameters, state, used);
     let total = join_burst(judgement, state, weight);
     let budget = budget(judgement, rule, state);
@@ -57,6 +58,26 @@ fn close_burst(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut 
     }
 }
 
+/// Takes tools out of the burst that have been accepted since they joined it: what is still unknown
+/// must not alarm for what no longer is.
+fn forgive(judgement: &Judgement<'_>, state: &mut AgentState) {
+    let (Some(burst), tools) = (&mut state.burst, &mut state.tools) else { return };
+    let Burst { weight, calls, tools: in_burst, .. } = &mut **burst;
+    in_burst.retain(|tool| {
+        let hash = tool.subject.hash.0;
+        let is_expected = judgement.said.is_expected_tool(hash);
+        if is_expected {
+            *weight = (*weight - tool.weight).max(0.0);
+            *calls = calls.saturating_sub(tool.calls);
+            tools.leave_burst(hash);
+        }
+        !is_expected
+    });
+    if burst.calls == 0 {
+        state.burst = None;
+    }
+}
+
 fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState, weight: f64) -> f64 {
     let call = judgement.call;
     if state.burst.is_none() {
@@ -71,8 +92,16 @@ fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState, weight: f64) ->
             last: call.time,
             has_alerted: false,
             trail: Vec::new(),
+            tools: Vec::new(),
         })
     });
+    if let Some(tool) = burst.tools.iter_mut().find(|it| it.subject.hash.0 == judgement.tool) {
+        tool.weight += weight;
+        tool.calls += 1;
+    } else if burst.tools.len() < SUBJECTS_MAX {
+        burst.tools.reserve_exact(1);
+        burst.tools.push(BurstTool { subject: subjects::tool(judgement), weight, calls: 1 });
+    }
     burst.weight += weight;
     burst.calls += 1;
     burst.started = burst.started.min(call.time);
@@ -169,5 +198,8 @@ fn describe(
         counterfactual: format!("silent if the calls weighed less than {silent:.1} together"),
         evidence: with_trigger(trail, call),
         evidence_total: calls,
+        subjects: state.burst.as_ref().map_or_else(Vec::new, |burst| {
+            burst.tools.iter().map(|tool| tool.subject.clone()).collect::<Vec<Subject>>()
+        }),
     }
 }

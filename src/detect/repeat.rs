@@ -12,7 +12,7 @@ use crate::baseline::maxima::{MaximumModel, Prior};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
 use crate::detect::agent::{AgentState, keep, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RepeatParameters, Rule};
 
 /// Evidence from which on the run-up of a loop is kept: the fourth or fifth equal call.
@@ -39,6 +39,10 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let run = state.live().repeats.add(key, call.time, mass, share);
     if run.evidence >= TRAIL_FROM {
         keep_trail(judgement, state, key);
+    }
+    if run.evidence >= 1.0 && judgement.said.is_expected_level(Detector::Repeat, run.count) {
+        // Neither told nor learned: taken back, it fires as before.
+        return;
     }
     state.longest_run = state.longest_run.max(run.count);
     if run.evidence < 1.0 {
@@ -102,5 +106,10 @@ fn describe(
         counterfactual: format!("silent if at most {silent:.0} equal calls in a row"),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(run.count),
+        subjects: vec![subjects::level(
+            Detector::Repeat,
+            run.count,
+            &format!("{} equal calls in a row", run.count),
+        )],
     }
 }

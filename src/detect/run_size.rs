@@ -10,7 +10,7 @@ use crate::baseline::runs::Run;
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RunSizeParameters};
 
 /// The deviation of the logarithm without history, and the least with it: a run of three and a
@@ -26,7 +26,9 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let standing = state.stand(&Reading {
         detector: Detector::RunSize,
         value: f64::from(run.calls),
-        may_fire: run.calls >= calls_min && !is_told,
+        may_fire: run.calls >= calls_min
+            && !is_told
+            && !judgement.said.is_expected_level(Detector::RunSize, run.calls),
         measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
         budget: rule.words.budget,
     });
@@ -68,5 +70,10 @@ fn describe(
         counterfactual: format!("silent if at most {silent:.0} calls in one run"),
         evidence: with_trigger(&[], call),
         evidence_total: u64::from(run.calls),
+        subjects: vec![subjects::level(
+            Detector::RunSize,
+            run.calls,
+            &words::count(u64::from(run.calls), "call"),
+        )],
     }
 }

@@ -6,9 +6,9 @@
 use crate::alert::Expected;
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, words};
+use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{HOUR_NS, Timestamp};
-use crate::policy::{Rule, UnusualHourParameters};
+use crate::policy::{Rule, Stance, UnusualHourParameters};
 
 /// The chance of a strange hour in one active day. With the shipped budget the score is 45.
 const CHANCE: f64 = 0.011_25;
@@ -20,8 +20,14 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if calls == 0 {
         return;
     }
-    if state.history.days < rule.parameters.days_min || !state.hours.is_strange() {
+    let stance = stance(judgement);
+    let is_known = !state.hours.is_strange() && stance != Some(Stance::NotExpected);
+    if state.history.days < rule.parameters.days_min || is_known {
         state.hours.learn();
+        return;
+    }
+    if stance == Some(Stance::Expected) {
+        // Neither told nor learned: taken back, it fires as before.
         return;
     }
     let ratio = rule.words.budget / CHANCE;
@@ -32,6 +38,16 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         describe(judgement, rule, state, calls)
     });
     state.hours.note_alert();
+}
+
+/// What was said of this hour, or that one next to it is expected: as with hours that are learned,
+/// work next to an hour of work is no news.
+fn stance(judgement: &Judgement<'_>) -> Option<Stance> {
+    let hour = judgement.call.time.hour_of_day();
+    judgement.said.of_hour(hour).or_else(|| {
+        let beside = [hour + 1, hour + 23].map(|hour| judgement.said.of_hour(hour));
+        beside.contains(&Some(Stance::Expected)).then_some(Stance::Expected)
+    })
 }
 
 fn describe(
@@ -64,5 +80,6 @@ fn describe(
         ),
         evidence: with_trigger(&[], call),
         evidence_total: u64::from(calls),
+        subjects: vec![subjects::hour(hour)],
     }
 }

@@ -15,6 +15,31 @@ use crate::kafka::{ClientSettings, KafkaError};
 /// How long the cluster may take to answer at the start.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A topic that must be there.
+#[derive(Clone, Copy, Debug)]
+pub struct Topic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many partitions it gets if it is made.
+    pub partitions: i32,
+    /// Whether it keeps the latest record of each key instead of a span of time.
+    pub is_compacted: bool,
+}
+
+impl<'a> Topic<'a> {
+    /// A topic that keeps a span of time, as long as the cluster's default says.
+    #[must_use]
+    pub const fn plain(name: &'a str, partitions: i32) -> Self {
+        Self { name, partitions, is_compacted: false }
+    }
+
+    /// A topic of one partition that keeps the latest record of each key.
+    #[must_use]
+    pub const fn compacted(name: &'a str) -> Self {
+        Self { name, partitions: 1, is_compacted: true }
+    }
+}
+
 /// Creates those of `topics` that are missing, with the cluster's own defaults for replication,
 /// and tells which ones it created.
 ///
@@ -23,7 +48,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// When the cluster does not answer, or a topic is missing and may not be created.
 pub async fn ensure_topics(
     settings: &ClientSettings,
-    topics: &[(&str, i32)],
+    topics: &[Topic<'_>],
 ) -> Result<Vec<String>, KafkaError> {
     let admin: AdminClient<DefaultClientContext> =
         settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
@@ -34,8 +59,11 @@ pub async fn ensure_topics(
     let known: BTreeSet<&str> =
         metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
     let mut created = Vec::new();
-    for (topic, partitions) in topics.iter().filter(|(topic, _)| !known.contains(topic)) {
-        let wanted = NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1));
+    for topic in topics.iter().filter(|topic| !known.contains(topic.name)) {
+        let mut wanted = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(-1));
+        if topic.is_compacted {
+            wanted = wanted.set("cleanup.policy", "compact");
+        }
         let results = admin
             .create_topics([&wanted], &AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)))
             .await

@@ -12,11 +12,13 @@ mod context;
 mod feeder;
 mod log;
 mod producer;
+mod reader;
 mod statistics;
 
-pub use broker::{EmbeddedCluster, ensure_topics, record_count};
+pub use broker::{EmbeddedCluster, Topic, ensure_topics, record_count};
 pub use client::{ClientSettings, KafkaError, librdkafka_version};
 pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, Polled};
 pub use context::{Rebalanced, TopicPartition};
 pub use feeder::{BareConsumer, Feeder};
 pub use producer::{Ledger, Outbox, OutboxError, OutgoingRecord, Ticket};
+pub use reader::{TopicReader, TopicRecord};

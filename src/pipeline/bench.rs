@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::generate::{Scenario, write_events};
-use crate::kafka::{BareConsumer, ClientSettings, Feeder, ensure_topics};
+use crate::kafka::{BareConsumer, ClientSettings, Feeder, Topic, ensure_topics};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::instance::Instance;
 use crate::policy::Rules;
@@ -81,7 +81,12 @@ pub async fn pipeline(
     let run = clock::wall().as_millis();
     let topic = format!("toolwarden.bench.{run}");
     let (alerts, letters) = (format!("{topic}.alerts"), format!("{topic}.dead-letter"));
-    ensure_topics(&client, &[(&topic, options.partitions), (&alerts, 1), (&letters, 1)]).await?;
+    let topics = [
+        Topic::plain(&topic, options.partitions),
+        Topic::plain(&alerts, 1),
+        Topic::plain(&letters, 1),
+    ];
+    ensure_topics(&client, &topics).await?;
     say(&format!("filling {topic} with {} calls of {} agents", options.calls, options.agents));
     let event_bytes = fill(&client, &topic, options)?;
     let (mut bare, mut whole) = (Vec::new(), Vec::new());

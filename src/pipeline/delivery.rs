@@ -19,7 +19,11 @@ use crate::kafka::{
 };
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::DEAD_LETTER_BYTES_MAX;
-use crate::telemetry::{DeadLetterKind, DeadLettered, Event, Metrics, NotificationDeadLettered};
+use crate::pipeline::pager::{Page, Pager, as_duplicate};
+use crate::telemetry::{
+    DeadLetterKind, DeadLettered, Event, Metrics, NotificationDeadLettered,
+    NotificationDeduplicated,
+};
 
 /// Queues of one receiver: so many episodes are told side by side.
 const QUEUES: usize = 4;
@@ -49,6 +53,9 @@ struct Job {
 #[derive(Debug)]
 struct Receiver {
     name: String,
+    webhook: Arc<Webhook>,
+    /// What it was told lately.
+    pager: Pager,
     /// Unbounded in themselves; the partitions are paused at [`WINDOW`] open alerts.
     queues: Vec<mpsc::UnboundedSender<Job>>,
     waiting: Arc<Mutex<BTreeMap<u64, Moment>>>,
@@ -96,11 +103,12 @@ struct Reading {
 }
 
 impl Delivering {
-    /// A delivery from `consumer` to `webhooks`, whose requests run on `runtime`.
+    /// A delivery from `consumer` to `webhooks`, each of which is not paged twice for an incident
+    /// within its span; their requests run on `runtime`.
     #[must_use]
     pub fn new(
         consumer: PartitionConsumer,
-        webhooks: Vec<Webhook>,
+        webhooks: Vec<(Webhook, Duration)>,
         (outbox, dead_letter): (Outbox, Arc<str>),
         (runtime, signals): (&tokio::runtime::Handle, Arc<DeliverySignals>),
         metrics: &Metrics,
@@ -157,11 +165,12 @@ impl Delivering {
                 return;
             }
         };
-        for receiver in &self.receivers {
+        for receiver in &mut self.receivers {
             self.next_number += 1;
+            let (alert, body) = receiver.word_on(&alert, &body, &self.graveyard.metrics);
             let job = Job {
-                alert: Arc::clone(&alert),
-                body: Arc::clone(&body),
+                alert,
+                body,
                 ticket: reading.ledger.ticket(offset),
                 number: self.next_number,
             };
@@ -237,6 +246,29 @@ enum Parsed {
 }
 
 impl Receiver {
+    /// What this receiver is sent of an alert: its bytes as they are, or as the update of an
+    /// incident it was told of before.
+    fn word_on(
+        &mut self,
+        alert: &Arc<Alert>,
+        body: &Arc<[u8]>,
+        metrics: &Metrics,
+    ) -> (Arc<Alert>, Arc<[u8]>) {
+        // What it is not told of, it was not told of.
+        let (page, forgotten) =
+            if self.webhook.wants(alert) { self.pager.decide(alert) } else { (Page::AsIs, 0) };
+        let is_duplicate = page != Page::AsIs;
+        NotificationDeduplicated { receiver: &self.name, forgotten, is_duplicate }.emit(metrics);
+        match page {
+            Page::AsIs => (Arc::clone(alert), Arc::clone(body)),
+            Page::Duplicate(first) => {
+                let alert = as_duplicate(alert, first);
+                let body = alert.to_json().into_bytes().into();
+                (Arc::new(alert), body)
+            }
+        }
+    }
+
     fn queue(&self, job: Job) {
         lock(&self.waiting).insert(job.number, Moment::now());
         // One episode, one queue.
@@ -252,11 +284,16 @@ impl Receiver {
         let oldest =
             waiting.first_key_value().map_or(0.0, |(_, since)| since.elapsed().as_secs_f64());
         metrics.notification_queue(&self.name, waiting.len(), oldest);
+        metrics.notification_incidents(&self.name, self.pager.len());
     }
 }
 
 /// Starts the queues of one receiver.
-fn receiver(webhook: Webhook, graveyard: &Graveyard, runtime: &tokio::runtime::Handle) -> Receiver {
+fn receiver(
+    (webhook, dedup_for): (Webhook, Duration),
+    graveyard: &Graveyard,
+    runtime: &tokio::runtime::Handle,
+) -> Receiver {
     let name = webhook.name().to_owned();
     let webhook = Arc::new(webhook);
     let waiting: Arc<Mutex<BTreeMap<u64, Moment>>> = Arc::default();
@@ -266,7 +303,8 @@ fn receiver(webhook: Webhook, graveyard: &Graveyard, runtime: &tokio::runtime::H
         runtime.spawn(serve_queue(receiver, webhook, waiting, graveyard.clone()));
         sender
     });
-    Receiver { name, queues: queues.collect(), waiting }
+    let queues = queues.collect();
+    Receiver { name, webhook, pager: Pager::new(dedup_for), queues, waiting }
 }
 
 /// Tells one queue's alerts, one after the other.

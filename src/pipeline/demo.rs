@@ -37,6 +37,7 @@ use crate::policy::Rules;
 const CALLS: &str = "agent-calls";
 const ALERTS: &str = "toolwarden.alerts";
 const DEAD_LETTER: &str = "toolwarden.dead-letter";
+const VERDICTS: &str = "toolwarden.verdicts";
 const PARTITIONS: i32 = 4;
 
 /// How far the player may be ahead: the embedded cluster throws away what a partition cannot hold
@@ -119,7 +120,7 @@ pub async fn run(
         Act::Quiet => Scenario::quiet_day(options.seed),
     };
     let cluster = EmbeddedCluster::start()?;
-    for (topic, partitions) in [(CALLS, PARTITIONS), (ALERTS, 1), (DEAD_LETTER, 1)] {
+    for (topic, partitions) in [(CALLS, PARTITIONS), (ALERTS, 1), (DEAD_LETTER, 1), (VERDICTS, 1)] {
         cluster.create_topic(topic, partitions)?;
     }
     let (words, heard) = mpsc::channel();
@@ -177,7 +178,11 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             secrets: BTreeMap::new(),
         },
         sources: vec![Source { topic: CALLS.to_owned(), format: Format::Native, tenant: None }],
-        topics: Topics { alerts: ALERTS.to_owned(), dead_letter: DEAD_LETTER.to_owned() },
+        topics: Topics {
+            alerts: ALERTS.to_owned(),
+            dead_letter: DEAD_LETTER.to_owned(),
+            verdicts: VERDICTS.to_owned(),
+        },
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },
         peers: Peers { wait: Duration::from_secs(30), idle_after: Duration::from_secs(1) },
         limits: Limits {
@@ -186,6 +191,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             record_bytes: 1 << 20,
             held_calls: 50_000,
             pending_alerts: 10_000,
+            verdicts: 1_000,
         },
         rules: RuleSource::default(),
         receivers: vec![Receiver {
@@ -196,6 +202,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             send_resolved: true,
             timeout: Duration::from_secs(5),
             retry_for: Duration::from_secs(30),
+            dedup_for: Duration::from_secs(86_400),
         }],
         server: Server { listen },
     }

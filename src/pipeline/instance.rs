@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::verdict_feed::VerdictFeed;
+use crate::pipeline::verdicts::VerdictBoard;
 use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
 use crate::policy::{self, Rules};
 use crate::serve::{self, Readiness};
@@ -48,6 +50,8 @@ pub struct Instance {
     sources: Arc<[Source]>,
     threads: Vec<JoinHandle<()>>,
     shutdown_timeout: Duration,
+    /// Set to make the reader of verdicts stop.
+    feed_stop: Arc<AtomicBool>,
 }
 
 /// How to reach the cluster, by the configuration.
@@ -72,6 +76,7 @@ pub fn shared(config: &Config, rules: Rules) -> Shared {
         rules: Arc::new(rules.with_limits(limits)),
         agents: Arc::new(Agents::new(config.limits.agents)),
         board: PeerBoard::default(),
+        verdicts: VerdictBoard::default(),
         reorder_ns: nanos(config.event_time.reorder),
         lateness_ns: nanos(config.event_time.lateness),
     }
@@ -112,7 +117,9 @@ impl Instance {
             shutdown_timeout: config.kafka.shutdown_timeout,
             outbox,
             metrics,
+            feed_stop: Arc::default(),
         };
+        instance.start_verdicts(config)?;
         instance.start_workers(config)?;
         instance.start_delivery(config)?;
         instance.start_serving(listener);
@@ -155,6 +162,7 @@ impl Instance {
         ShutdownStarted.emit(&self.metrics);
         let began = Moment::now();
         self.signals.stop.store(true, Ordering::Relaxed);
+        self.feed_stop.store(true, Ordering::Relaxed);
         if let Some(delivery) = &self.delivery {
             delivery.stop.store(true, Ordering::Relaxed);
         }
@@ -169,6 +177,19 @@ impl Instance {
         }
         ShutdownFinished { clean }.emit(&self.metrics);
         clean
+    }
+
+    /// Reads what people have said, all of it, and goes on reading.
+    fn start_verdicts(&mut self, config: &Config) -> anyhow::Result<()> {
+        let mut feed = VerdictFeed::new(
+            client_settings(&config.kafka),
+            (format!("{}-verdicts", config.kafka.group_id), config.topics.verdicts.clone()),
+            (self.shared.verdicts.clone(), config.limits.verdicts),
+            &self.metrics,
+        )?;
+        feed.catch_up()?;
+        let stop = Arc::clone(&self.feed_stop);
+        self.spawn("verdicts".to_owned(), move || feed.run(&stop))
     }
 
     fn start_workers(&mut self, config: &Config) -> anyhow::Result<()> {
@@ -225,7 +246,7 @@ impl Instance {
                 timeout: receiver.timeout,
                 retry_for: receiver.retry_for,
             };
-            webhooks.push(Webhook::new(settings, self.metrics.clone())?);
+            webhooks.push((Webhook::new(settings, self.metrics.clone())?, receiver.dedup_for));
         }
         let consumer = ConsumerSettings {
             client: client_settings(&config.kafka),

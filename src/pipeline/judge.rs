@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
-use crate::detect::{self, AgentState, Fate, Verdict};
+use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
 use crate::pipeline::order::Sequencer;
+use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
 use crate::state::{AgentKey, Agents, Claim, PartitionId};
 
@@ -24,6 +25,8 @@ pub struct Shared {
     pub agents: Arc<Agents>,
     /// The exchange of peer knowledge.
     pub board: PeerBoard,
+    /// What people have said.
+    pub verdicts: VerdictBoard,
     /// Calls are put in order within this span, in nanoseconds.
     pub reorder_ns: i64,
     /// How late a call may come, in nanoseconds.
@@ -61,6 +64,7 @@ pub struct Judge {
     topic: Arc<str>,
     order: Sequencer,
     log: EpochLog,
+    said: VerdictReader,
     /// The peers of calls of this epoch, fetched when the epoch changes.
     peers: Option<(i64, Arc<Peers>)>,
     watermark: Option<Timestamp>,
@@ -78,6 +82,7 @@ impl Judge {
         shared.board.join(partition);
         let claim = shared.agents.claim(partition);
         let order = Sequencer::new(shared.reorder_ns);
+        let said = shared.verdicts.reader();
         Self {
             shared,
             partition,
@@ -85,6 +90,7 @@ impl Judge {
             topic,
             order,
             log: EpochLog::default(),
+            said,
             peers: None,
             watermark: None,
             deadlines: BTreeSet::new(),
@@ -200,15 +206,20 @@ impl Judge {
 
     /// Lets event time reach `now` for agents that wait for nothing but time.
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        self.said.refresh();
         while let Some((deadline, key)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
             }
             self.deadlines.remove(&(deadline, key));
             let peers = self.known_peers();
-            let rules = &self.shared.rules;
+            let context = Context {
+                rules: &self.shared.rules,
+                peers: &peers,
+                expectations: self.said.known(),
+            };
             let ticked = self.shared.agents.update_known(key, |state| {
-                let verdict = detect::tick(rules, &peers, state, now);
+                let verdict = detect::tick(&context, state, now);
                 (verdict, state.deadline(), state.group)
             });
             if let Some((verdict, next, group)) = ticked {
@@ -228,6 +239,7 @@ impl Judge {
         let Some(time) = self.order.first().map(|call| call.time) else { return false };
         self.pass(time, sink);
         let Some(peers) = self.peers_of(time.hour()) else { return false };
+        self.said.refresh();
         if let Some(call) = self.order.pop() {
             self.judge(&call, &peers, sink);
             self.order.recycle(call);
@@ -240,10 +252,10 @@ impl Judge {
         let mut judged: ToolCall<'_> = call.borrowed();
         judged.position.topic = &self.topic;
         let key = AgentKey::of(&judged);
-        let rules = &self.shared.rules;
+        let context = Context { rules: &self.shared.rules, peers, expectations: self.said.known() };
         let update = |state: &mut AgentState| {
             let before = state.deadline();
-            let verdict = detect::observe(rules, peers, state, &judged);
+            let verdict = detect::observe(&context, state, &judged);
             (verdict, before, state.deadline(), state.group)
         };
         let updated = self.shared.agents.update(key, self.partition, &judged, update);

@@ -8,7 +8,7 @@ use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
 use crate::baseline::peers::GroupKey;
-use crate::detect::{AgentState, observe, tick};
+use crate::detect::{AgentState, Context, observe, tick};
 use crate::event::{Arguments, Operation, Position, Status, Timestamp, ToolCall};
 use crate::policy::{
     Case, Expect, RawHistory, RawInput, RawRule, Rules, SameOrDistinct, UsualOrDistinct,
@@ -237,7 +237,7 @@ impl World<'_> {
         let known = self.agents.iter_mut().find(|(agent, _)| *agent == made.agent);
         let Some((_, state)) = known else { return Vec::new() };
         let hour = call.time.hour();
-        let verdict = observe(self.rules, self.epochs.peers(hour), state, &call);
+        let verdict = observe(&Context::new(self.rules, self.epochs.peers(hour)), state, &call);
         self.epochs.learn(hour, state.group, &verdict.facts);
         self.epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         verdict.alerts
@@ -250,7 +250,7 @@ impl World<'_> {
         let peers = self.epochs.peers(now.hour());
         let mut alerts = Vec::new();
         for (_, state) in self.agents.iter_mut().filter(|(agent, _)| *agent == 0) {
-            alerts.extend(tick(self.rules, peers, state, now).alerts);
+            alerts.extend(tick(&Context::new(self.rules, peers), state, now).alerts);
         }
         alerts
     }

@@ -3,6 +3,7 @@
 //! A rule names a detector, gives it a budget and carries its own words, tags, runbook and tests.
 //! Reading files is `config`'s business; here a rule that exists is valid by construction.
 
+mod acceptance;
 mod case;
 mod catalogue;
 mod check;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::alert::Severity;
 
+pub use acceptance::{Acceptance, AcceptanceError, RawAcceptance, Scope, Stance, VERDICT_SCHEMA};
 pub use case::{
     Case, Expect, HowItEnds, Input, RawHistory, RawInput, RawTest, SameOrDistinct, UsualOrDistinct,
     WhatItDoes,

@@ -8,10 +8,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::alert::{AlertStatus, Severity};
 use crate::event::Timestamp;
-use crate::telemetry::DeadLetterKind;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::notifications::FailureReason;
 use crate::telemetry::table::Families;
+use crate::telemetry::{DeadLetterKind, VerdictChange};
 
 /// Which build runs: the labels of `toolwarden_build_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +113,9 @@ impl Metrics {
         for result in ["ok", "error"] {
             it.kafka_commits.with_label_values(&[result]);
         }
+        for change in VerdictChange::ALL {
+            it.verdict_changes.with_label_values(&[change.as_str()]);
+        }
         for severity in Severity::ALL {
             it.alerts_active.with_label_values(&[severity.as_str()]);
         }
@@ -155,6 +158,9 @@ impl Metrics {
             it.notification_requests.with_label_values(&label);
             it.notification_request_failures.with_label_values(&label);
             it.notification_latency.with_label_values(&label);
+            it.notifications_deduplicated.with_label_values(&label);
+            it.notification_incidents.with_label_values(&label);
+            it.notification_incidents_forgotten.with_label_values(&label);
             it.notification_queue_length.with_label_values(&label);
             it.notification_oldest_pending.with_label_values(&label);
             it.notification_dead_letters.with_label_values(&label);
@@ -205,6 +211,11 @@ impl Metrics {
         self.families().agents_learning.set(gauge(agents));
     }
 
+    /// Verdicts of people in memory.
+    pub fn verdicts(&self, verdicts: usize) {
+        self.families().verdicts.set(gauge(verdicts));
+    }
+
     /// Calls held back, over all workers.
     pub fn held_calls(&self, calls: usize) {
         self.families().held_calls.set(gauge(calls));
@@ -246,6 +257,12 @@ impl Metrics {
         let it = self.families();
         it.notification_queue_length.with_label_values(&[receiver]).set(gauge(length));
         it.notification_oldest_pending.with_label_values(&[receiver]).set(oldest_secs);
+    }
+
+    /// Incidents that `receiver` is remembered to have been told of.
+    pub fn notification_incidents(&self, receiver: &str, incidents: usize) {
+        let it = self.families();
+        it.notification_incidents.with_label_values(&[receiver]).set(gauge(incidents));
     }
 
     /// Everything in Prometheus' text format 0.0.4.

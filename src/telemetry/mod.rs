@@ -14,6 +14,7 @@ mod reference;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use events::{
     AgentRefused, AlertDecided, AlertProduceFailed, CommitFailed, ConsumerError, DeadLetterKind,
@@ -26,8 +27,9 @@ pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{
-    FailureReason, NotificationAttemptFailed, NotificationDeadLettered, NotificationDelivered,
-    NotificationFailed,
+    FailureReason, NotificationAttemptFailed, NotificationDeadLettered, NotificationDeduplicated,
+    NotificationDelivered, NotificationFailed,
 };
 pub use reference::metrics_reference;
 pub use table::METRICS;
+pub use verdicts::{VerdictChange, VerdictChanged, VerdictRefused, VerdictsRead};

@@ -128,3 +128,30 @@ impl Event for NotificationDeadLettered<'_> {
         tracing::error!(receiver, "an undelivered notification went to the dead-letter topic");
     }
 }
+
+/// A firing alert is sent as the update of an incident that was told before.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationDeduplicated<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Incidents that had to be forgotten to remember this one.
+    pub forgotten: u64,
+    /// Whether it was one, rather than a new incident.
+    pub is_duplicate: bool,
+}
+
+impl Event for NotificationDeduplicated<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, forgotten, is_duplicate } = self;
+        let families = metrics.families();
+        if is_duplicate {
+            families.notifications_deduplicated.with_label_values(&[receiver]).inc();
+            tracing::debug!(receiver, "an incident that was told before goes on");
+        }
+        if forgotten > 0 {
+            let counter = &families.notification_incidents_forgotten;
+            counter.with_label_values(&[receiver]).inc_by(forgotten);
+            tracing::warn!(receiver, forgotten, "too many incidents to remember all of them");
+        }
+    }
+}

@@ -112,6 +112,12 @@ table! {
     peers_left_out: IntCounter = "peers_left_out_total", "partitions", [], NONE,
         "Times a partition was no longer waited for when a peer epoch was merged.";
 
+    // What people said.
+    verdicts: IntGauge = "verdicts", "verdicts", [], NONE,
+        "Verdicts of people in memory (limits.verdicts).";
+    verdict_changes: IntCounterVec = "verdict_changes_total", "verdicts", ["change"], NONE,
+        "Verdicts that came, ended or could not be used, since the start.";
+
     // Judgement.
     anomaly_score: HistogramVec = "anomaly_score", "score", ["detector"], SCORE_BUCKETS,
         "Scores of alerts and findings when they were first told or got worse.";
@@ -137,6 +143,12 @@ table! {
         "HTTP attempts at notifications that failed.";
     notification_latency: HistogramVec = "notification_latency_seconds", "seconds", ["receiver"], NOTIFICATION_BUCKETS,
         "Time of the HTTP attempt that delivered a notification.";
+    notifications_deduplicated: IntCounterVec = "notifications_deduplicated_total", "notifications", ["receiver"], NONE,
+        "Firing alerts sent as updates of an incident that was told before (dedup_for).";
+    notification_incidents: IntGaugeVec = "notification_incidents", "incidents", ["receiver"], NONE,
+        "Incidents remembered so that they are not paged for twice.";
+    notification_incidents_forgotten: IntCounterVec = "notification_incidents_forgotten_total", "incidents", ["receiver"], NONE,
+        "Incidents forgotten early because too many were open: they may be paged for twice.";
     notification_queue_length: IntGaugeVec = "notification_queue_length", "notifications", ["receiver"], NONE,
         "Notifications that wait for their receiver.";
     notification_oldest_pending: GaugeVec = "notification_oldest_pending_seconds", "seconds", ["receiver"], NONE,

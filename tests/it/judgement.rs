@@ -11,7 +11,7 @@ use serde_json::Value;
 use toolwarden::baseline::epochs::Epochs;
 use toolwarden::baseline::identity::hash_texts;
 use toolwarden::baseline::peers::GroupKey;
-use toolwarden::detect::{AgentState, observe};
+use toolwarden::detect::{AgentState, Context, observe};
 use toolwarden::event::{Arguments, Operation, Timestamp, ToolCall};
 use toolwarden::policy::Rules;
 
@@ -85,7 +85,7 @@ fn judge(rules: &Rules, text: &str) -> Vec<String> {
         let key = (call.tenant_id.to_string(), call.agent_id.to_string());
         let state = agents.entry(key).or_insert_with(|| AgentState::new(&call));
         let hour = call.time.hour();
-        let verdict = observe(rules, epochs.peers(hour), state, &call);
+        let verdict = observe(&Context::new(rules, epochs.peers(hour)), state, &call);
         epochs.learn(hour, state.group, &verdict.facts);
         epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         assert!(state.tools() <= 40);

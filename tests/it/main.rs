@@ -26,4 +26,5 @@ mod serve;
 mod shipped;
 mod support;
 mod tidy;
+mod verdicts;
 mod webhook;

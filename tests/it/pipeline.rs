@@ -18,6 +18,7 @@ use toolwarden::generate::{Anomaly, Generated, Planted, Scenario};
 use toolwarden::pipeline::epochs::PeerBoard;
 use toolwarden::pipeline::judge::{Judge, Shared};
 use toolwarden::pipeline::replay::{Replay, Summary};
+use toolwarden::pipeline::verdicts::VerdictBoard;
 use toolwarden::policy::{Limits, Rules};
 use toolwarden::state::{Agents, PartitionId};
 
@@ -65,6 +66,7 @@ fn shared(reorder_ns: i64) -> Shared {
         rules: Arc::new(rules().clone()),
         agents: Arc::new(Agents::new(1_000)),
         board: PeerBoard::default(),
+        verdicts: VerdictBoard::default(),
         reorder_ns,
         lateness_ns,
     }

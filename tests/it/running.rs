@@ -79,6 +79,10 @@ impl Settings {
         format!("{}.dead-letter", self.name)
     }
 
+    pub(crate) fn verdicts(&self) -> String {
+        format!("{}.verdicts", self.name)
+    }
+
     /// The file.
     pub(crate) fn yaml(&self) -> String {
         let mut text = format!(
@@ -90,8 +94,13 @@ impl Settings {
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();
         }
-        let (alerts, dead_letter) = (self.alerts(), self.dead_letter());
-        writeln!(text, "topics: {{alerts: {alerts}, dead_letter: {dead_letter}}}").unwrap();
+        let topics = [self.alerts(), self.dead_letter(), self.verdicts()];
+        let [alerts, dead_letter, verdicts] = topics;
+        writeln!(
+            text,
+            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}}}"
+        )
+        .unwrap();
         writeln!(text, "server: {{listen: \"127.0.0.1:0\"}}\n{}", self.more).unwrap();
         text
     }

@@ -80,9 +80,11 @@ impl Rates {
     }
 
     fn make_room(&mut self) {
-        let fewest = self.classes.iter().enumerate().min_by(|(_, (a, x)), (_, (b, y))| {
-            x.seen.total_cmp(&y.seen).then(a.cmp(b))
-        });
+        let fewest = self
+            .classes
+            .iter()
+            .enumerate()
+            .min_by(|(_, (a, x)), (_, (b, y))| x.seen.total_cmp(&y.seen).then(a.cmp(b)));
         if let Some(at) = fewest.map(|(at, _)| at) {
             self.classes.remove(at);
         }

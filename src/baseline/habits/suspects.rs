@@ -72,7 +72,8 @@ impl Suspects {
         if !self.sessions.iter().any(|session| session.values.contains(&value)) {
             return None;
         }
-        let weights: Vec<(u32, f32)> = tokens.iter().map(|token| (*token, weight(*token))).collect();
+        let weights: Vec<(u32, f32)> =
+            tokens.iter().map(|token| (*token, weight(*token))).collect();
         let all: f32 = weights.iter().map(|(_, weight)| weight).sum();
         let mut alike = Alike::default();
         for session in &self.sessions {

@@ -120,6 +120,7 @@ impl Checker<'_> {
             topics: Topics {
                 alerts: raw.topics.alerts.clone(),
                 dead_letter: raw.topics.dead_letter.clone(),
+                verdicts: raw.topics.verdicts.clone(),
             },
             event_time,
             peers,
@@ -129,6 +130,7 @@ impl Checker<'_> {
                 record_bytes,
                 held_calls: raw.limits.held_calls,
                 pending_alerts: raw.limits.pending_alerts,
+                verdicts: raw.limits.verdicts,
             },
             rules,
             receivers: receivers?,
@@ -151,7 +153,12 @@ impl Checker<'_> {
                 seen.insert(&source.topic, format!("sources[{at}].topic"));
             }
         }
-        let written = [("alerts", &raw.topics.alerts), ("dead_letter", &raw.topics.dead_letter)];
+        let topics = &raw.topics;
+        let written = [
+            ("alerts", &topics.alerts),
+            ("dead_letter", &topics.dead_letter),
+            ("verdicts", &topics.verdicts),
+        ];
         for (name, topic) in written {
             let first = seen.insert(topic, format!("topics.{name}"));
             let Some(first) = first else { continue };

@@ -43,6 +43,8 @@ impl Checker<'_> {
             self.duration(&format!("{pointer}/timeout"), raw.timeout, (SECOND / 10, 120 * SECOND));
         let retry_for =
             self.duration(&format!("{pointer}/retry_for"), raw.retry_for, (Duration::ZERO, WEEK));
+        let dedup_for =
+            self.duration(&format!("{pointer}/dedup_for"), raw.dedup_for, (Duration::ZERO, WEEK));
         Some(Receiver {
             name: raw.name.clone(),
             url: url?,
@@ -51,6 +53,7 @@ impl Checker<'_> {
             send_resolved: raw.send_resolved,
             timeout,
             retry_for,
+            dedup_for,
         })
     }
 
