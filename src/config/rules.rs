@@ -8,9 +8,11 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 5] = [
+pub const SHIPPED: [(&str, &str); 7] = [
     ("rules/call_rate/burst.yaml", include_str!("../../rules/call_rate/burst.yaml")),
     ("rules/first_use/listed.yaml", include_str!("../../rules/first_use/listed.yaml")),
+    ("rules/injected_session/target.yaml", include_str!("../../rules/injected_session/target.yaml")),
+    ("rules/look_alike/target.yaml", include_str!("../../rules/look_alike/target.yaml")),
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),

@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
+use crate::baseline::peers::Peers;
+use crate::decode::{self, Item, Record};
 use crate::detect::{AgentState, observe, tick};
-use crate::event::{Arguments, Operation, Position, Timestamp, ToolCall};
-use crate::policy::{Case, Expect, RawHistory, RawRule, Rules, SameOrDistinct};
+use crate::event::{Arguments, HOUR_NS, Operation, Position, Timestamp, ToolCall};
+use crate::policy::{Case, Expect, RawArguments, RawHistory, RawRule, Rules, SameOrDistinct};
 
 /// The first day of every history: a Monday in January 2026, 00:00 UTC.
 const START_SECS: i64 = 1_767_571_200;
@@ -128,6 +130,8 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
             server: row.server.as_deref(),
             operation: row.operation.operation(),
             digest: hash_texts(&["arguments", &digest]),
+            session: &row.session,
+            with: Some(&row.with),
         };
         alerts.extend(world.call(&history.product, &call));
     }
@@ -143,6 +147,32 @@ struct Made<'a> {
     server: Option<&'a str>,
     operation: Operation,
     digest: u64,
+    session: &'a str,
+    with: Option<&'a RawArguments>,
+}
+
+/// What a call reaches for, read from its arguments as from any record.
+fn reach(made: &Made<'_>) -> ToolCall<'static> {
+    let Some(with) = made.with.filter(|with| !with.is_empty()) else { return ToolCall::default() };
+    let event = serde_json::json!({
+        "ts": 0, "tenant_id": "acme", "agent_id": "agent", "tool_name": made.tool, "arguments": with,
+    });
+    let payload = event.to_string();
+    let record = Record {
+        position: Position::default(),
+        append_time: Timestamp::from_secs(START_SECS),
+        key: None,
+        content_type: None,
+        payload: Some(payload.as_bytes()),
+    };
+    let (mut targets, mut words) = (Vec::new(), Vec::new());
+    decode::decode(&record, &decode::Options::default(), &mut |item| {
+        if let Item::Call(call) = item {
+            targets = call.targets.to_vec();
+            words = call.words.to_vec();
+        }
+    });
+    ToolCall { targets: targets.into(), words: words.into(), ..ToolCall::default() }
 }
 
 /// The tested agent, number 0, and its peers.
@@ -166,6 +196,11 @@ impl World<'_> {
             for agent in 0..=history.peers {
                 let own = usize::try_from(n).unwrap_or(0) % history.tools.len().max(1);
                 let own = history.tools.get(own).unwrap_or(tool_of_peers);
+                let place = usize::try_from(n).unwrap_or(0);
+                let session = match n.checked_div(history.session_calls) {
+                    None => "session".to_owned(),
+                    Some(part) => format!("{day} {part}"),
+                };
                 let call = Made {
                     agent,
                     millis: morning + i64::from(n) * step + i64::from(agent),
@@ -173,6 +208,8 @@ impl World<'_> {
                     server: None,
                     operation: Operation::Write,
                     digest: hash_texts(&["history", &format!("{day} {n}")]),
+                    session: &session,
+                    with: history.with.get(place % history.with.len().max(1)),
                 };
                 drop(self.call(&history.product, &call));
             }
@@ -186,14 +223,15 @@ impl World<'_> {
             time: Timestamp::from_millis(made.millis),
             tenant_id: Cow::Borrowed("acme"),
             agent_id: Cow::Owned(format!("{product}@{}", made.agent)),
-            session_id: Cow::Borrowed("session"),
+            session_id: Cow::Borrowed(made.session),
             call_id: Cow::Owned(format!("call-{}", self.calls)),
             tool_name: Cow::Borrowed(made.tool),
             tool_server: made.server.map(Cow::Borrowed),
             operation: made.operation,
             arguments: Arguments { digest: made.digest, bytes: 100, shape: 0 },
-            ..ToolCall::default()
+            ..reach(made)
         };
+        self.let_time_pass(call.time);
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {
             self.agents.push((made.agent, AgentState::new(&call)));
         }
@@ -203,6 +241,17 @@ impl World<'_> {
         let verdict = observe(self.rules, self.epochs.peers(hour), state, &call);
         self.epochs.learn(hour, state.group, &verdict.facts);
         verdict.alerts
+    }
+
+    /// Ends what is over before the hour of `time`, so that it is known when its epoch is.
+    fn let_time_pass(&mut self, time: Timestamp) {
+        let hour = Timestamp::from_nanos(time.hour().saturating_mul(HOUR_NS));
+        for (_, state) in &mut self.agents {
+            while let Some(deadline) = state.deadline().filter(|deadline| *deadline <= hour) {
+                let verdict = tick(self.rules, &Peers::default(), state, deadline);
+                self.epochs.learn(deadline.hour(), state.group, &verdict.facts);
+            }
+        }
     }
 
     /// Lets a day pass, so that every episode ends.

@@ -59,7 +59,14 @@ pub struct RawHistory {
     pub peer_tools: Vec<String>,
     /// The product the agents are instances of.
     pub product: String,
+    /// Calls of one session; 0 for one session that goes on for ever.
+    pub session_calls: u32,
+    /// The arguments of the calls, used in turn.
+    pub with: Vec<RawArguments>,
 }
+
+/// Arguments, as an agent would write them.
+pub type RawArguments = serde_json::Map<String, serde_json::Value>;
 
 impl Default for RawHistory {
     fn default() -> Self {
@@ -72,6 +79,8 @@ impl Default for RawHistory {
             peers: 0,
             peer_tools: Vec::new(),
             product: "helper".to_owned(),
+            session_calls: 0,
+            with: Vec::new(),
         }
     }
 }
@@ -99,6 +108,16 @@ pub struct RawInput {
     /// What the calls do.
     #[serde(default)]
     pub operation: WhatItDoes,
+    /// The session they belong to.
+    #[serde(default = "session")]
+    pub session: String,
+    /// Their arguments, as an agent would write them: what they reach for is read from these.
+    #[serde(default)]
+    pub with: RawArguments,
+}
+
+fn session() -> String {
+    "session".to_owned()
 }
 
 fn one_second() -> String {

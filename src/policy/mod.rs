@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::alert::Severity;
 
-pub use case::{Case, Expect, Input, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
+pub use case::{Case, Expect, Input, RawArguments, RawHistory, RawInput, RawTest, SameOrDistinct, WhatItDoes};
 pub use catalogue::Catalogues;
 pub use check::RuleError;
 pub use parameters::{
