@@ -11,14 +11,18 @@ use crate::event::{Target, TargetKind, Timestamp};
 /// A session is over when nothing was seen of it for so long, in seconds.
 pub const SESSION_IDLE_SECS: i64 = 1_800;
 
-/// Tokens kept of one session; what comes later does not make it more alike.
+/// Tokens of targets kept of one session; what comes later does not make it more alike. Tools are
+/// kept beyond that, or each call of a long session would seem to be a tool's first.
 pub const TOKENS_MAX: usize = 48;
+
+/// Tokens kept of one session, tools included.
+const WITH_TOOLS_MAX: usize = 80;
 
 /// Values a live session holds before it hands them over as a part of its own.
 pub const VALUES_MAX: usize = 64;
 
 /// Values of earlier parts that a long session still knows as its own.
-const EARLIER_MAX: usize = 128;
+const EARLIER_MAX: usize = 448;
 
 /// One of 64 bits to another, all of them changed: the finaliser of `SplitMix64`.
 #[must_use]
@@ -149,7 +153,8 @@ pub struct LiveSession {
     start: Timestamp,
     last: Timestamp,
     calls: u32,
-    is_quarantined: bool,
+    /// How many tokens it had before the call from which on nothing is learned.
+    cut: Option<usize>,
     words: Option<Box<WordBloom>>,
     tokens: Vec<u32>,
     values: Vec<SessionValue>,
@@ -170,7 +175,7 @@ impl LiveSession {
             start: time,
             last: time,
             calls: 0,
-            is_quarantined: false,
+            cut: None,
             words: None,
             tokens: Vec::new(),
             values: Vec::new(),
@@ -212,12 +217,12 @@ impl LiveSession {
     /// Whether nothing is learned from it any more.
     #[must_use]
     pub const fn is_quarantined(&self) -> bool {
-        self.is_quarantined
+        self.cut.is_some()
     }
 
     /// From the call that is judged now on, nothing is learned.
-    pub const fn quarantine(&mut self) {
-        self.is_quarantined = true;
+    pub fn quarantine(&mut self) {
+        self.cut.get_or_insert(self.tokens.len());
     }
 
     /// Whether the session has named the value before, or an address at that host.
@@ -238,12 +243,12 @@ impl LiveSession {
     pub fn add(&mut self, time: Timestamp, tool: u64, targets: &[Target], words: &[u32]) {
         self.last = self.last.max(time);
         self.calls = self.calls.saturating_add(1);
-        if self.is_quarantined {
+        if self.is_quarantined() {
             self.note_known(targets);
         } else {
-            self.note_tokens(tool, targets);
             self.note_values(tool, targets);
         }
+        self.note_tokens(tool, targets);
         if !words.is_empty() {
             let bloom = self.words.get_or_insert_default();
             words.iter().for_each(|word| bloom.insert(*word));
@@ -275,7 +280,8 @@ impl LiveSession {
     /// What the group learns from the session, which ended at `end`.
     #[must_use]
     pub fn learned(&self, agent: u64, end: Timestamp) -> LearnedSession {
-        let mut tokens = self.tokens.clone();
+        let mut tokens =
+            self.tokens.get(..self.cut.unwrap_or(self.tokens.len())).unwrap_or_default().to_vec();
         tokens.sort_unstable();
         let nanos = u64::from_le_bytes(end.as_nanos().to_le_bytes());
         LearnedSession {
@@ -285,7 +291,7 @@ impl LiveSession {
             agent: short(agent),
             values: self.values.clone(),
             tokens,
-            is_quarantined: self.is_quarantined,
+            is_quarantined: self.is_quarantined(),
             suspects: self.suspects.clone(),
         }
     }
@@ -300,21 +306,21 @@ impl LiveSession {
     }
 
     fn note_tokens(&mut self, tool: u64, targets: &[Target]) {
-        self.note_token(tool_token(tool));
+        self.note_token(tool_token(tool), WITH_TOOLS_MAX);
         for target in targets {
             let entity = entity(target);
             let (alone, by_tool) = is_token(target);
             if alone {
-                self.note_token(entity_token(entity));
+                self.note_token(entity_token(entity), TOKENS_MAX);
             }
             if by_tool {
-                self.note_token(pair_token(tool, entity));
+                self.note_token(pair_token(tool, entity), TOKENS_MAX);
             }
         }
     }
 
-    fn note_token(&mut self, token: u32) {
-        if self.tokens.len() < TOKENS_MAX && !self.tokens.contains(&token) {
+    fn note_token(&mut self, token: u32, max: usize) {
+        if self.tokens.len() < max && !self.tokens.contains(&token) {
             self.tokens.push(token);
         }
     }

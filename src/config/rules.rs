@@ -8,7 +8,7 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 13] = [
+pub const SHIPPED: [(&str, &str); 15] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
@@ -18,6 +18,11 @@ pub const SHIPPED: [(&str, &str); 13] = [
     ("rules/errors/burst.yaml", include_str!("../../rules/errors/burst.yaml")),
     ("rules/fan_out/burst.yaml", include_str!("../../rules/fan_out/burst.yaml")),
     ("rules/first_use/listed.yaml", include_str!("../../rules/first_use/listed.yaml")),
+    (
+        "rules/injected_session/target.yaml",
+        include_str!("../../rules/injected_session/target.yaml"),
+    ),
+    ("rules/look_alike/target.yaml", include_str!("../../rules/look_alike/target.yaml")),
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
     ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),

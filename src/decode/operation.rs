@@ -4,7 +4,8 @@ use crate::event::Operation;
 
 /// Verbs and what they do; the first that a name starts with decides, so `taskget`, which only
 /// looks, stands before `task`, which starts an agent.
-const VERBS: [(&str, Operation); 58] = [
+const VERBS: [(&str, Operation); 127] = [
+    ("checkout", Operation::Write),
     ("read", Operation::Read),
     ("get", Operation::Read),
     ("list", Operation::Read),
@@ -28,9 +29,29 @@ const VERBS: [(&str, Operation); 58] = [
     ("taskoutput", Operation::Read),
     ("taskget", Operation::Read),
     ("tasklist", Operation::Read),
+    ("browse", Operation::Read),
+    ("visit", Operation::Read),
+    ("navigate", Operation::Read),
+    ("scroll", Operation::Read),
+    ("screenshot", Operation::Read),
+    ("check", Operation::Read),
+    ("verify", Operation::Read),
+    ("count", Operation::Read),
+    ("compare", Operation::Read),
+    ("calculate", Operation::Read),
+    ("summarize", Operation::Read),
+    ("summarise", Operation::Read),
+    ("load", Operation::Read),
+    ("access", Operation::Read),
+    ("retrieve", Operation::Read),
+    ("download", Operation::Read),
+    ("lookup", Operation::Read),
+    ("preview", Operation::Read),
+    ("validate", Operation::Read),
     ("delete", Operation::Delete),
     ("remove", Operation::Delete),
     ("drop", Operation::Delete),
+    ("revoke", Operation::Delete),
     ("write", Operation::Write),
     ("create", Operation::Write),
     ("update", Operation::Write),
@@ -52,6 +73,47 @@ const VERBS: [(&str, Operation); 58] = [
     ("move", Operation::Write),
     ("reply", Operation::Write),
     ("publish", Operation::Write),
+    ("schedule", Operation::Write),
+    ("reschedule", Operation::Write),
+    ("book", Operation::Write),
+    ("reserve", Operation::Write),
+    ("share", Operation::Write),
+    ("invite", Operation::Write),
+    ("submit", Operation::Write),
+    ("patch", Operation::Write),
+    ("cancel", Operation::Write),
+    ("change", Operation::Write),
+    ("modify", Operation::Write),
+    ("reset", Operation::Write),
+    ("grant", Operation::Write),
+    ("merge", Operation::Write),
+    ("copy", Operation::Write),
+    ("input", Operation::Write),
+    ("fill", Operation::Write),
+    ("click", Operation::Write),
+    ("type", Operation::Write),
+    ("buy", Operation::Write),
+    ("purchase", Operation::Write),
+    ("order", Operation::Write),
+    ("refund", Operation::Write),
+    ("forward", Operation::Write),
+    ("append", Operation::Write),
+    ("approve", Operation::Write),
+    ("reject", Operation::Write),
+    ("assign", Operation::Write),
+    ("close", Operation::Write),
+    ("comment", Operation::Write),
+    ("commit", Operation::Write),
+    ("register", Operation::Write),
+    ("donate", Operation::Write),
+    ("withdraw", Operation::Write),
+    ("subscribe", Operation::Write),
+    ("unsubscribe", Operation::Write),
+    ("enable", Operation::Write),
+    ("disable", Operation::Write),
+    ("save", Operation::Write),
+    ("store", Operation::Write),
+    ("notify", Operation::Write),
     ("bash", Operation::Execute),
     ("run", Operation::Execute),
     ("exec", Operation::Execute),
@@ -59,32 +121,43 @@ const VERBS: [(&str, Operation); 58] = [
     ("execute", Operation::Execute),
     ("task", Operation::Execute),
     ("spawn", Operation::Execute),
+    ("install", Operation::Execute),
+    ("deploy", Operation::Execute),
+    ("start", Operation::Execute),
+    ("stop", Operation::Execute),
+    ("restart", Operation::Execute),
+    ("kill", Operation::Execute),
+    ("invoke", Operation::Execute),
     ("login", Operation::Auth),
     ("auth", Operation::Auth),
     ("token", Operation::Auth),
     ("signin", Operation::Auth),
 ];
 
-/// The operation of a tool, from the verb its name starts with after the last `__`.
+/// The operation of a tool, from the verb its name starts with after the last `__`, or else from
+/// the first of its words that is a verb.
 ///
-/// Upper and lower case are alike; a name that starts with no known verb is
-/// [`Operation::Unknown`], which is judged as acting.
+/// Upper and lower case are alike; a name without a known verb is [`Operation::Unknown`], which is
+/// judged as acting.
 #[must_use]
 pub fn operation_of(tool_name: &str) -> Operation {
     let name = tool_name.as_bytes();
     let start = name.windows(2).rposition(|pair| pair == b"__").map_or(0, |at| at + 2);
     let name = name.get(start..).unwrap_or_default();
-    let Some(first) = name.first().map(u8::to_ascii_lowercase) else {
-        return Operation::Unknown;
-    };
     let starts_with = |verb: &str| {
-        verb.as_bytes().first() == Some(&first)
-            && name.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb.as_bytes()))
+        name.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb.as_bytes()))
     };
-    VERBS
-        .iter()
-        .find(|(verb, _)| starts_with(verb))
-        .map_or(Operation::Unknown, |(_, operation)| *operation)
+    let known = VERBS.iter().find(|(verb, _)| starts_with(verb)).or_else(|| {
+        let is = |word: &[u8], verb: &str| word.eq_ignore_ascii_case(verb.as_bytes());
+        words(name).find_map(|word| VERBS.iter().find(|(verb, _)| is(word, verb)))
+    });
+    known.map_or(Operation::Unknown, |(_, operation)| *operation)
+}
+
+/// The words of a name: `issue_create`, `issues.create` and `issueCreate` have two each.
+fn words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| !byte.is_ascii_alphanumeric())
+        .flat_map(|part| part.chunk_by(|a, b| !(a.is_ascii_lowercase() && b.is_ascii_uppercase())))
 }
 
 /// The operation a record declares, in the words of the canonical event.
@@ -125,6 +198,12 @@ mod tests {
         check("Bash", Operation::Execute);
         check("login", Operation::Auth);
         check("payments.transfer", Operation::Write);
+        check("checkout_cart", Operation::Write);
+        check("check_inbox", Operation::Read);
+        check("browse", Operation::Read);
+        check("issue_create", Operation::Write);
+        check("calendar.events.delete", Operation::Delete);
+        check("pageOpen", Operation::Read);
         check("frobnicate", Operation::Unknown);
         check("ünïcode", Operation::Unknown);
         check("", Operation::Unknown);

@@ -87,7 +87,8 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         if session.calls() > 0 {
             finding = judge(judgement, habits, agent, session);
         }
-        let nats = finding.as_ref().map_or(0.0, |finding| finding.nats);
+        // A tool alone keeps nothing from being learned, or it would never become usual.
+        let nats = finding.as_ref().map_or(0.0, |finding| finding.nats - finding.tool);
         if nats >= rule.parameters.gate && !is_learning {
             session.quarantine();
         }
@@ -176,7 +177,8 @@ fn judge(
         tool = surprise * (0.3 + 0.7 * acting);
     }
     let failed = if has_failed(call.status) { FAILED } else { 1.0 };
-    let nats = failed * (best.map_or(0.0, |best| best.nats) + SECOND * second + tool);
+    tool *= failed;
+    let nats = failed * (best.map_or(0.0, |best| best.nats) + SECOND * second) + tool;
     (nats > 0.0).then(|| Finding {
         nats,
         best,

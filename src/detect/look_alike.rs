@@ -5,6 +5,7 @@
 //! is what a look-alike is judged by. Acting calls only: reading a look-alike harms nobody yet.
 
 use crate::alert::{Evidence, Expected, PAGE_SCORE, score};
+use crate::baseline::float;
 use crate::baseline::habits::{Habits, has_look_alikes};
 use crate::baseline::session;
 use crate::detect::agent::AgentState;
@@ -24,7 +25,9 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         return;
     }
     let rate = habits.look_alike_rate();
-    let ratio = rule.words.budget / rate;
+    let days = judgement.peers.group(state.group).map_or(0, |group| group.active_days);
+    let sessions_a_day = float(habits.sessions().into()) / float(days.max(1));
+    let ratio = rule.words.budget / (rate * sessions_a_day.max(1.0));
     let score = state.cap(judgement, rule.words.detector, score(ratio));
     let describe = |state: &AgentState| describe(judgement, habits, state, (target, rate));
     if score >= PAGE_SCORE {

@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use crate::alert::{Alert, PAGE_SCORE, Severity};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::identity::hash_texts;
-use crate::baseline::peers::GroupKey;
+use crate::baseline::peers::{GroupKey, Peers};
+use crate::decode::{self, Item, Record};
 use crate::detect::{AgentState, Context, observe, tick};
-use crate::event::{Arguments, Operation, Position, Status, Timestamp, ToolCall};
+use crate::event::{Arguments, HOUR_NS, Operation, Position, Status, Timestamp, ToolCall};
 use crate::policy::{
-    Case, Expect, RawHistory, RawInput, RawRule, Rules, SameOrDistinct, UsualOrDistinct,
+    Case, Expect, RawArguments, RawHistory, RawInput, RawRule, Rules, SameOrDistinct,
+    UsualOrDistinct,
 };
 
 /// The first day of every history: a Monday in January 2026, 00:00 UTC.
@@ -148,6 +150,8 @@ fn made(row: &RawInput, millis: i64, n: u32) -> Made<'_> {
         arguments: Arguments { digest: hash_texts(&["arguments", &digest]), bytes, shape },
         status: row.status.status(),
         bytes_read: row.bytes_read,
+        session: &row.session,
+        with: Some(&row.with),
     }
 }
 
@@ -168,6 +172,32 @@ struct Made<'a> {
     arguments: Arguments,
     status: Status,
     bytes_read: Option<u64>,
+    session: &'a str,
+    with: Option<&'a RawArguments>,
+}
+
+/// What a call reaches for, read from its arguments as from any record.
+fn reach(made: &Made<'_>) -> ToolCall<'static> {
+    let Some(with) = made.with.filter(|with| !with.is_empty()) else { return ToolCall::default() };
+    let event = serde_json::json!({
+        "ts": 0, "tenant_id": "acme", "agent_id": "agent", "tool_name": made.tool, "arguments": with,
+    });
+    let payload = event.to_string();
+    let record = Record {
+        position: Position::default(),
+        append_time: Timestamp::from_secs(START_SECS),
+        key: None,
+        content_type: None,
+        payload: Some(payload.as_bytes()),
+    };
+    let (mut targets, mut words) = (Vec::new(), Vec::new());
+    decode::decode(&record, &decode::Options::default(), &mut |item| {
+        if let Item::Call(call) = item {
+            targets = call.targets.to_vec();
+            words = call.words.to_vec();
+        }
+    });
+    ToolCall { targets: targets.into(), words: words.into(), ..ToolCall::default() }
 }
 
 /// The tested agent, number 0, and its peers.
@@ -193,6 +223,10 @@ impl World<'_> {
                 let early = history.early_tools.get(place).filter(|_| day < 2);
                 let own = history.tools.get(place % history.tools.len().max(1));
                 let own = early.or(own).unwrap_or(tool_of_peers);
+                let session = match n.checked_div(history.session_calls) {
+                    None => "session".to_owned(),
+                    Some(part) => format!("{day} {part}"),
+                };
                 let call = Made {
                     agent,
                     millis: morning + i64::from(n) * step + i64::from(agent),
@@ -206,6 +240,8 @@ impl World<'_> {
                     },
                     status: Status::Ok,
                     bytes_read: history.bytes_read,
+                    session: &session,
+                    with: history.with.get(place % history.with.len().max(1)),
                 };
                 drop(self.call(&history.product, &call));
             }
@@ -219,7 +255,7 @@ impl World<'_> {
             time: Timestamp::from_millis(made.millis),
             tenant_id: Cow::Borrowed("acme"),
             agent_id: Cow::Owned(format!("{product}@{}", made.agent)),
-            session_id: Cow::Borrowed("session"),
+            session_id: Cow::Borrowed(made.session),
             call_id: Cow::Owned(format!("call-{}", self.calls)),
             tool_name: Cow::Borrowed(made.tool),
             tool_server: made.server.map(Cow::Borrowed),
@@ -229,8 +265,9 @@ impl World<'_> {
             arguments: made.arguments,
             status: made.status,
             bytes_out: made.bytes_read,
-            ..ToolCall::default()
+            ..reach(made)
         };
+        self.let_time_pass(call.time);
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {
             self.agents.push((made.agent, AgentState::new(&call)));
         }
@@ -241,6 +278,18 @@ impl World<'_> {
         self.epochs.learn(hour, state.group, &verdict.facts);
         self.epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         verdict.alerts
+    }
+
+    /// Ends what is over before the hour of `time`, so that it is known when its epoch is.
+    fn let_time_pass(&mut self, time: Timestamp) {
+        let hour = Timestamp::from_nanos(time.hour().saturating_mul(HOUR_NS));
+        for (_, state) in &mut self.agents {
+            while let Some(deadline) = state.deadline().filter(|deadline| *deadline <= hour) {
+                let peers = Peers::default();
+                let verdict = tick(&Context::new(self.rules, &peers), state, deadline);
+                self.epochs.learn(deadline.hour(), state.group, &verdict.facts);
+            }
+        }
     }
 
     /// Lets a day pass, so that every episode ends.

@@ -65,7 +65,14 @@ pub struct RawHistory {
     pub bytes_read: Option<u64>,
     /// Tools the agent uses on the first two active days and not after.
     pub early_tools: Vec<String>,
+    /// Calls of one session; 0 for one session that goes on for ever.
+    pub session_calls: u32,
+    /// The arguments of the calls, used in turn.
+    pub with: Vec<RawArguments>,
 }
+
+/// Arguments, as an agent would write them.
+pub type RawArguments = serde_json::Map<String, serde_json::Value>;
 
 impl Default for RawHistory {
     fn default() -> Self {
@@ -81,6 +88,8 @@ impl Default for RawHistory {
             every_days: 1,
             bytes_read: None,
             early_tools: Vec::new(),
+            session_calls: 0,
+            with: Vec::new(),
         }
     }
 }
@@ -123,6 +132,16 @@ pub struct RawInput {
     /// So many sub-agents of the tested agent make the calls in turn, instead of itself.
     #[serde(default)]
     pub sub_agents: u32,
+    /// The session they belong to.
+    #[serde(default = "session")]
+    pub session: String,
+    /// Their arguments, as an agent would write them: what they reach for is read from these.
+    #[serde(default)]
+    pub with: RawArguments,
+}
+
+fn session() -> String {
+    "session".to_owned()
 }
 
 fn one_second() -> String {

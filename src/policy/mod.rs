@@ -19,8 +19,8 @@ use crate::alert::Severity;
 
 pub use acceptance::{Acceptance, AcceptanceError, RawAcceptance, Scope, Stance, VERDICT_SCHEMA};
 pub use case::{
-    Case, Expect, HowItEnds, Input, RawHistory, RawInput, RawTest, SameOrDistinct, UsualOrDistinct,
-    WhatItDoes,
+    Case, Expect, HowItEnds, Input, RawArguments, RawHistory, RawInput, RawTest, SameOrDistinct,
+    UsualOrDistinct, WhatItDoes,
 };
 pub use catalogue::Catalogues;
 pub use check::RuleError;

@@ -120,7 +120,7 @@ pub struct InjectedSessionParameters {
     /// The surprise of a call, in nats, at which somebody is told; each nat more is rarer by a
     /// factor of 2.7.
     pub surprise: f64,
-    /// The surprise, in nats, from which on nothing is learned from a session.
+    /// The surprise of a call's targets, in nats, from which on nothing is learned from a session.
     pub gate: f64,
     /// Days after which a group's sessions are known. Until then all of them are learned from, and
     /// nobody is told.
@@ -129,7 +129,7 @@ pub struct InjectedSessionParameters {
 
 impl Default for InjectedSessionParameters {
     fn default() -> Self {
-        Self { surprise: 1.75, gate: 1.0, learn_days: 14 }
+        Self { surprise: 1.9, gate: 1.0, learn_days: 14 }
     }
 }
 
