@@ -12,7 +12,9 @@ pub mod minute;
 pub mod peers;
 pub mod recent;
 pub mod repeats;
+pub mod session_fit;
 pub mod tools;
+pub mod usage;
 
 /// A count as a float; exact below 2^53, which no count here reaches.
 #[must_use]

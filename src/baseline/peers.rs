@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::baseline::usage::{GroupUsage, UsageBatch};
+
 /// How many epochs the peers an event is judged against lie behind the event's own.
 pub const EPOCHS_BEHIND: i64 = 2;
 
@@ -36,6 +38,8 @@ pub enum Fact {
         /// Whether the agent already had a history, so that this is a change and not its beginning.
         began: bool,
     },
+    /// An agent did what it and its peers are told apart by.
+    Usage(UsageBatch),
 }
 
 /// Tools remembered of one group. Of more, those with the smallest hashes stay, so that any order
@@ -124,6 +128,7 @@ pub struct GroupSummary {
     /// Whether more tools were seen than are remembered.
     pub is_full: bool,
     tools: BTreeMap<u64, ToolUse>,
+    usage: GroupUsage,
 }
 
 impl GroupSummary {
@@ -133,6 +138,7 @@ impl GroupSummary {
             Fact::Agent => self.agents += 1,
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
+            Fact::Usage(batch) => self.usage.add(&batch),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
                 tool_use.add_user(agent);
@@ -150,6 +156,7 @@ impl GroupSummary {
         self.active_days = self.active_days.saturating_add(other.active_days);
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
+        self.usage.merge(&other.usage);
         for (tool, tool_use) in &other.tools {
             self.merge_tool(*tool, tool_use);
         }
@@ -165,6 +172,12 @@ impl GroupSummary {
     #[must_use]
     pub fn tool(&self, tool: u64) -> Option<&ToolUse> {
         self.tools.get(&tool)
+    }
+
+    /// What the agents of the group do, and how often.
+    #[must_use]
+    pub const fn usage(&self) -> &GroupUsage {
+        &self.usage
     }
 
     /// Every tool remembered, by its hash.

@@ -8,11 +8,12 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 5] = [
+pub const SHIPPED: [(&str, &str); 6] = [
     ("rules/call_rate/burst.yaml", include_str!("../../rules/call_rate/burst.yaml")),
     ("rules/first_use/listed.yaml", include_str!("../../rules/first_use/listed.yaml")),
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
+    ("rules/session_fit/stranger.yaml", include_str!("../../rules/session_fit/stranger.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),
 ];
 

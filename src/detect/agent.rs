@@ -11,9 +11,11 @@ use crate::baseline::minute::MinuteRing;
 use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
+use crate::baseline::session_fit::SessionFit;
 use crate::baseline::tools::Tools;
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
+use crate::detect::session_fit::Fit;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -48,6 +50,7 @@ pub struct AgentState {
     pub(crate) hours: Hours,
     pub(crate) tools: Tools,
     pub(crate) discoveries: Discoveries,
+    pub(crate) fit: Fit,
     pub(crate) burst: Option<Box<Burst>>,
     pub(crate) open: Vec<Open>,
     pub(crate) live: Option<Box<Live>>,
@@ -85,6 +88,8 @@ pub(crate) struct Live {
     pub(crate) loop_trail: Option<Box<(u64, Vec<Evidence>)>>,
     /// The run-up of what may become a flood.
     pub(crate) flood_trail: Vec<Evidence>,
+    /// Sessions, the one of the newest call last.
+    pub(crate) fits: Vec<SessionFit>,
 }
 
 impl AgentState {
@@ -107,6 +112,7 @@ impl AgentState {
             hours: Hours::default(),
             tools: Tools::default(),
             discoveries: Discoveries::default(),
+            fit: Fit::default(),
             burst: None,
             open: Vec::new(),
             live: None,
@@ -174,13 +180,15 @@ impl AgentState {
         let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
         let live = self.live.as_ref().map_or(0, |live| {
             let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
-            size_of::<Live>() + looped + trail(&live.flood_trail)
+            let fits = live.fits.capacity() * size_of::<SessionFit>();
+            size_of::<Live>() + looped + trail(&live.flood_trail) + fits
         });
         let burst = self.burst.as_ref().map_or(0, |b| size_of::<Burst>() + trail(&b.trail));
         size_of::<Self>()
             + self.tenant_id.len()
             + self.agent_id.len()
             + self.tools.heap_bytes()
+            + self.fit.heap_bytes()
             + burst
             + live
             + self.open.iter().map(Open::memory_bytes).sum::<usize>()
@@ -256,6 +264,7 @@ impl AgentState {
         history.days = history.days.saturating_add(1);
         history.usual_day.learn(history.calls_today, history.days);
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);
+        self.fit.end_day(history.calls_today, half_life_days);
         history.calls_today = 0;
         self.busiest = 0;
         self.first_uses = 0;

@@ -13,6 +13,7 @@ mod episodes;
 mod first_use;
 mod new_tool;
 mod repeat;
+mod session_fit;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
@@ -87,6 +88,7 @@ pub fn observe(
         return verdict;
     }
     state.settle(call.time, &mut verdict);
+    state.rest(call.time);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     state.count(call, half_life_days, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
@@ -94,6 +96,7 @@ pub fn observe(
     let used = first_use::observe(&judgement, state, &mut verdict);
     new_tool::observe(&judgement, used, state, &mut verdict);
     unusual_hour::observe(&judgement, state, &mut verdict);
+    session_fit::observe(&judgement, state, &mut verdict);
     verdict
 }
 

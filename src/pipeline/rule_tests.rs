@@ -116,6 +116,7 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     input.sort_unstable();
     let mut alerts = Vec::new();
     for (millis, row, n) in &input {
+        let takes_ms = case.input.get(*row).and_then(|times| times.takes_millis);
         let Some(row) = case.test.input.get(*row) else { continue };
         let digest = match row.arguments {
             SameOrDistinct::Same => "same".to_owned(),
@@ -128,6 +129,7 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
             server: row.server.as_deref(),
             operation: row.operation.operation(),
             digest: hash_texts(&["arguments", &digest]),
+            takes_ms,
         };
         alerts.extend(world.call(&history.product, &call));
     }
@@ -143,6 +145,7 @@ struct Made<'a> {
     server: Option<&'a str>,
     operation: Operation,
     digest: u64,
+    takes_ms: Option<u64>,
 }
 
 /// The tested agent, number 0, and its peers.
@@ -173,6 +176,7 @@ impl World<'_> {
                     server: None,
                     operation: Operation::Write,
                     digest: hash_texts(&["history", &format!("{day} {n}")]),
+                    takes_ms: None,
                 };
                 drop(self.call(&history.product, &call));
             }
@@ -192,6 +196,7 @@ impl World<'_> {
             tool_server: made.server.map(Cow::Borrowed),
             operation: made.operation,
             arguments: Arguments { digest: made.digest, bytes: 100, shape: 0 },
+            duration_ms: made.takes_ms,
             ..ToolCall::default()
         };
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {

@@ -104,6 +104,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::NewTool => rules.new_tool = parse(raw)?,
         Detector::FirstUse => rules.first_use = parse(raw)?,
         Detector::UnusualHour => rules.unusual_hour = parse(raw)?,
+        Detector::SessionFit => rules.session_fit = parse(raw)?,
     }
     Ok(())
 }

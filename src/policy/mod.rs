@@ -20,7 +20,7 @@ pub use catalogue::Catalogues;
 pub use check::RuleError;
 pub use parameters::{
     CallRateParameters, FirstUseParameters, NewToolParameters, RepeatParameters,
-    UnusualHourParameters,
+    SessionFitParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
 
@@ -37,6 +37,8 @@ pub struct Rules {
     pub first_use: Option<Rule<FirstUseParameters>>,
     /// Work in an hour of the day that never saw any.
     pub unusual_hour: Option<Rule<UnusualHourParameters>>,
+    /// Calls that do not fit their session.
+    pub session_fit: Option<Rule<SessionFitParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -111,6 +113,7 @@ impl Rules {
             self.new_tool.as_ref().map(|rule| &rule.words),
             self.first_use.as_ref().map(|rule| &rule.words),
             self.unusual_hour.as_ref().map(|rule| &rule.words),
+            self.session_fit.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

@@ -108,6 +108,27 @@ impl Default for UnusualHourParameters {
     }
 }
 
+/// Parameters of `session_fit`. Evidence is in natural logarithms: 3 is twenty times likelier under
+/// another hand.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionFitParameters {
+    /// What every call takes from the evidence of its session, 0 to 2. Higher forgets sooner.
+    pub drift: f64,
+    /// Evidence up to this never fires.
+    pub evidence_min: f64,
+    /// The highest evidence of a day assumed of an agent that has no history.
+    pub usual_peak: f64,
+    /// No agent is taken to be steadier than this deviation of its daily peaks, .1 to 20.
+    pub deviation_min: f64,
+}
+
+impl Default for SessionFitParameters {
+    fn default() -> Self {
+        Self { drift: 0.4, evidence_min: 3.0, usual_peak: 3.0, deviation_min: 2.0 }
+    }
+}
+
 /// The parameters of whichever detector a rule names, for the JSON Schema.
 #[derive(JsonSchema)]
 #[serde(untagged)]
@@ -123,6 +144,8 @@ pub(crate) enum AnyParameters {
     FirstUse(FirstUseParameters),
     /// Of `unusual_hour`.
     UnusualHour(UnusualHourParameters),
+    /// Of `session_fit`.
+    SessionFit(SessionFitParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.
@@ -180,5 +203,14 @@ impl InRange for UnusualHourParameters {
     fn mistake(&self) -> Option<String> {
         outside("days_min", f64::from(self.days_min), 1.0, 365.0)
             .or_else(|| outside("calls_min", f64::from(self.calls_min), 1.0, 60_000.0))
+    }
+}
+
+impl InRange for SessionFitParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("drift", self.drift, 0.0, 2.0)
+            .or_else(|| outside("evidence_min", self.evidence_min, 0.0, 1_000.0))
+            .or_else(|| outside("usual_peak", self.usual_peak, 0.0, 1_000.0))
+            .or_else(|| outside("deviation_min", self.deviation_min, 0.1, 20.0))
     }
 }

@@ -63,12 +63,20 @@ pub enum Detector {
     FirstUse,
     /// Work in an hour of the day that never saw any.
     UnusualHour,
+    /// Calls that do not fit their session.
+    SessionFit,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 5] =
-        [Self::Repeat, Self::CallRate, Self::NewTool, Self::FirstUse, Self::UnusualHour];
+    pub const ALL: [Self; 6] = [
+        Self::Repeat,
+        Self::CallRate,
+        Self::NewTool,
+        Self::FirstUse,
+        Self::UnusualHour,
+        Self::SessionFit,
+    ];
 
     /// The word used in rules, alerts and metrics.
     #[must_use]
@@ -79,6 +87,7 @@ impl Detector {
             Self::NewTool => "new_tool",
             Self::FirstUse => "first_use",
             Self::UnusualHour => "unusual_hour",
+            Self::SessionFit => "session_fit",
         }
     }
 }
