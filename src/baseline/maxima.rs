@@ -45,15 +45,27 @@ impl BlockMaxima {
     /// Learns the maximum of one day that has ended. `calls` is how many calls the day had: a day of
     /// less than fifty counts for less. Days fade with a half-life of `half_life_days`.
     pub fn learn(&mut self, maximum: u32, calls: u32, half_life_days: f64) {
-        if maximum == 0 {
-            return;
+        if maximum > 0 {
+            self.add(logarithm(maximum), calls, half_life_days);
         }
+    }
+
+    fn add(&mut self, value: f64, calls: u32, half_life_days: f64) {
         let fade = libm::exp(-LN_2 / half_life_days.max(1.0));
         let weight = (f64::from(calls) / 50.0).min(1.0);
-        let value = libm::log(f64::from(maximum.max(3)));
         self.weight = self.weight * fade + weight;
         self.sum = self.sum * fade + weight * value;
         self.squares = self.squares * fade + weight * value * value;
+    }
+
+    /// Learns like [`Self::learn`], but from no value more than two deviations above the mean of the
+    /// model with `prior`: one wild day moves what is usual a little, a habit moves it there.
+    pub fn learn_capped(&mut self, maximum: u32, calls: u32, half_life_days: f64, prior: &Prior) {
+        if maximum > 0 {
+            let model = self.model(prior);
+            let cap = model.mean + 2.0 * model.deviation_known;
+            self.add(logarithm(maximum).min(cap), calls, half_life_days);
+        }
     }
 
     /// The days behind the model, faded ones counted in part.
@@ -85,6 +97,11 @@ impl BlockMaxima {
             deviation_known: known,
         }
     }
+}
+
+/// Below three a maximum says nothing.
+fn logarithm(maximum: u32) -> f64 {
+    libm::log(f64::from(maximum.max(3)))
 }
 
 impl MaximumModel {

@@ -27,6 +27,8 @@ pub enum SchemaOf {
     Config,
     /// One alert, as on the alerts topic and in a webhook's body.
     Alert,
+    /// A rule file.
+    Rule,
 }
 
 /// A JSON Schema as published under `schema/`.
@@ -37,6 +39,7 @@ pub fn schema_text(of: SchemaOf) -> anyhow::Result<String> {
     let schema = match of {
         SchemaOf::Config => config::schema(),
         SchemaOf::Alert => config::alert_schema(),
+        SchemaOf::Rule => config::rule_schema(),
     };
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }

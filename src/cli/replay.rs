@@ -63,6 +63,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         format: args.format,
         default_tenant: args.tenant.clone(),
         record_bytes_max,
+        ..decode::Options::default()
     };
     let output = args.output.unwrap_or(match stdout().is_terminal() {
         true => Output::Table,

@@ -64,6 +64,8 @@ pub(crate) enum SchemaName {
     Config,
     /// An alert.
     Alert,
+    /// A rule file.
+    Rule,
 }
 
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
@@ -99,6 +101,7 @@ pub(crate) fn config(command: &ConfigCommand) -> Result<Exit, Failure> {
         ConfigCommand::Schema { of: SchemaName::Alert } => {
             config_cmd::schema(SchemaOf::Alert, out)?
         }
+        ConfigCommand::Schema { of: SchemaName::Rule } => config_cmd::schema(SchemaOf::Rule, out)?,
         ConfigCommand::Init => config_cmd::init(out)?,
         ConfigCommand::Show { config, json } => {
             let output = if *json { ShowOutput::Json } else { ShowOutput::Yaml };

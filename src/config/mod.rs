@@ -36,6 +36,6 @@ pub use load::{Loaded, Positions, load, load_rule_files, load_text, load_yaml, l
 pub use manual::{init_text, reference_text};
 pub use problem::{Code, Problem, ProblemSeverity, Problems};
 pub use rules::{LoadedRules, SHIPPED, load_rules, read_rules};
-pub use schema::{alert_schema, schema};
+pub use schema::{alert_schema, rule_schema, schema};
 pub use show::{show_json, show_yaml};
 pub use units::{format_duration, format_size, parse_duration, parse_size};

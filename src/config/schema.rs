@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::alert::Alert;
 use crate::config::raw::RawConfig;
+use crate::policy::RawRule;
 
 /// The schema of a type that is read from YAML: an absent field is absent, never `null`.
 pub(super) fn schema_of<T: JsonSchema>() -> Value {
@@ -84,6 +85,12 @@ fn forget_null_branch(object: &mut Map<String, Value>) {
 #[must_use]
 pub fn schema() -> Value {
     schema_of::<RawConfig>()
+}
+
+/// The JSON Schema of a rule file.
+#[must_use]
+pub fn rule_schema() -> Value {
+    schema_of::<RawRule>()
 }
 
 /// The JSON Schema of one alert.

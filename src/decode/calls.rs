@@ -135,6 +135,8 @@ impl<'r> Calls<'r> {
         identifier::check("call_id", &call.call_id)?;
         identifier::check("tool_name", &call.tool_name)?;
         identifier::check("tool_server", call.tool_server.as_deref().unwrap_or_default())?;
+        identifier::check("user_id", call.user_id.as_deref().unwrap_or_default())?;
+        identifier::check("parent_agent_id", call.parent_agent_id.as_deref().unwrap_or_default())?;
         identifier::check("agent_version", call.agent_version.as_deref().unwrap_or_default())
     }
 }

@@ -4,13 +4,15 @@
 //! is built. The size counted is that of the compact encoding, so white space does not matter
 //! either. It tells "the same call again"; it is no proof against someone who seeks collisions.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use siphasher::sip::SipHasher13;
 
+use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place};
 use crate::decode::{json, number};
-use crate::event::Arguments;
+use crate::event::{Arguments, Quality, Target, ToolCall};
 
 /// What a hashed piece is, so that `"1"`, `1`, `[1]` and `{"0":1}` all differ.
 #[derive(Clone, Copy, Debug)]
@@ -31,30 +33,66 @@ enum Kind {
 
 /// Where in the arguments a value stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Path(u64);
+pub(super) struct Path {
+    /// A hash of the keys and places in lists that lead to it.
+    hash: u64,
+    place: Place,
+    /// It stands in an element of a list that is not the first one.
+    is_further: bool,
+}
 
 impl Path {
-    pub(super) const ROOT: Self = Self(0);
+    pub(super) const ROOT: Self = Self { hash: 0, place: Place::ROOT, is_further: false };
 
     /// The place of the member `key`.
     pub(super) fn key(self, key: &str) -> Self {
-        Self(hash(self.0, Kind::Key, key.as_bytes()))
+        let keys = hash(self.place.keys, Kind::Key, key.as_bytes());
+        let is_same = self.hash == self.place.keys;
+        let hash = if is_same { keys } else { hash(self.hash, Kind::Key, key.as_bytes()) };
+        Self { hash, place: self.place.member(key, keys), ..self }
     }
 
     /// The place of the element `index`.
     pub(super) fn index(self, index: u64) -> Self {
-        Self(hash(self.0, Kind::Index, &index.to_le_bytes()))
+        let place = if index < ELEMENTS_MAX { self.place } else { self.place.dark() };
+        let hash = hash(self.hash, Kind::Index, &index.to_le_bytes());
+        Self { hash, place, is_further: self.is_further || index > 0 }
+    }
+}
+
+/// What reading arguments gives.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) arguments: Arguments,
+    targets: Vec<Target>,
+    words: Vec<u32>,
+    quality: Quality,
+}
+
+impl Found {
+    /// Gives it all to a call.
+    pub(super) fn fill(self, call: &mut ToolCall<'_>) {
+        call.arguments = self.arguments;
+        call.targets = Cow::Owned(self.targets);
+        call.words = Cow::Owned(self.words);
+        call.quality.insert(self.quality);
     }
 }
 
 /// Arguments on the way to their digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Digest {
     sum: u64,
     bytes: u64,
+    shape: u64,
+    finder: Finder,
 }
 
 impl Digest {
+    pub(super) const fn new(lens: Lens) -> Self {
+        Self { sum: 0, bytes: 0, shape: 0, finder: Finder::new(lens) }
+    }
+
     pub(super) fn null(&mut self, path: Path) {
         self.add(path, Kind::Null, &[], 4);
     }
@@ -67,6 +105,9 @@ impl Digest {
         let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| u64::from(log) + 1);
         let sign = u64::from(value < 0);
         self.add(path, Kind::Integer, &value.to_le_bytes(), digits + sign);
+        if let Ok(value) = u64::try_from(value) {
+            self.finder.integer(path.place, value);
+        }
     }
 
     /// A float; one that is an integer counts as that integer.
@@ -82,6 +123,7 @@ impl Digest {
 
     pub(super) fn text(&mut self, path: Path, value: &str) {
         self.add(path, Kind::Text, value.as_bytes(), 2 + length(value.len()));
+        self.finder.text(path.place, value);
     }
 
     /// Bytes that are no text; their size is that of their base64.
@@ -92,6 +134,9 @@ impl Digest {
     /// A list of `count` elements, whose values were added apart.
     pub(super) fn list(&mut self, path: Path, count: u64) {
         self.add(path, Kind::List, &[], 2 + count.saturating_sub(1));
+        if count > ELEMENTS_MAX && !path.place.is_dark() {
+            self.finder.overflow();
+        }
     }
 
     /// A map of `count` members whose keys have `key_bytes` together, values added apart.
@@ -99,37 +144,62 @@ impl Digest {
         self.add(path, Kind::Map, &[], 2 + count.saturating_sub(1) + 3 * count + key_bytes);
     }
 
-    /// The digest, before the tool's name is mixed in.
-    pub(super) const fn arguments(self) -> Arguments {
-        Arguments { digest: self.sum, bytes: self.bytes, shape: 0 }
+    /// The encoded size in bytes, so far.
+    pub(super) const fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Everything found; the digest is that before the tool's name is mixed in.
+    pub(super) fn finish(self) -> Found {
+        let shape = u32::try_from(self.shape >> 32).unwrap_or_default();
+        let arguments = Arguments { digest: self.sum, bytes: self.bytes, shape };
+        let (targets, words, is_over) = self.finder.finish();
+        let mut quality = Quality::default();
+        if is_over {
+            quality.insert(Quality::MANY_TARGETS);
+        }
+        Found { arguments, targets, words, quality }
     }
 
     fn add(&mut self, path: Path, kind: Kind, value: &[u8], bytes: u64) {
-        self.sum = self.sum.wrapping_add(hash(path.0, kind, value));
+        self.sum = self.sum.wrapping_add(hash(path.hash, kind, value));
         self.bytes = self.bytes.saturating_add(bytes);
+        // Of a list the first element stands for all, so that its length is no part of the shape.
+        if !path.is_further {
+            let kind = if matches!(kind, Kind::Float) { Kind::Integer } else { kind };
+            self.shape = self.shape.wrapping_add(mix(path.place.keys, kind));
+        }
     }
 }
 
 /// Arguments that are no JSON, by their bytes alone.
-pub(super) fn raw(text: &str) -> Arguments {
-    let digest = hash(Path::ROOT.0, Kind::Raw, text.as_bytes());
-    Arguments { digest, bytes: length(text.len()), shape: 0 }
+pub(super) fn raw(text: &str, lens: Lens) -> Found {
+    let mut finder = Finder::new(lens);
+    finder.broken(text);
+    let (targets, words, is_over) = finder.finish();
+    let mut quality = Quality::BAD_ARGUMENTS;
+    if is_over {
+        quality.insert(Quality::MANY_TARGETS);
+    }
+    let digest = hash(0, Kind::Raw, text.as_bytes());
+    let arguments = Arguments { digest, bytes: length(text.len()), shape: 0 };
+    Found { arguments, targets, words, quality }
 }
 
-/// Arguments a record gives as text: parsed once, and `false` when they are no JSON.
-pub(super) fn from_text(text: &str) -> (Arguments, bool) {
+/// Arguments a record gives as text, parsed once.
+pub(super) fn from_text(text: &str, lens: Lens) -> Found {
     if text.is_empty() {
-        return (Arguments::default(), true);
+        return Found::default();
     }
     if !json::is_shallow(text) && json::scan(text).is_err() {
-        return (raw(text), false);
+        return raw(text, lens);
     }
-    let mut digest = Digest::default();
+    let mut digest = Digest::new(lens);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let seed = Value { digest: &mut digest, path: Path::ROOT };
     match seed.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
-        Ok(()) => (digest.arguments(), true),
-        Err(_) => (raw(text), false),
+        Ok(()) => digest.finish(),
+        Err(_) => raw(text, lens),
     }
 }
 
@@ -145,6 +215,13 @@ pub(super) fn with_tool(arguments: Arguments, tool_name: &str) -> Arguments {
 #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
 fn hash(path: u64, kind: Kind, value: &[u8]) -> u64 {
     SipHasher13::new_with_keys(path, kind as u64).hash(value)
+}
+
+/// Spreads a kind and the hash of a place over 64 bits: the multiplier is that of splitmix64.
+#[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
+const fn mix(keys: u64, kind: Kind) -> u64 {
+    let mixed = (keys ^ (kind as u64) << 56).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 31).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
 fn length(bytes: usize) -> u64 {
@@ -265,10 +342,28 @@ impl Visitor<'_> for Key {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Found {
+        from_text(text, Lens::default())
+    }
+
+    #[test]
+    fn the_shape_is_that_of_keys_and_types() {
+        let check = |left: &str, right: &str, same: bool| {
+            let (left_shape, right_shape) =
+                (read(left).arguments.shape, read(right).arguments.shape);
+            assert_eq!(left_shape == right_shape, same, "{left} {right}");
+        };
+        check(r#"{"a":1,"b":["x"]}"#, r#"{"b":["y","z"],"a":2.5}"#, true);
+        check(r#"{"a":1}"#, r#"{"a":"1"}"#, false);
+        check(r#"{"a":1}"#, r#"{"b":1}"#, false);
+        check(r#"{"a":{"b":1}}"#, r#"{"a":1,"b":1}"#, false);
+        assert_eq!(read("").arguments.shape, 0);
+    }
+
     #[test]
     fn only_what_is_the_same_call_has_the_same_digest() {
         let check = |left: &str, right: &str, same: bool| {
-            let (left_arguments, right_arguments) = (from_text(left).0, from_text(right).0);
+            let (left_arguments, right_arguments) = (read(left).arguments, read(right).arguments);
             assert_eq!(left_arguments.digest == right_arguments.digest, same, "{left} {right}");
         };
         check(r#"{"a":1,"b":[true,null]}"#, r#"{ "b" : [true, null], "a": 1.0 }"#, true);
@@ -288,7 +383,7 @@ mod tests {
     #[test]
     fn the_size_is_that_of_the_compact_encoding() {
         for text in [r#"{"a":1,"bc":[true,null,-12],"d":{}}"#, "[]", "\"text\"", "0", "-1.5e300"] {
-            assert_eq!(from_text(text).0.bytes, length(text.len()), "{text}");
+            assert_eq!(read(text).arguments.bytes, length(text.len()), "{text}");
         }
     }
 
@@ -296,13 +391,16 @@ mod tests {
     fn text_that_is_no_json_is_digested_raw_and_said_to_be_bad() {
         let deep = "[".repeat(10_000);
         for text in ["{\"a\": \"cut sho", "1e999", "NaN", "{} {}", &deep] {
-            assert_eq!(from_text(text), (raw(text), false), "{}", text.len());
+            let found = read(text);
+            assert!(found.quality.contains(Quality::BAD_ARGUMENTS));
+            let arguments = raw(text, Lens::default()).arguments;
+            assert_eq!(found.arguments, arguments, "{}", text.len());
         }
     }
 
     #[test]
     fn the_tool_is_part_of_the_digest_and_no_arguments_are_zero() {
-        let (arguments, _) = from_text("{}");
+        let arguments = read("{}").arguments;
         assert_ne!(with_tool(arguments, "a"), with_tool(arguments, "b"));
         assert_eq!(with_tool(Arguments::default(), "a").digest, 0);
     }

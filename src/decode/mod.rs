@@ -17,12 +17,14 @@ mod operation;
 mod otlp;
 mod sniff;
 mod stamp;
+mod targets;
 
 pub use calls::ITEMS_MAX;
 pub use error::{DecodeError, Ignored, Reason};
 pub use identifier::IDENTIFIER_BYTES_MAX;
 pub use json::DEPTH_MAX;
 pub use operation::operation_of;
+pub use targets::HashKey;
 
 use crate::decode::calls::Calls;
 use crate::decode::documents::Reading;
@@ -88,11 +90,28 @@ pub struct Options {
     pub default_tenant: Option<String>,
     /// The largest record read, in bytes; larger ones are rejected unread.
     pub record_bytes_max: usize,
+    /// The key of the hashes that targets are known by.
+    pub hash_key: HashKey,
+    /// Whether targets have short forms for people.
+    pub show_targets: bool,
+}
+
+impl Options {
+    /// How targets are made out.
+    const fn lens(&self) -> targets::Lens {
+        targets::Lens { key: self.hash_key, shows: self.show_targets }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { format: Format::Auto, default_tenant: None, record_bytes_max: 8 << 20 }
+        Self {
+            format: Format::Auto,
+            default_tenant: None,
+            record_bytes_max: 8 << 20,
+            hash_key: HashKey::BUILT_IN,
+            show_targets: true,
+        }
     }
 }
 

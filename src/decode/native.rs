@@ -6,11 +6,12 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::decode::digest::{self, Digest, Path};
+use crate::decode::digest::{self, Digest, Found, Path};
 use crate::decode::json::{Count, Text};
 use crate::decode::operation;
 use crate::decode::stamp::Stamp;
-use crate::event::{Arguments, Quality, Status, ToolCall};
+use crate::decode::targets::Lens;
+use crate::event::{Quality, Status, ToolCall};
 
 /// A document as far as the native format knows it.
 #[derive(Debug, Default)]
@@ -21,7 +22,9 @@ pub(super) struct Document<'a> {
     pub(super) stamp: Stamp,
     /// The sign of another format, the last one seen.
     pub(super) foreign: Option<Foreign>,
-    seen: u16,
+    /// How targets are made out.
+    lens: Lens,
+    seen: u32,
 }
 
 impl Document<'_> {
@@ -65,12 +68,14 @@ enum Field {
     DurationMs,
     BytesIn,
     BytesOut,
+    UserId,
+    ParentAgentId,
 }
 
 impl Field {
     #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
-    const fn bit(self) -> u16 {
-        1 << (self as u16)
+    const fn bit(self) -> u32 {
+        1 << (self as u32)
     }
 }
 
@@ -98,6 +103,8 @@ impl Key {
             "duration_ms" => Self::Native(Field::DurationMs, "duration_ms"),
             "bytes_in" => Self::Native(Field::BytesIn, "bytes_in"),
             "bytes_out" => Self::Native(Field::BytesOut, "bytes_out"),
+            "user_id" => Self::Native(Field::UserId, "user_id"),
+            "parent_agent_id" => Self::Native(Field::ParentAgentId, "parent_agent_id"),
             "resourceSpans" | "resourceLogs" | "batches" => Self::Foreign(Foreign::Otlp),
             "specversion" => Self::Foreign(Foreign::CloudEvent),
             "message" => Self::Foreign(Foreign::Message),
@@ -138,6 +145,11 @@ impl Visitor<'_> for KeyVisitor {
 }
 
 impl<'de> Document<'de> {
+    /// An empty document whose targets will be made out through `lens`.
+    pub(super) fn seen_through(lens: Lens) -> Self {
+        Self { lens, ..Self::default() }
+    }
+
     /// Reads the document at the start of `text` into this one, and returns its length.
     ///
     /// In place, because a document is large and would be copied at every return on the way.
@@ -201,6 +213,8 @@ impl<'de> Document<'de> {
             Field::DurationMs => self.call.duration_ms = self.count(map)?,
             Field::BytesIn => self.call.bytes_in = self.count(map)?,
             Field::BytesOut => self.call.bytes_out = self.count(map)?,
+            Field::UserId => self.call.user_id = non_empty(self.text(map)?),
+            Field::ParentAgentId => self.call.parent_agent_id = non_empty(self.text(map)?),
         }
         Ok(())
     }
@@ -218,11 +232,7 @@ impl<'de> Document<'de> {
     }
 
     fn arguments<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
-        let (arguments, readable) = map.next_value_seed(ArgumentsSeed)?;
-        self.call.arguments = arguments;
-        if !readable {
-            self.call.quality.insert(Quality::BAD_ARGUMENTS);
-        }
+        map.next_value_seed(ArgumentsSeed(self.lens))?.fill(&mut self.call);
         Ok(())
     }
 
@@ -253,68 +263,72 @@ pub(super) fn status_of(word: &str) -> Status {
 }
 
 /// Reads arguments into their digest; a text is parsed once more, as several agents send them so.
-struct ArgumentsSeed;
+struct ArgumentsSeed(Lens);
 
 impl<'de> DeserializeSeed<'de> for ArgumentsSeed {
-    type Value = (Arguments, bool);
+    type Value = Found;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-/// Hands a value to the digest's own visitor.
-fn digested<E>(
-    read: impl FnOnce(digest::Value<'_>) -> Result<(), E>,
-) -> Result<(Arguments, bool), E> {
-    let mut digest = Digest::default();
-    read(digest::Value { digest: &mut digest, path: Path::ROOT })?;
-    Ok((digest.arguments(), true))
+impl ArgumentsSeed {
+    /// Hands a value to the digest's own visitor.
+    fn digested<E>(
+        self,
+        read: impl FnOnce(digest::Value<'_>) -> Result<(), E>,
+    ) -> Result<Found, E> {
+        let mut digest = Digest::new(self.0);
+        read(digest::Value { digest: &mut digest, path: Path::ROOT })?;
+        Ok(digest.finish())
+    }
 }
 
 impl<'de> Visitor<'de> for ArgumentsSeed {
-    type Value = (Arguments, bool);
+    type Value = Found;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the arguments as a JSON object")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok((Arguments::default(), true))
+    fn visit_unit<E: de::Error>(self) -> Result<Found, E> {
+        Ok(Found::default())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(digest::from_text(text))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Found, E> {
+        Ok(digest::from_text(text, self.0))
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        digested(|visitor| visitor.visit_bool(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Found, E> {
+        self.digested(|visitor| visitor.visit_bool(value))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        digested(|visitor| visitor.visit_i64(value))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Found, E> {
+        self.digested(|visitor| visitor.visit_i64(value))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        digested(|visitor| visitor.visit_u64(value))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Found, E> {
+        self.digested(|visitor| visitor.visit_u64(value))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        digested(|visitor| visitor.visit_f64(value))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Found, E> {
+        self.digested(|visitor| visitor.visit_f64(value))
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        digested(|visitor| visitor.visit_seq(seq))
+    fn visit_seq<A: de::SeqAccess<'de>>(self, seq: A) -> Result<Found, A::Error> {
+        self.digested(|visitor| visitor.visit_seq(seq))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        digested(|visitor| visitor.visit_map(map))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Found, A::Error> {
+        self.digested(|visitor| visitor.visit_map(map))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Arguments;
 
     #[test]
     fn every_word_for_an_end_is_understood() {

@@ -16,6 +16,7 @@ use crate::baseline::tools::Tools;
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::session_fit::Fit;
+use crate::detect::repeat;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -42,6 +43,10 @@ pub struct AgentState {
     pub(crate) history: History,
     pub(crate) recent: RecentCalls,
     pub(crate) share: RepeatShare,
+    /// The longest runs of equal calls of the days before.
+    pub(crate) runs: BlockMaxima,
+    /// The longest run of equal calls of today.
+    pub(crate) longest_run: u32,
     pub(crate) minutes: BlockMaxima,
     /// The busiest minute of today.
     pub(crate) busiest: u32,
@@ -106,6 +111,8 @@ impl AgentState {
             history: History { today: call.time.day(), ..History::default() },
             recent: RecentCalls::default(),
             share: RepeatShare::default(),
+            runs: BlockMaxima::default(),
+            longest_run: 0,
             minutes: BlockMaxima::default(),
             busiest: 0,
             first_uses: 0,
@@ -265,7 +272,14 @@ impl AgentState {
         history.usual_day.learn(history.calls_today, history.days);
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);
         self.fit.end_day(history.calls_today, half_life_days);
+        self.runs.learn_capped(
+            self.longest_run,
+            history.calls_today,
+            half_life_days,
+            &repeat::LONGEST_RUN,
+        );
         history.calls_today = 0;
+        self.longest_run = 0;
         self.busiest = 0;
         self.first_uses = 0;
         self.hours.end_day();

@@ -2,8 +2,13 @@
 //!
 //! Equal means tool, server and arguments. Calls whose record carries no arguments are not taken to
 //! be equal: nobody knows whether they are.
+//!
+//! Two things must be rare: the run itself, given how often the agent repeats itself, and its
+//! length, against the longest run of each day before. An agent that gets stuck every other day is
+//! a habit and not news.
 
 use crate::alert::{Evidence, Expected};
+use crate::baseline::maxima::{MaximumModel, Prior};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
 use crate::detect::agent::{AgentState, keep, with_trigger};
 use crate::detect::episodes::Description;
@@ -12,6 +17,11 @@ use crate::policy::{Detector, RepeatParameters, Rule};
 
 /// Evidence from which on the run-up of a loop is kept: the fourth or fifth equal call.
 const TRAIL_FROM: f64 = 1e-3;
+
+/// What is believed of the longest run of equal calls of a day: three, seldom more than five, as in
+/// the logs of agents at work.
+pub(crate) const LONGEST_RUN: Prior =
+    Prior { maximum: 3.0, deviation: 0.3, days: 4.0, deviation_min: 0.3 };
 
 /// Judges one call.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
@@ -30,11 +40,18 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if run.evidence >= TRAIL_FROM {
         keep_trail(judgement, state, key);
     }
+    state.longest_run = state.longest_run.max(run.count);
     if run.evidence < 1.0 {
         return;
     }
-    state.report(judgement, (&rule.words, run.evidence), verdict, |state| {
-        describe(judgement, rule, state, (key, run, mass, share))
+    let longest = state.runs.model(&LONGEST_RUN);
+    let ratio = run.evidence.min(rule.words.budget / longest.tail(run.count).max(1e-12));
+    if ratio < 1.0 {
+        return;
+    }
+    let silent = f64::from(silent_count(mass, share)).max(longest.limit(rule.words.budget) - 1.0);
+    state.report(judgement, (&rule.words, ratio), verdict, |state| {
+        describe(judgement, rule, state, (key, run, silent, longest))
     });
 }
 
@@ -50,10 +67,11 @@ fn describe(
     judgement: &Judgement<'_>,
     rule: &Rule<RepeatParameters>,
     state: &AgentState,
-    (key, run, mass, share): (u64, Run, f64, f64),
+    (key, run, silent, longest): (u64, Run, f64, MaximumModel),
 ) -> Description {
     let call = judgement.call;
-    let usual = usual_count(share);
+    let share = state.share.upper(rule.parameters.share_floor);
+    let usual = usual_count(share).max(longest.usual().1);
     let trail: &[Evidence] = state
         .live
         .as_ref()
@@ -81,10 +99,7 @@ fn describe(
         },
         observed: f64::from(run.count),
         start: run.first,
-        counterfactual: format!(
-            "silent if at most {} equal calls in a row",
-            silent_count(mass, share)
-        ),
+        counterfactual: format!("silent if at most {silent:.0} equal calls in a row"),
         evidence: with_trigger(trail, call),
         evidence_total: u64::from(run.count),
     }

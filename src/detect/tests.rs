@@ -84,7 +84,7 @@ fn looped(count: u32, every: f64) -> Vec<ToolCall<'static>> {
 fn an_episode_fires_gets_worse_and_ends_at_its_deadline() {
     let rules = rules();
     let mut state = known_agent(&rules);
-    let mut alerts = run(&rules, &mut state, &looped(12, 3.0));
+    let mut alerts = run(&rules, &mut state, &looped(18, 3.0));
     let deadline = state.deadline().unwrap();
     assert!(
         tick(&rules, &Peers::default(), &mut state, deadline.plus_millis(-1)).alerts.is_empty()
@@ -98,8 +98,34 @@ fn an_episode_fires_gets_worse_and_ends_at_its_deadline() {
     let revisions: Vec<u32> = alerts.iter().map(|alert| alert.revision).collect();
     assert_eq!(revisions, (0..u32::try_from(alerts.len()).unwrap()).collect::<Vec<_>>());
     assert!(alerts.len() >= 3 && last.trigger.is_none() && last.evidence.len() == 5);
-    assert_eq!(last.evidence_total, 12);
+    assert_eq!(last.evidence_total, 18);
     assert_eq!(state.open_episodes(), 0);
+}
+
+#[test]
+fn an_agent_that_gets_stuck_every_day_is_given_longer() {
+    let rules = rules();
+    let fires_at = |habit: u32| {
+        let mut state = known_agent(&rules);
+        for day in 0..10 {
+            let start = MORNING + f64::from(day) * 86_400.0;
+            let calls: Vec<_> = (0..80)
+                .map(|n| {
+                    let same = if n < habit { 77 } else { u64::from(1_000 + n) };
+                    let id = u64::from(10_000 + u32::try_from(day).unwrap() * 100 + n);
+                    call(start + f64::from(n) * 20.0, id, "tool-1", same)
+                })
+                .collect();
+            run(&rules, &mut state, &calls);
+        }
+        let loops: Vec<_> = (0..200_u32)
+            .map(|n| call(MORNING + 864_000.0 + f64::from(n), 90_000 + u64::from(n), "tool-1", 78))
+            .collect();
+        let alerts = run(&rules, &mut state, &loops);
+        alerts.iter().find(|alert| alert.rule_id == "repeat.loop").map(|alert| alert.observed)
+    };
+    let (orderly, stuck) = (fires_at(2).unwrap(), fires_at(14).unwrap());
+    assert!(orderly <= 9.0 && (20.0..200.0).contains(&stuck), "{orderly} {stuck}");
 }
 
 #[test]

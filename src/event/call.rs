@@ -93,6 +93,8 @@ impl Quality {
     pub const COERCED: Self = Self(1 << 4);
     /// The record's own time lies after the broker's append time and was replaced by it.
     pub const FUTURE_TIME: Self = Self(1 << 5);
+    /// The arguments hold more targets, words, elements or text than are looked at or kept.
+    pub const MANY_TARGETS: Self = Self(1 << 6);
 
     /// Whether every flag of `other` is set.
     #[must_use]

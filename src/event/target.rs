@@ -151,6 +151,23 @@ impl Shown {
         shown
     }
 
+    /// The end of `text`, cut at a character's border with `…` before it when it is too long.
+    #[must_use]
+    pub fn of_end(text: &str) -> Self {
+        let ellipsis = "…";
+        if text.len() <= Self::BYTES_MAX {
+            return Self::new(text);
+        }
+        let mut start = text.len() - Self::BYTES_MAX + ellipsis.len();
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        let mut shown = Self::default();
+        shown.push(ellipsis);
+        shown.push(text.get(start..).unwrap_or_default());
+        shown
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -183,6 +200,9 @@ mod tests {
         assert_eq!(Shown::new(&"a".repeat(23)).as_str().len(), 23);
         assert_eq!(Shown::new(&"a".repeat(24)).as_str(), format!("{}…", "a".repeat(20)));
         assert_eq!(Shown::new(&"ä".repeat(20)).as_str(), format!("{}…", "ä".repeat(10)));
+        assert_eq!(Shown::of_end("short").as_str(), "short");
+        assert_eq!(Shown::of_end(&"a".repeat(24)).as_str(), format!("…{}", "a".repeat(20)));
+        assert_eq!(Shown::of_end(&"ä".repeat(20)).as_str(), format!("…{}", "ä".repeat(10)));
     }
 
     #[test]

@@ -282,6 +282,7 @@ fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {
             format: source.format,
             default_tenant: source.tenant.clone(),
             record_bytes_max: config.limits.record_bytes,
+            ..decode::Options::default()
         },
         metrics: metrics.source(&source.topic),
     };

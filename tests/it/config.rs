@@ -257,7 +257,9 @@ fn the_first_configuration_has_only_missing_files_when_all_of_it_is_used() {
 
 #[test]
 fn the_published_files_are_in_step() {
-    for (name, of) in [("config", SchemaOf::Config), ("alert", SchemaOf::Alert)] {
+    let schemas =
+        [("config", SchemaOf::Config), ("alert", SchemaOf::Alert), ("rule", SchemaOf::Rule)];
+    for (name, of) in schemas {
         let path = root().join(format!("schema/{name}.schema.json"));
         hold(&path, &config_cmd::schema_text(of).unwrap());
     }

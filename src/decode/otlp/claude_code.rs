@@ -6,6 +6,7 @@ use crate::decode::calls::Calls;
 use crate::decode::otlp::merge::{Draft, Drafts};
 use crate::decode::otlp::view::{Attributes, Batch, Log};
 use crate::decode::stamp::Stamp;
+use crate::decode::targets::Lens;
 use crate::decode::{Ignored, native};
 use crate::event::{Quality, Status, ToolCall};
 
@@ -17,17 +18,17 @@ const MCP_TOOL: &str = "mcp_tool";
 
 /// Reads every log record of `batch`.
 pub(super) fn read(batch: &Batch<'_>, calls: &mut Calls<'_>) {
-    let nothing = Attributes::default();
+    let (nothing, lens) = (Attributes::default(), calls.options.lens());
     let mut drafts = Drafts::default();
     for log in &batch.logs {
         let resource = batch.resource(log.resource).unwrap_or(&nothing);
         match event_of(log, resource).as_deref() {
             Some("tool_result") => {
                 let status = status_of(&log.attributes);
-                drafts.add(key_of(log, resource), draft(log, resource, status));
+                drafts.add(key_of(log, resource), draft(log, resource, status, lens));
             }
             Some("tool_decision") if is_rejection(&log.attributes) => {
-                drafts.add(key_of(log, resource), draft(log, resource, Status::Denied));
+                drafts.add(key_of(log, resource), draft(log, resource, Status::Denied, lens));
             }
             Some("tool_decision") => calls.ignore(Ignored::Decision),
             _ => calls.ignore(Ignored::NotAToolCall),
@@ -88,7 +89,12 @@ fn either<'b>(
     log.attributes.first(keys).or_else(|| resource.first(keys))
 }
 
-fn draft<'b>(log: &'b Log<'_>, resource: &'b Attributes<'_>, status: Status) -> Draft<'b> {
+fn draft<'b>(
+    log: &'b Log<'_>,
+    resource: &'b Attributes<'_>,
+    status: Status,
+    lens: Lens,
+) -> Draft<'b> {
     let attributes = &log.attributes;
     let mut call = ToolCall {
         tenant_id: either(log, resource, &["organization.id", "tenant.id"]).unwrap_or_default(),
@@ -107,7 +113,7 @@ fn draft<'b>(log: &'b Log<'_>, resource: &'b Attributes<'_>, status: Status) -> 
         call.quality.insert(Quality::MISSING_CALL_ID);
     }
     identify(&mut call, log, resource);
-    name_tool(&mut call, attributes);
+    name_tool(&mut call, attributes, lens);
     let said = attributes.text("event.timestamp").map_or(Stamp::Missing, |t| Stamp::from_text(&t));
     let stamp = said.or(Stamp::from_otlp_nanos(log.time)).or(Stamp::from_otlp_nanos(log.observed));
     Draft { call, stamp, distance: 0 }
@@ -134,7 +140,7 @@ struct Parameters {
 }
 
 /// Names the tool and digests its input.
-fn name_tool<'b>(call: &mut ToolCall<'b>, attributes: &'b Attributes<'_>) {
+fn name_tool<'b>(call: &mut ToolCall<'b>, attributes: &'b Attributes<'_>, lens: Lens) {
     call.tool_name = attributes.text("tool_name").unwrap_or_default();
     let parameters = attributes.text("tool_parameters");
     let is_mcp = call.tool_name == MCP_TOOL;
@@ -154,10 +160,6 @@ fn name_tool<'b>(call: &mut ToolCall<'b>, attributes: &'b Attributes<'_>) {
     // like a repetition of the last.
     let key = if attributes.get("tool_input").is_some() { "tool_input" } else { "tool_parameters" };
     if let Some(input) = attributes.get(key).filter(|_| !is_mcp || key == "tool_input") {
-        let (arguments, readable) = input.arguments();
-        call.arguments = arguments;
-        if !readable {
-            call.quality.insert(Quality::BAD_ARGUMENTS);
-        }
+        input.arguments(lens).fill(call);
     }
 }

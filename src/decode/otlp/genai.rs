@@ -9,6 +9,7 @@ use crate::decode::calls::Calls;
 use crate::decode::otlp::merge::{Draft, Drafts};
 use crate::decode::otlp::view::{Attributes, Batch, Span};
 use crate::decode::stamp::Stamp;
+use crate::decode::targets::Lens;
 use crate::event::{Quality, Status, ToolCall};
 
 const OPERATION: &str = "gen_ai.operation.name";
@@ -23,12 +24,12 @@ const ANCESTORS_MAX: usize = 32;
 
 /// Reads every span of `batch`.
 pub(super) fn read(batch: &Batch<'_>, calls: &mut Calls<'_>) {
-    let traces = Traces::new(batch);
+    let (traces, lens) = (Traces::new(batch), calls.options.lens());
     let mut drafts = Drafts::default();
     for span in &batch.spans {
         if is_tool_call(&span.attributes) {
             let outer = traces.outermost(span);
-            drafts.add(key_of(span, outer), draft(batch, &traces, span, outer));
+            drafts.add(key_of(span, outer), draft(batch, &traces, (span, outer), lens));
         } else {
             calls.ignore(Ignored::NotAToolCall);
         }
@@ -67,8 +68,8 @@ fn key_of(span: &Span<'_>, outer: &Span<'_>) -> Option<(String, String)> {
 fn draft<'b>(
     batch: &'b Batch<'_>,
     traces: &Traces<'b>,
-    span: &'b Span<'_>,
-    outer: &'b Span<'_>,
+    (span, outer): (&'b Span<'_>, &'b Span<'_>),
+    lens: Lens,
 ) -> Draft<'b> {
     let attributes = &span.attributes;
     let mut call = ToolCall {
@@ -84,11 +85,7 @@ fn draft<'b>(
         ..ToolCall::default()
     };
     if let Some(arguments) = attributes.get("gen_ai.tool.call.arguments") {
-        let (arguments, readable) = arguments.arguments();
-        call.arguments = arguments;
-        if !readable {
-            call.quality.insert(Quality::BAD_ARGUMENTS);
-        }
+        arguments.arguments(lens).fill(&mut call);
     }
     identify(&mut call, batch, traces, span);
     if let Some(id) = attributes.first(&CALL_IDS) {

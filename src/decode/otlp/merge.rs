@@ -56,6 +56,8 @@ fn absorb<'b>(known: &mut Draft<'b>, mut other: Draft<'b>) {
     let (into, from) = (&mut known.call, other.call);
     if into.arguments == Arguments::default() {
         into.arguments = from.arguments;
+        into.targets = from.targets;
+        into.words = from.words;
     }
     if into.call_id.is_empty() {
         into.call_id = from.call_id;

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::decode::digest::{self, Digest, Path};
+use crate::decode::digest::{self, Digest, Found, Path};
+use crate::decode::targets::Lens;
 use crate::decode::{json, number};
-use crate::event::Arguments;
 
 /// An attribute's value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,17 +43,19 @@ impl Value<'_> {
         }
     }
 
-    /// The digest of arguments, and `false` when they are text that is no JSON.
-    pub(super) fn arguments(&self) -> (Arguments, bool) {
+    /// What is found in arguments.
+    pub(super) fn arguments(&self, lens: Lens) -> Found {
         match self {
-            Self::Absent => (Arguments::default(), true),
-            Self::Text(text) => digest::from_text(text),
-            value => {
-                let mut digest = Digest::default();
-                value.add_to(&mut digest, Path::ROOT);
-                (digest.arguments(), true)
-            }
+            Self::Absent => Found::default(),
+            Self::Text(text) => digest::from_text(text, lens),
+            value => value.digested(lens).finish(),
         }
+    }
+
+    fn digested(&self, lens: Lens) -> Digest {
+        let mut digest = Digest::new(lens);
+        self.add_to(&mut digest, Path::ROOT);
+        digest
     }
 
     /// The encoded size in bytes; that of a text is its own length.
@@ -61,7 +63,7 @@ impl Value<'_> {
         match self {
             Self::Absent => None,
             Self::Text(text) => u64::try_from(text.len()).ok(),
-            value => Some(value.arguments().0.bytes),
+            value => Some(value.digested(Lens::default()).size()),
         }
     }
 
