@@ -15,8 +15,8 @@ use crate::baseline::session_fit::SessionFit;
 use crate::baseline::tools::Tools;
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
-use crate::detect::session_fit::Fit;
 use crate::detect::repeat;
+use crate::detect::session_fit::Fit;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -81,6 +81,8 @@ pub(crate) struct Burst {
     pub(crate) started: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) has_alerted: bool,
+    /// A tool that has only failed so far, and the weight its uses have not been given for that.
+    pub(crate) withheld: (u64, f64),
     pub(crate) trail: Vec<Evidence>,
 }
 

@@ -30,6 +30,7 @@ fn rules() -> Rules {
         raw("new_tool.burst", 0.05),
         raw("first_use.listed", 0.3),
         raw("unusual_hour.activity", 0.02),
+        raw("session_fit.stranger", 0.12),
     ])
     .unwrap()
 }

@@ -58,6 +58,8 @@ pub struct NewToolParameters {
     pub known_server: f64,
     /// Factor within twelve hours of an alert on the same tool.
     pub after_alert: f64,
+    /// Factor when the call failed and names no MCP server: weak models invent names of tools.
+    pub failed: f64,
     /// Factor on the budget for an agent with fewer than two peers and no catalogue.
     pub lonely_budget: f64,
 }
@@ -73,6 +75,7 @@ impl Default for NewToolParameters {
             catalogue: 0.05,
             known_server: 0.3,
             after_alert: 0.2,
+            failed: 0.5,
             lonely_budget: 0.25,
         }
     }
@@ -183,6 +186,7 @@ impl InRange for NewToolParameters {
             ("catalogue", self.catalogue),
             ("known_server", self.known_server),
             ("after_alert", self.after_alert),
+            ("failed", self.failed),
             ("lonely_budget", self.lonely_budget),
         ];
         factors
