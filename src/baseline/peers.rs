@@ -226,6 +226,7 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::usage::{Usage, UsageKind};
     use proptest::prelude::*;
 
     fn fact() -> impl Strategy<Value = Fact> {
@@ -233,6 +234,9 @@ mod tests {
             Just(Fact::Agent),
             Just(Fact::ActiveDay),
             Just(Fact::Discovery),
+            any::<[u64; 24]>().prop_map(|hashes| {
+                Fact::Usage(hashes.map(|hash| Usage::of(UsageKind::Command, hash)))
+            }),
             (0_u64..5, 0_u64..6, 0_i64..50, any::<bool>())
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
         ]

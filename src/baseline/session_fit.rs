@@ -367,3 +367,128 @@ impl PeakModel {
 pub const fn narrow(value: f64) -> f32 {
     value as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::identity::hash_texts;
+    use proptest::prelude::*;
+    use statrs::distribution::{ContinuousCDF, Gumbel};
+
+    const PRIOR: PeakPrior = PeakPrior { peak: 3.0, deviation: 2.0, days: 3.0 };
+
+    fn at(millis: i64) -> Step {
+        Step { time: Timestamp::from_millis(millis), is_acting: true, ..Step::default() }
+    }
+
+    fn path(name: &str) -> [u64; 3] {
+        [hash_texts(&[name]), 0, 0]
+    }
+
+    fn see(session: &mut SessionFit, step: &Step) -> Signs {
+        session.see(step, &mut Manners::default(), false)
+    }
+
+    #[test]
+    fn an_edit_fits_once_the_session_has_looked() {
+        let mut session = SessionFit::new(1);
+        let edit = Step { is_edit: true, paths: path("a.rs"), ..at(10_000) };
+        see(&mut session, &Step { paths: path("a.rs"), ..at(1_000) });
+        assert!(see(&mut session, &edit).ratio < 1.0);
+        let other = Step { is_edit: true, paths: path("b.rs"), ..at(20_000) };
+        let signs = see(&mut session, &other);
+        // .12 / ((2.4 + sqrt 2.4) / 200), times the little a call without overlap says.
+        let usual = (f64::from(2.4_f32) + f64::from(2.4_f32).sqrt()) / 200.0;
+        let serial = 0.7 + 0.3 * 0.65 / (1.0 - 0.08);
+        assert!(signs.is_untouched);
+        assert!((signs.ratio - 0.12 / usual * serial).abs() < 1e-9, "{}", signs.ratio);
+    }
+
+    #[test]
+    fn edits_of_one_moment_count_once() {
+        let mut session = SessionFit::new(1);
+        let edit = |name, millis| Step { is_edit: true, paths: path(name), ..at(millis) };
+        assert!(see(&mut session, &edit("a", 1_000)).is_untouched);
+        assert!(!see(&mut session, &edit("b", 1_500)).is_untouched);
+        assert!(see(&mut session, &edit("c", 3_000)).is_untouched);
+    }
+
+    #[test]
+    fn a_call_beside_a_long_one_overlaps_and_one_of_the_same_turn_does_not() {
+        let mut session = SessionFit::new(1);
+        see(&mut session, &Step { duration_ms: 10_000, ..at(1_000) });
+        assert!(!see(&mut session, &at(1_300)).is_overlap);
+        assert!(see(&mut session, &at(4_000)).is_overlap);
+        assert!(!see(&mut session, &at(10_800)).is_overlap);
+    }
+
+    #[test]
+    fn while_another_agent_works_for_it_nothing_overlaps() {
+        let mut session = SessionFit::new(1);
+        see(&mut session, &Step { duration_ms: 60_000, is_delegation: true, ..at(1_000) });
+        see(&mut session, &Step { duration_ms: 10_000, ..at(2_000) });
+        assert!(!see(&mut session, &at(6_000)).is_overlap);
+    }
+
+    #[test]
+    fn what_an_agent_often_does_soon_says_nothing() {
+        let (mut session, mut manners) = (SessionFit::new(1), Manners::default());
+        let mut last = 0.0;
+        for n in 0..500 {
+            let step = Step { duration_ms: 30_000, ..at(n * 5_000) };
+            last = session.see(&step, &mut manners, true).ratio;
+        }
+        assert!(last < 1.0, "{last}");
+    }
+
+    #[test]
+    fn evidence_fades_and_never_falls_below_nothing() {
+        let (mut session, signs) = (SessionFit::new(1), Signs::default());
+        let time = Timestamp::from_secs(1);
+        assert!((session.add(time, &signs, 2.0, 0.5) - 1.5).abs() < 1e-12);
+        assert!((session.add(time, &signs, 0.0, 0.5) - 1.0).abs() < 1e-12);
+        assert_eq!(session.run().calls, 2);
+        assert_eq!(session.add(time, &signs, -9.0, 0.5), 0.0);
+        session.add(Timestamp::from_secs(9), &signs, 1.0, 0.5);
+        assert_eq!((session.run().calls, session.run().since), (1, Timestamp::from_secs(9)));
+    }
+
+    #[test]
+    fn without_days_the_model_is_the_prior() {
+        let model = Peaks::default().model(&PRIOR);
+        assert_eq!(model.mean, 3.0);
+        assert!((model.deviation - 2.0 * (4.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_day_without_evidence_says_nothing() {
+        let mut peaks = Peaks::default();
+        peaks.learn(0.0, 200, 20.0);
+        assert_eq!(peaks, Peaks::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_tail_is_that_of_a_gumbel_with_this_mean_and_deviation(peaks in prop::collection::vec(0.1_f32..20.0, 0..30), peak in 0.0_f64..40.0) {
+            let mut known = Peaks::default();
+            peaks.iter().for_each(|peak| known.learn(*peak, 200, 20.0));
+            let model = known.model(&PRIOR);
+            let scale = model.deviation * 6.0_f64.sqrt() / std::f64::consts::PI;
+            let gumbel = Gumbel::new(model.mean - 0.577_215_664_901_532_9 * scale, scale).unwrap();
+            prop_assert!((model.tail(peak) - gumbel.sf(peak)).abs() < 1e-9);
+            prop_assert!(model.tail(peak + 0.5) <= model.tail(peak));
+            prop_assert!(model.deviation >= PRIOR.deviation);
+        }
+
+        #[test]
+        fn signs_are_finite_and_bounded(steps in prop::collection::vec((any::<i64>(), any::<u64>(), any::<[u64; 3]>(), any::<[bool; 4]>()), 0..60)) {
+            let (mut session, mut manners) = (SessionFit::new(1), Manners::default());
+            for (millis, duration_ms, paths, [is_acting, is_edit, is_delegation, learn]) in steps {
+                let time = Timestamp::from_millis(millis);
+                let step = Step { time, duration_ms, tool: 1, is_acting, is_edit, is_delegation, paths };
+                let signs = session.see(&step, &mut manners, learn);
+                prop_assert!(signs.ratio > 0.1 && signs.ratio < 20.0, "{}", signs.ratio);
+            }
+        }
+    }
+}
