@@ -17,8 +17,10 @@ pub mod recent;
 pub mod repeats;
 pub mod runs;
 pub mod session;
+pub mod session_fit;
 pub mod shapes;
 pub mod tools;
+pub mod usage;
 pub mod window;
 
 /// A count as a float; exact below 2^53, which no count here reaches.

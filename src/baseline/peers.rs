@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::baseline::habits::Habits;
 use crate::baseline::session::LearnedSession;
+use crate::baseline::usage::{GroupUsage, UsageBatch};
 use crate::event::HOUR_NS;
 
 /// How many epochs the peers an event is judged against lie behind the event's own.
@@ -56,6 +57,8 @@ pub enum Fact {
         /// The epoch hour.
         hour: i64,
     },
+    /// An agent did what it and its peers are told apart by.
+    Usage(UsageBatch),
 }
 
 impl Fact {
@@ -207,6 +210,7 @@ pub struct GroupSummary {
     /// Sessions that ended in the epoch, by their hash.
     sessions: BTreeMap<u64, Arc<LearnedSession>>,
     families: BTreeMap<u64, Family>,
+    usage: GroupUsage,
 }
 
 impl GroupSummary {
@@ -216,6 +220,7 @@ impl GroupSummary {
             Fact::Agent => self.agents += 1,
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
+            Fact::Usage(batch) => self.usage.add(&batch),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
                 tool_use.add_user(agent);
@@ -242,6 +247,7 @@ impl GroupSummary {
         self.active_days = self.active_days.saturating_add(other.active_days);
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
+        self.usage.merge(&other.usage);
         for session in other.sessions.values() {
             self.add_session(Arc::clone(session));
         }
@@ -281,6 +287,12 @@ impl GroupSummary {
     #[must_use]
     pub fn tool(&self, tool: u64) -> Option<&ToolUse> {
         self.tools.get(&tool)
+    }
+
+    /// What the agents of the group do, and how often.
+    #[must_use]
+    pub const fn usage(&self) -> &GroupUsage {
+        &self.usage
     }
 
     /// Every tool remembered, by its hash.
@@ -363,6 +375,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::usage::{Usage, UsageKind};
     use proptest::prelude::*;
 
     fn fact() -> impl Strategy<Value = Fact> {
@@ -370,6 +383,9 @@ mod tests {
             Just(Fact::Agent),
             Just(Fact::ActiveDay),
             Just(Fact::Discovery),
+            any::<[u64; 24]>().prop_map(|hashes| {
+                Fact::Usage(hashes.map(|hash| Usage::of(UsageKind::Command, hash)))
+            }),
             (0_u64..5, 0_u64..6, 0_i64..50, any::<bool>())
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
             (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),

@@ -8,7 +8,7 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 15] = [
+pub const SHIPPED: [(&str, &str); 16] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
@@ -26,6 +26,7 @@ pub const SHIPPED: [(&str, &str); 15] = [
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
     ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),
+    ("rules/session_fit/stranger.yaml", include_str!("../../rules/session_fit/stranger.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),
 ];
 

@@ -12,6 +12,7 @@ use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
+use crate::baseline::session_fit::SessionFit;
 use crate::baseline::tools::Tools;
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
@@ -19,6 +20,7 @@ use crate::detect::episodes::{Open, resolve};
 use crate::detect::learning::Return;
 use crate::detect::peaks::Peaks;
 use crate::detect::repeat;
+use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 
@@ -65,6 +67,7 @@ pub struct AgentState {
     pub(crate) peaks: Peaks,
     /// When it last came back after a long silence.
     pub(crate) returned: Option<Box<Return>>,
+    pub(crate) fit: Fit,
     pub(crate) burst: Option<Box<Burst>>,
     pub(crate) open: Vec<Open>,
     pub(crate) live: Option<Box<Live>>,
@@ -90,6 +93,8 @@ pub(crate) struct Burst {
     pub(crate) started: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) has_alerted: bool,
+    /// A tool that has only failed so far, and the weight its uses have not been given for that.
+    pub(crate) withheld: (u64, f64),
     pub(crate) trail: Vec<Evidence>,
     /// Its first tools, with what their calls weigh; at most as many as an alert has
     /// subjects.
@@ -135,6 +140,8 @@ pub(crate) struct Live {
     /// The run-up of what may become a burst of denials.
     pub(crate) denial_trail: Vec<Evidence>,
     pub(crate) shape_burst: Option<Box<ShapeBurst>>,
+    /// Sessions, the one of the newest call last.
+    pub(crate) fits: Vec<SessionFit>,
 }
 
 impl AgentState {
@@ -163,6 +170,7 @@ impl AgentState {
             family_hour: i32::MIN,
             peaks: Peaks::default(),
             returned: None,
+            fit: Fit::default(),
             burst: None,
             open: Vec::new(),
             live: None,
@@ -242,6 +250,7 @@ impl AgentState {
                 + trail(&live.denial_trail)
                 + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
                 + live.sessions.heap_bytes()
+                + live.fits.capacity() * size_of::<SessionFit>()
         });
         let burst = self.burst.as_ref().map_or(0, |burst| {
             let tools = burst.tools.capacity() * size_of::<BurstTool>();
@@ -251,6 +260,7 @@ impl AgentState {
             + self.tenant_id.len()
             + self.agent_id.len()
             + self.tools.heap_bytes()
+            + self.fit.heap_bytes()
             + burst
             + live
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
@@ -341,6 +351,7 @@ impl AgentState {
         history.days = history.days.saturating_add(1);
         history.usual_day.learn(history.calls_today, history.days);
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);
+        self.fit.end_day(history.calls_today, half_life_days);
         self.runs.learn_capped(
             self.longest_run,
             history.calls_today,

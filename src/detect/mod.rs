@@ -26,6 +26,7 @@ mod new_tool;
 mod peaks;
 mod repeat;
 mod run_size;
+mod session_fit;
 mod sessions;
 mod subjects;
 #[cfg(test)]
@@ -125,6 +126,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         return verdict;
     }
     state.settle(call.time, &mut verdict);
+    state.rest(call.time);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
     state.count(call, half_life_days, &mut verdict);
@@ -142,6 +144,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     errors::observe(&judgement, state, &mut verdict);
     bytes::observe(&judgement, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
+    session_fit::observe(&judgement, state, &mut verdict);
     verdict
 }
 

@@ -11,6 +11,7 @@ use crate::baseline::tools::Use;
 use crate::detect::agent::{AgentState, Burst, BurstTool, keep, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, first_use, subjects, words};
+use crate::event::Status;
 use crate::policy::{NewToolParameters, Rule};
 
 /// Judges one call, of whose tool `used` tells.
@@ -27,7 +28,7 @@ pub(crate) fn observe(
     }
     forgive(judgement, state);
     let weight = weight(judgement, &rule.parameters, state, used);
-    let total = join_burst(judgement, state, weight);
+    let total = join_burst(judgement, state, (weight, rule.parameters.failed));
     let budget = budget(judgement, rule, state);
     let group = judgement.peers.group(state.group);
     let rate = state.discoveries.rate(state.history.days, group);
@@ -78,7 +79,11 @@ fn forgive(judgement: &Judgement<'_>, state: &mut AgentState) {
     }
 }
 
-fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState, weight: f64) -> f64 {
+fn join_burst(
+    judgement: &Judgement<'_>,
+    state: &mut AgentState,
+    (weight, failed): (f64, f64),
+) -> f64 {
     let call = judgement.call;
     if state.burst.is_none() {
         state.tools.start_burst();
@@ -91,10 +96,12 @@ fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState, weight: f64) ->
             started: call.time,
             last: call.time,
             has_alerted: false,
+            withheld: (0, 0.0),
             trail: Vec::new(),
             tools: Vec::new(),
         })
     });
+    let weight = burst.believed(judgement, weight, failed);
     if let Some(tool) = burst.tools.iter_mut().find(|it| it.subject.hash.0 == judgement.tool) {
         tool.weight += weight;
         tool.calls += 1;
@@ -108,6 +115,25 @@ fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState, weight: f64) ->
     burst.last = burst.last.max(call.time);
     keep(&mut burst.trail, call);
     burst.weight
+}
+
+impl Burst {
+    /// What a use weighs after its end is looked at. One that failed mostly had no such tool, and
+    /// the rest of its weight is withheld until the tool has worked. A denied one is an attempt like
+    /// any other, and the tools of an MCP server are not invented: somebody has connected it.
+    fn believed(&mut self, judgement: &Judgement<'_>, weight: f64, failed: f64) -> f64 {
+        let (call, tool) = (judgement.call, judgement.tool);
+        let has_failed = call.status == Status::Error && call.tool_server.is_none();
+        let before = if self.withheld.0 == tool { self.withheld.1 } else { 0.0 };
+        if has_failed {
+            self.withheld = (tool, before + weight * (1.0 - failed));
+            return weight * failed;
+        }
+        if self.withheld.0 == tool {
+            self.withheld = (0, 0.0);
+        }
+        weight + before
+    }
 }
 
 fn weight(

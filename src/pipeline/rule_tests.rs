@@ -122,8 +122,10 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     input.sort_unstable();
     let mut alerts = Vec::new();
     for (millis, row, n) in &input {
+        let takes_ms = case.input.get(*row).and_then(|times| times.takes_millis);
         let Some(row) = case.test.input.get(*row) else { continue };
-        alerts.extend(world.call(&history.product, &made(row, *millis, *n)));
+        let made = Made { takes_ms, ..made(row, *millis, *n) };
+        alerts.extend(world.call(&history.product, &made));
     }
     alerts.extend(world.rest(&input));
     alerts
@@ -150,6 +152,7 @@ fn made(row: &RawInput, millis: i64, n: u32) -> Made<'_> {
         arguments: Arguments { digest: hash_texts(&["arguments", &digest]), bytes, shape },
         status: row.status.status(),
         bytes_read: row.bytes_read,
+        takes_ms: None,
         session: &row.session,
         with: Some(&row.with),
     }
@@ -172,6 +175,7 @@ struct Made<'a> {
     arguments: Arguments,
     status: Status,
     bytes_read: Option<u64>,
+    takes_ms: Option<u64>,
     session: &'a str,
     with: Option<&'a RawArguments>,
 }
@@ -240,6 +244,7 @@ impl World<'_> {
                     },
                     status: Status::Ok,
                     bytes_read: history.bytes_read,
+                    takes_ms: None,
                     session: &session,
                     with: history.with.get(place % history.with.len().max(1)),
                 };
@@ -265,6 +270,7 @@ impl World<'_> {
             arguments: made.arguments,
             status: made.status,
             bytes_out: made.bytes_read,
+            duration_ms: made.takes_ms,
             ..reach(made)
         };
         self.let_time_pass(call.time);

@@ -138,6 +138,9 @@ pub struct RawInput {
     /// Their arguments, as an agent would write them: what they reach for is read from these.
     #[serde(default)]
     pub with: RawArguments,
+    /// How long each of them takes: `500ms`, `2s`.
+    #[serde(default)]
+    pub takes: Option<String>,
 }
 
 fn session() -> String {
@@ -243,6 +246,8 @@ pub struct Input {
     pub at_millis: i64,
     /// Milliseconds between two calls.
     pub every_millis: i64,
+    /// How long each call takes, in milliseconds, where the row tells.
+    pub takes_millis: Option<u64>,
 }
 
 /// The most calls a row or a day may have, and the most days.
@@ -291,7 +296,12 @@ fn times(row: &RawInput) -> Result<Input, String> {
         .ok_or_else(|| format!("`at: {}` is not a time of day; write `10:00:00`", row.at))?;
     let every_millis = span(&row.every)
         .ok_or_else(|| format!("`every: {}` is not a span; write `500ms` or `2s`", row.every))?;
-    Ok(Input { at_millis, every_millis })
+    let takes_millis = row.takes.as_deref().map(|takes| {
+        span(takes)
+            .and_then(|millis| u64::try_from(millis).ok())
+            .ok_or_else(|| format!("`takes: {takes}` is not a span; write `500ms` or `2s`"))
+    });
+    Ok(Input { at_millis, every_millis, takes_millis: takes_millis.transpose()? })
 }
 
 fn time_of_day(text: &str) -> Option<i64> {

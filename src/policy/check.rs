@@ -114,6 +114,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::ArgumentShape => rules.argument_shape = parse(raw)?,
         Detector::DormantTool => rules.dormant_tool = parse(raw)?,
         Detector::FanOut => rules.fan_out = parse(raw)?,
+        Detector::SessionFit => rules.session_fit = parse(raw)?,
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub use day_parameters::{
 };
 pub use parameters::{
     CallRateParameters, FirstUseParameters, InjectedSessionParameters, LookAlikeParameters,
-    NewToolParameters, RepeatParameters, UnusualHourParameters,
+    NewToolParameters, RepeatParameters, SessionFitParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
 
@@ -67,6 +67,8 @@ pub struct Rules {
     pub dormant_tool: Option<Rule<DormantToolParameters>>,
     /// Sub-agents at work in an hour, against the most of each day.
     pub fan_out: Option<Rule<FanOutParameters>>,
+    /// Calls that do not fit their session.
+    pub session_fit: Option<Rule<SessionFitParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -160,6 +162,7 @@ impl Rules {
             self.argument_shape.as_ref().map(|rule| &rule.words),
             self.dormant_tool.as_ref().map(|rule| &rule.words),
             self.fan_out.as_ref().map(|rule| &rule.words),
+            self.session_fit.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

@@ -63,6 +63,8 @@ pub struct NewToolParameters {
     pub known_server: f64,
     /// Factor within twelve hours of an alert on the same tool.
     pub after_alert: f64,
+    /// Factor when the call failed and names no MCP server: weak models invent names of tools.
+    pub failed: f64,
     /// Factor on the budget for an agent with fewer than two peers and no catalogue.
     pub lonely_budget: f64,
 }
@@ -78,6 +80,7 @@ impl Default for NewToolParameters {
             catalogue: 0.05,
             known_server: 0.3,
             after_alert: 0.2,
+            failed: 0.5,
             lonely_budget: 0.25,
         }
     }
@@ -138,6 +141,27 @@ impl Default for InjectedSessionParameters {
 #[serde(deny_unknown_fields, default)]
 pub struct LookAlikeParameters {}
 
+/// Parameters of `session_fit`. Evidence is in natural logarithms: 3 is twenty times likelier under
+/// another hand.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionFitParameters {
+    /// What every call takes from the evidence of its session, 0 to 2. Higher forgets sooner.
+    pub drift: f64,
+    /// Evidence up to this never fires.
+    pub evidence_min: f64,
+    /// The highest evidence of a day assumed of an agent that has no history.
+    pub usual_peak: f64,
+    /// No agent is taken to be steadier than this deviation of its daily peaks, .1 to 20.
+    pub deviation_min: f64,
+}
+
+impl Default for SessionFitParameters {
+    fn default() -> Self {
+        Self { drift: 0.4, evidence_min: 3.0, usual_peak: 3.0, deviation_min: 2.0 }
+    }
+}
+
 /// The parameters of whichever detector a rule names, for the JSON Schema.
 #[derive(JsonSchema)]
 #[serde(untagged)]
@@ -173,6 +197,8 @@ pub(crate) enum AnyParameters {
     DormantTool(DormantToolParameters),
     /// Of `fan_out`.
     FanOut(FanOutParameters),
+    /// Of `session_fit`.
+    SessionFit(SessionFitParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.
@@ -210,6 +236,7 @@ impl InRange for NewToolParameters {
             ("catalogue", self.catalogue),
             ("known_server", self.known_server),
             ("after_alert", self.after_alert),
+            ("failed", self.failed),
             ("lonely_budget", self.lonely_budget),
         ];
         factors
@@ -244,5 +271,14 @@ impl InRange for InjectedSessionParameters {
 impl InRange for LookAlikeParameters {
     fn mistake(&self) -> Option<String> {
         None
+    }
+}
+
+impl InRange for SessionFitParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("drift", self.drift, 0.0, 2.0)
+            .or_else(|| outside("evidence_min", self.evidence_min, 0.0, 1_000.0))
+            .or_else(|| outside("usual_peak", self.usual_peak, 0.0, 1_000.0))
+            .or_else(|| outside("deviation_min", self.deviation_min, 0.1, 20.0))
     }
 }

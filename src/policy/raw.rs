@@ -83,11 +83,13 @@ pub enum Detector {
     DormantTool,
     /// Sub-agents at work in an hour, against the most of each day.
     FanOut,
+    /// Calls that do not fit their session.
+    SessionFit,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -103,6 +105,7 @@ impl Detector {
         Self::ArgumentShape,
         Self::DormantTool,
         Self::FanOut,
+        Self::SessionFit,
     ];
 
     /// The word used in rules, alerts and metrics.
@@ -124,6 +127,7 @@ impl Detector {
             Self::ArgumentShape => "argument_shape",
             Self::DormantTool => "dormant_tool",
             Self::FanOut => "fan_out",
+            Self::SessionFit => "session_fit",
         }
     }
 }

@@ -52,8 +52,17 @@ fn program(command: &str) -> Option<(&str, Option<&str>)> {
     let is_program = !program.is_empty()
         && program.len() <= WORD_BYTES_MAX
         && program.starts_with(char::is_alphanumeric)
+        && !is_digest(program)
         && program.chars().all(is_name);
     is_program.then(|| (program, parts.next().filter(|word| is_word(word))))
+}
+
+/// Whether a word is a digest that stands for a text: eight or more hexadecimal digits, not all of
+/// them letters. Logs that leave commands out carry such, and each looks like a program of its own.
+fn is_digest(word: &str) -> bool {
+    word.len() >= 8
+        && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn is_assignment(part: &str) -> bool {

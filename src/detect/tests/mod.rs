@@ -40,6 +40,7 @@ fn rules() -> Rules {
         raw("argument_shape.burst", 0.005),
         raw("dormant_tool.returned", 0.005),
         raw("fan_out.burst", 0.005),
+        raw("session_fit.stranger", 0.12),
     ])
     .unwrap()
 }
@@ -250,6 +251,91 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     assert!(tick(&context, &mut state, deadline).alerts.is_empty());
     assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
     assert_eq!(state.deadline(), None);
+}
+
+/// What the group of `helper@1` is told by `agents` agents that all do what their days are made of.
+fn peers_of(rules: &Rules, agents: u32) -> Peers {
+    let mut epochs = Epochs::default();
+    for agent in 0..agents {
+        let name = format!("helper@{}", agent + 2);
+        let mut state: Option<AgentState> = None;
+        for n in 0..600_u32 {
+            let secs = f64::from(n / 120) * 86_400.0 + 32_400.0 + f64::from(n % 120) * 240.0;
+            let call = ToolCall {
+                agent_id: name.as_str().into(),
+                ..call(secs - 30.0 * 86_400.0, u64::from(n), "their-tool", u64::from(n) + 1)
+            };
+            let hour = call.time.hour();
+            let state = state.get_or_insert_with(|| AgentState::new(&call));
+            let known = state.group;
+            let verdict = observe(&Context::new(rules, epochs.peers(hour)), state, &call);
+            epochs.learn(hour, known, &verdict.facts);
+        }
+    }
+    epochs.peers(i64::MAX).clone()
+}
+
+/// Calls that overlap each other, as of two actors in one session.
+fn crowded(count: u32) -> Vec<ToolCall<'static>> {
+    (0..count)
+        .map(|n| ToolCall {
+            duration_ms: Some(20_000),
+            ..call(MORNING + f64::from(n) * 7.0, 1_000 + u64::from(n), "tool-1", u64::from(n) + 9)
+        })
+        .collect()
+}
+
+#[test]
+fn two_actors_in_one_session_are_told() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let alerts = run(&rules, &mut state, &crowded(30));
+    let told: Vec<_> =
+        alerts.iter().filter(|alert| alert.rule_id == "session_fit.stranger").collect();
+    assert_eq!(told[0].status, AlertStatus::Firing);
+    assert!(told[0].summary.contains("began while another one ran"), "{}", told[0].summary);
+    assert!(told[0].score >= 40.0 && told.len() < 8, "{}", told.len());
+}
+
+#[test]
+fn without_a_session_id_nothing_is_said_of_sessions() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let calls: Vec<_> =
+        crowded(30).into_iter().map(|call| ToolCall { session_id: "".into(), ..call }).collect();
+    assert_eq!(run(&rules, &mut state, &calls), []);
+}
+
+#[test]
+fn an_agent_with_peers_stays_small_and_tells_them_what_it_does() {
+    let rules = rules();
+    let peers = peers_of(&rules, 3);
+    let mut state = known_agent(&rules);
+    let mut told = 0;
+    for n in 0..200_u32 {
+        let id = 1_000 + u64::from(n);
+        let call = call(MORNING + f64::from(n) * 60.0, id, "tool-1", id);
+        let verdict = observe(&Context::new(&rules, &peers), &mut state, &call);
+        told += verdict.facts.iter().filter(|fact| matches!(fact, Fact::Usage(_))).count();
+    }
+    assert!(told > 2, "{told}");
+    let deadline = state.newest.plus_secs(3 * 86_400);
+    drop(tick(&Context::new(&rules, &peers), &mut state, deadline));
+    assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
+}
+
+#[test]
+fn many_sessions_take_a_bounded_place() {
+    let rules = rules();
+    let mut state = known_agent(&rules);
+    let names: Vec<String> = (0..500).map(|n| format!("session-{n}")).collect();
+    for (n, name) in (0_u32..).zip(&names) {
+        let call = call(MORNING + f64::from(n) * 10.0, 1_000 + u64::from(n), "tool-1", 5);
+        let call = ToolCall { session_id: name.as_str().into(), ..call };
+        drop(observe(&Context::new(&rules, &Peers::default()), &mut state, &call));
+    }
+    let live = state.live.as_ref().unwrap();
+    assert!(live.fits.len() <= 6 && live.fits.capacity() <= 8);
 }
 
 #[test]

@@ -1,0 +1,356 @@
+//! How often an agent and its peers do the same things: follow one tool with another, work in a
+//! directory, run a command. What an agent's colleagues do and it does not is a sign of another
+//! hand.
+//!
+//! Counted by hash in small tables, so the state has one size whatever the names are. Collisions
+//! make two things look like one, which lowers what is found and never raises it. Not a model of
+//! language: three kinds of things, counted apart.
+
+use crate::baseline::float;
+use crate::baseline::identity::hash_texts;
+
+/// Places in the table of a group.
+const GROUP_PLACES: u16 = 1_024;
+
+/// Places in the table of an agent; 512 gave the same figures.
+const AGENT_PLACES: usize = 256;
+
+/// Uses that are told to the group together, so that not every call makes a fact.
+const BATCH: usize = 24;
+
+/// How much of the evidence is mixed in: the rest says nothing. It bounds from below what one use
+/// can say for an agent.
+const SHARE_TOLD: f64 = 0.1;
+
+/// The largest ratio, and its inverse the smallest, that a single use counts for: e^3.
+const RATIO_MAX: f64 = 20.085_536_923_187_668;
+
+/// What is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UsageKind {
+    /// A tool after another one.
+    Step,
+    /// The directory that a path lies in.
+    Directory,
+    /// A program and its first word.
+    Command,
+}
+
+impl UsageKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Step, Self::Directory, Self::Command];
+
+    /// How many uses of peers an agent's own share starts with, and the share, 0 to 1, of a thing
+    /// that nobody was seen to use.
+    const fn prior(self) -> (f64, f64) {
+        match self {
+            Self::Step => (6.0, 1.0 / 40.0),
+            Self::Directory | Self::Command => (10.0, 1.0 / 300.0),
+        }
+    }
+}
+
+/// One use of something: its kind, and its place in the table of a group below that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Usage(u16);
+
+impl Usage {
+    /// The use of a thing known by a keyed hash.
+    #[must_use]
+    pub fn of(kind: UsageKind, hash: u64) -> Self {
+        let [low, high, ..] = hash.to_le_bytes();
+        let place = u16::from_le_bytes([low, high]) % GROUP_PLACES;
+        Self(place + GROUP_PLACES * number(kind))
+    }
+
+    /// A tool after another one, by their hashes; 0 stands for the start of a session.
+    #[must_use]
+    pub fn step(previous: u64, tool: u64) -> Self {
+        // The product spreads what the rotation has kept apart.
+        let mixed = (previous.rotate_left(25) ^ tool).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self::of(UsageKind::Step, mixed >> 32)
+    }
+
+    /// A thing known by name.
+    #[must_use]
+    pub fn named(kind: UsageKind, name: &str) -> Self {
+        Self::of(kind, hash_texts(&[name]))
+    }
+
+    const fn kind(self) -> UsageKind {
+        match self.0 / GROUP_PLACES {
+            0 => UsageKind::Step,
+            1 => UsageKind::Directory,
+            _ => UsageKind::Command,
+        }
+    }
+
+    const fn place(self) -> u16 {
+        self.0 % GROUP_PLACES
+    }
+
+    fn own_place(self) -> usize {
+        usize::from(self.place()) % AGENT_PLACES
+    }
+}
+
+/// Uses of one agent that its group hears of together.
+pub type UsageBatch = [Usage; BATCH];
+
+/// How often the agents of a group used what: counts by place, and all uses of each kind.
+///
+/// Merging adds integers, so it gives the same in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupUsage {
+    /// The places in use, ascending, with their counts.
+    counts: Vec<(u16, u32)>,
+    totals: [u64; 3],
+}
+
+impl GroupUsage {
+    /// Adds uses that an agent told.
+    pub fn add(&mut self, batch: &UsageBatch) {
+        for usage in batch {
+            self.add_count(usage.place(), 1);
+            if let Some(total) = self.totals.get_mut(index(usage.kind())) {
+                *total = total.saturating_add(1);
+            }
+        }
+    }
+
+    /// Adds everything `other` knows.
+    pub fn merge(&mut self, other: &Self) {
+        for (place, count) in &other.counts {
+            self.add_count(*place, *count);
+        }
+        for (total, more) in self.totals.iter_mut().zip(other.totals) {
+            *total = total.saturating_add(more);
+        }
+    }
+
+    /// The places in use, ascending, with their counts.
+    #[must_use]
+    pub fn counts(&self) -> &[(u16, u32)] {
+        &self.counts
+    }
+
+    /// All uses of each kind, in the order of [`UsageKind::ALL`].
+    #[must_use]
+    pub const fn totals(&self) -> [u64; 3] {
+        self.totals
+    }
+
+    /// What [`GroupUsage::counts`] and [`GroupUsage::totals`] gave, put together again.
+    #[must_use]
+    pub fn from_parts(counts: &[(u16, u32)], totals: [u64; 3]) -> Self {
+        let mut usage = Self { counts: Vec::new(), totals };
+        counts.iter().for_each(|(place, count)| usage.add_count(place % GROUP_PLACES, *count));
+        usage
+    }
+
+    fn add_count(&mut self, place: u16, more: u32) {
+        match self.counts.binary_search_by_key(&place, |(known, _)| *known) {
+            Ok(at) => {
+                if let Some((_, count)) = self.counts.get_mut(at) {
+                    *count = count.saturating_add(more);
+                }
+            }
+            Err(at) => self.counts.insert(at, (place, more)),
+        }
+    }
+
+    fn count(&self, place: u16) -> u32 {
+        let at = self.counts.binary_search_by_key(&place, |(known, _)| *known);
+        at.ok().and_then(|at| self.counts.get(at)).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// How often one agent used what, and what it has told its group of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnUsage {
+    counts: [u8; AGENT_PLACES],
+    totals: [u32; 3],
+    told: [u32; 3],
+    /// Not told yet.
+    waiting: UsageBatch,
+    waits: u8,
+}
+
+impl Default for OwnUsage {
+    fn default() -> Self {
+        Self {
+            counts: [0; AGENT_PLACES],
+            totals: [0; 3],
+            told: [0; 3],
+            waiting: [Usage::default(); BATCH],
+            waits: 0,
+        }
+    }
+}
+
+impl OwnUsage {
+    /// Learns one use. Returns what the group should hear of, when there is enough of it.
+    pub fn learn(&mut self, usage: Usage) -> Option<UsageBatch> {
+        if let Some(count) = self.counts.get_mut(usage.own_place()) {
+            *count = count.saturating_add(1);
+            if *count == u8::MAX {
+                self.halve();
+            }
+        }
+        if let Some(total) = self.totals.get_mut(index(usage.kind())) {
+            *total = total.saturating_add(1);
+        }
+        if let Some(place) = self.waiting.get_mut(usize::from(self.waits)) {
+            *place = usage;
+        }
+        self.waits += 1;
+        if usize::from(self.waits) < BATCH {
+            return None;
+        }
+        self.waits = 0;
+        for usage in self.waiting {
+            if let Some(told) = self.told.get_mut(index(usage.kind())) {
+                *told = told.saturating_add(1);
+            }
+        }
+        Some(self.waiting)
+    }
+
+    /// How much more likely a use is of the agent's peers than of the agent itself, tempered so
+    /// that one use can say at most e^1.1 against the agent and e^-0.1 for it.
+    ///
+    /// The agent's part in what the group knows is left out, as far as its own counts tell it.
+    #[must_use]
+    pub fn peers_to_self(&self, usage: Usage, group: &GroupUsage) -> f64 {
+        let kind = index(usage.kind());
+        let (weight, base) = usage.kind().prior();
+        let at = |counts: &[u32; 3]| f64::from(counts.get(kind).copied().unwrap_or(0));
+        let (own_total, told) = (at(&self.totals), at(&self.told));
+        let own = f64::from(self.counts.get(usage.own_place()).copied().unwrap_or(0));
+        let group_total = float(group.totals.get(kind).copied().unwrap_or(0));
+        let told_here = own * told / own_total.max(1.0);
+        let of_peers = (f64::from(group.count(usage.place())) - told_here).max(0.0);
+        let peers_total = (group_total - told).max(of_peers);
+        let peers = (of_peers + 2.0 * base) / (peers_total + 2.0);
+        let itself = (own + weight * peers) / (own_total + weight);
+        let ratio = (peers / itself).clamp(1.0 / RATIO_MAX, RATIO_MAX);
+        1.0 - SHARE_TOLD + SHARE_TOLD * ratio
+    }
+
+    /// Makes room: every count counts half from now on.
+    fn halve(&mut self) {
+        self.counts.iter_mut().for_each(|count| *count /= 2);
+        self.totals.iter_mut().for_each(|total| *total /= 2);
+    }
+}
+
+const fn number(kind: UsageKind) -> u16 {
+    match kind {
+        UsageKind::Step => 0,
+        UsageKind::Directory => 1,
+        UsageKind::Command => 2,
+    }
+}
+
+fn index(kind: UsageKind) -> usize {
+    usize::from(number(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usage() -> impl Strategy<Value = Usage> {
+        (0_usize..3, any::<u64>()).prop_map(|(kind, hash)| Usage::of(UsageKind::ALL[kind], hash))
+    }
+
+    fn batch() -> impl Strategy<Value = UsageBatch> {
+        prop::collection::vec(usage(), BATCH).prop_map(|uses| uses.try_into().unwrap())
+    }
+
+    fn directory(name: &str) -> Usage {
+        Usage::named(UsageKind::Directory, name)
+    }
+
+    /// A group whose peers worked `times` batches in one directory.
+    fn group(name: &str, times: u32) -> GroupUsage {
+        let mut group = GroupUsage::default();
+        (0..times).for_each(|_| group.add(&[directory(name); BATCH]));
+        group
+    }
+
+    #[test]
+    fn what_peers_do_and_the_agent_does_not_speaks_against_it() {
+        let mut own = OwnUsage::default();
+        (0..240).for_each(|_| drop(own.learn(directory("mine"))));
+        let peers = group("theirs", 20);
+        assert!(own.peers_to_self(directory("theirs"), &peers) > 2.5);
+        assert!(own.peers_to_self(directory("mine"), &peers) < 1.0);
+    }
+
+    #[test]
+    fn the_closed_form_without_collisions() {
+        let mut own = OwnUsage::default();
+        (0..23).for_each(|_| drop(own.learn(directory("mine"))));
+        // 48 uses of peers, all of "both": p = (48 + 2/300) / 50; own share = 10 p / (23 + 10).
+        let peers = (48.0 + 2.0 / 300.0) / 50.0;
+        let expected = 0.9 + 0.1 * peers / (10.0 * peers / 33.0);
+        let actual = own.peers_to_self(directory("both"), &group("both", 2));
+        assert!((actual - expected).abs() < 1e-12, "{actual} {expected}");
+    }
+
+    #[test]
+    fn an_agent_is_not_its_own_peer() {
+        let mut own = OwnUsage::default();
+        let mut alone = GroupUsage::default();
+        for _ in 0..240 {
+            if let Some(batch) = own.learn(directory("mine")) {
+                alone.add(&batch);
+            }
+        }
+        // Without its own part nobody works there.
+        assert!(own.peers_to_self(directory("mine"), &alone) < 0.95);
+    }
+
+    #[test]
+    fn a_group_is_as_large_as_its_table_at_most() {
+        let mut group = GroupUsage::default();
+        for n in 0..100_000_u64 {
+            group.add(&[Usage::step(n, n + 1); BATCH]);
+        }
+        assert_eq!(group.counts().len(), usize::from(GROUP_PLACES));
+        assert_eq!(GroupUsage::from_parts(group.counts(), group.totals()), group);
+    }
+
+    #[test]
+    fn counts_halve_before_they_overflow() {
+        let mut own = OwnUsage::default();
+        (0..10_000).for_each(|_| drop(own.learn(directory("mine"))));
+        assert!(own.totals[1] < 256 && own.counts.iter().all(|count| *count < u8::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn merging_does_not_depend_on_order_or_grouping(batches in prop::collection::vec(batch(), 0..20), cut in 0_usize..20) {
+            let whole = |batches: &[UsageBatch]| {
+                let mut group = GroupUsage::default();
+                batches.iter().for_each(|batch| group.add(batch));
+                group
+            };
+            let (left, right) = batches.split_at(cut.min(batches.len()));
+            let mut merged = whole(right);
+            merged.merge(&whole(left));
+            prop_assert_eq!(merged, whole(&batches));
+        }
+
+        #[test]
+        fn one_use_says_little(uses in prop::collection::vec(usage(), 0..500), told in prop::collection::vec(batch(), 0..20), asked in usage()) {
+            let (mut own, mut group) = (OwnUsage::default(), GroupUsage::default());
+            uses.iter().for_each(|usage| drop(own.learn(*usage)));
+            told.iter().for_each(|batch| group.add(batch));
+            let ratio = own.peers_to_self(asked, &group);
+            prop_assert!((0.9..=3.0).contains(&ratio), "{}", ratio);
+        }
+    }
+}

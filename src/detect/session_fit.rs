@@ -1,0 +1,275 @@
+//! Calls that do not fit the session they are made in: somebody else at work under this agent's
+//! name.
+//!
+//! A file changed that the session never looked at, a call that starts while another one runs, and
+//! what peers do and this agent does not: none says much, together they do. Without two peers the
+//! last kind is left out. Silent while a flood or a loop is open: what they do fits no session, and
+//! they have said so.
+
+use crate::alert::Expected;
+use crate::baseline::identity::hash_texts;
+use crate::baseline::peers::Fact;
+use crate::baseline::session_fit::{
+    Manners, PeakModel, PeakPrior, Peaks, SessionFit, Signs, Step, narrow,
+};
+use crate::baseline::usage::{OwnUsage, Usage, UsageKind};
+use crate::detect::agent::{AgentState, with_trigger};
+use crate::detect::episodes::Description;
+use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::event::{TargetKind, ToolCall};
+use crate::policy::{Detector, Rule, SessionFitParameters};
+
+/// Sessions of one agent that are kept in mind; of more, the one unseen longest goes.
+const SESSIONS_MAX: usize = 6;
+
+/// No call's likeness to peers counts for more than this factor, or for less than its inverse:
+/// e^1.5. One command line names many things.
+const USAGE_RATIO_MAX: f64 = 4.481_689_070_338_065;
+
+/// Between how many calls an agent without a table of its own looks for peers.
+const LOOK_EVERY: u32 = 32;
+
+/// How far above the usual peak a day's peak is learned, and evidence is kept, in deviations.
+const DEVIATIONS: (f64, f64) = (2.0, 8.0);
+
+/// What is remembered of an agent for this, apart from its sessions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fit {
+    pub(crate) manners: Manners,
+    pub(crate) peaks: Peaks,
+    /// The highest evidence of today.
+    pub(crate) peak: f32,
+    /// What the agent does, to be compared with its peers; only when it has some.
+    pub(crate) usage: Option<Box<OwnUsage>>,
+}
+
+impl Fit {
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.usage.as_ref().map_or(0, |_| size_of::<OwnUsage>())
+    }
+
+    /// Ends a day of `calls` calls.
+    pub(crate) fn end_day(&mut self, calls: u32, half_life_days: f64) {
+        self.peaks.learn(self.peak, calls, half_life_days);
+        self.peak = 0.0;
+    }
+}
+
+/// Judges one call.
+pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+    let (Some(rule), call) = (&judgement.rules.session_fit, judgement.call) else { return };
+    if call.session_id.is_empty() {
+        return;
+    }
+    let is_learning = state.open.is_empty();
+    let step = step_of(judgement);
+    let live = state.live.get_or_insert_default();
+    let session = session_of(&mut live.fits, hash_texts(&[&call.session_id]));
+    let signs = session.see(&step, &mut state.fit.manners, is_learning);
+    let uses = uses_of(call, signs.previous, judgement.tool);
+    let likeness = likeness(judgement, state, &uses);
+    let log_ratio = libm::log(signs.ratio * likeness);
+    if is_learning {
+        learn(state, &uses, verdict);
+    }
+    judge(judgement, rule, state, (signs, log_ratio), verdict);
+}
+
+/// Adds the evidence of one call to its session and reports it when there is too much.
+fn judge(
+    judgement: &Judgement<'_>,
+    rule: &Rule<SessionFitParameters>,
+    state: &mut AgentState,
+    (signs, log_ratio): (Signs, f64),
+    verdict: &mut Verdict,
+) {
+    let is_muted = state.is_open(Detector::CallRate) || state.is_open(Detector::Repeat);
+    let is_muted = is_muted
+        || state.live.as_ref().and_then(|live| live.fits.last()).is_some_and(|session| {
+            judgement.said.is_expected_amount(Detector::SessionFit, session.evidence())
+        });
+    let Some(session) = state.live.as_mut().and_then(|live| live.fits.last_mut()) else { return };
+    let evidence = session.add(judgement.call.time, &signs, log_ratio, rule.parameters.drift);
+    if evidence <= 0.0 {
+        return;
+    }
+    let model = model(&state.fit.peaks, &rule.parameters);
+    let ratio = rule.words.budget / model.tail(evidence).max(1e-12);
+    let (learned, kept) = DEVIATIONS;
+    if ratio >= 1.0 && evidence > rule.parameters.evidence_min && !is_muted {
+        let told = session.clone();
+        session.cap(model.above(kept));
+        state.report(judgement, (&rule.words, ratio), verdict, |state| {
+            describe(judgement, state, &told, model)
+        });
+    }
+    let peak = evidence.min(model.above(kept)).min(model.above(learned));
+    state.fit.peak = state.fit.peak.max(narrow(peak));
+}
+
+fn model(peaks: &Peaks, parameters: &SessionFitParameters) -> PeakModel {
+    peaks.model(&PeakPrior {
+        peak: parameters.usual_peak,
+        deviation: parameters.deviation_min,
+        days: 3.0,
+    })
+}
+
+/// The session of a call, moved to the end; made when it is not there.
+fn session_of(fits: &mut Vec<SessionFit>, id: u64) -> &mut SessionFit {
+    if let Some(at) = fits.iter().position(|session| session.id() == id) {
+        if let Some(moved) = fits.get_mut(at..) {
+            moved.rotate_left(1);
+        }
+    } else {
+        if fits.len() >= SESSIONS_MAX {
+            fits.remove(0);
+        }
+        fits.reserve_exact(1);
+        fits.push(SessionFit::new(id));
+    }
+    let last = fits.len() - 1;
+    #[expect(clippy::indexing_slicing, reason = "it was found or pushed just above")]
+    &mut fits[last]
+}
+
+fn step_of(judgement: &Judgement<'_>) -> Step {
+    let call = judgement.call;
+    let mut paths = [0; 3];
+    let named = call.targets.iter().filter(|target| target.kind == TargetKind::Path);
+    for (place, path) in paths.iter_mut().zip(named) {
+        *place = path.value;
+    }
+    Step {
+        time: call.time,
+        duration_ms: call.duration_ms.unwrap_or(0),
+        tool: judgement.tool,
+        is_acting: call.operation.is_acting(),
+        is_edit: is_edit(&call.tool_name),
+        is_delegation: is_delegation(&call.tool_name),
+        paths,
+    }
+}
+
+/// The name of a tool without its server.
+fn bare(name: &str) -> &str {
+    name.rsplit("__").next().unwrap_or(name)
+}
+
+/// Whether a tool changes what is there already, by its name: agents read before they edit.
+fn is_edit(name: &str) -> bool {
+    const ENDS: [&str; 5] = ["edit", "replace", "apply_patch", "update_file", "edit_file"];
+    let name = bare(name).as_bytes();
+    ENDS.iter().any(|end| {
+        let start = name.len().saturating_sub(end.len());
+        name.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
+    })
+}
+
+/// Whether a tool hands work to another agent, which then works beside this one.
+fn is_delegation(name: &str) -> bool {
+    const NAMES: [&str; 5] = ["task", "agent", "subagent", "spawn_agent", "delegate"];
+    NAMES.iter().any(|known| bare(name).eq_ignore_ascii_case(known))
+}
+
+/// What a call uses: a step from tool to tool, the first directory, two commands.
+fn uses_of(call: &ToolCall<'_>, previous: u64, tool: u64) -> [Option<Usage>; 4] {
+    let mut uses = [Some(Usage::step(previous, tool)), None, None, None];
+    let of = |kind, wanted: TargetKind| {
+        let found = call.targets.iter().filter(move |target| target.kind == wanted);
+        found.map(move |target| Usage::of(kind, target.value))
+    };
+    let directory = of(UsageKind::Directory, TargetKind::Directory).take(1);
+    let commands = of(UsageKind::Command, TargetKind::Command).take(2);
+    for (place, usage) in uses.iter_mut().skip(1).zip(directory.chain(commands)) {
+        *place = Some(usage);
+    }
+    uses
+}
+
+/// How much likelier the uses of a call are of the agent's peers than of itself; 1 without peers.
+fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &[Option<Usage>; 4]) -> f64 {
+    let is_time_to_look = state.history.calls_today % LOOK_EVERY == 1;
+    if state.fit.usage.is_none() && !(state.history.days > 0 && is_time_to_look) {
+        return 1.0;
+    }
+    let has_peers = state.peer_count(judgement.peers) >= 2;
+    if !has_peers {
+        return 1.0;
+    }
+    let Some(group) = judgement.peers.group(state.group) else { return 1.0 };
+    let own = state.fit.usage.get_or_insert_default();
+    let ratio: f64 =
+        uses.iter().flatten().map(|usage| own.peers_to_self(*usage, group.usage())).product();
+    ratio.clamp(1.0 / USAGE_RATIO_MAX, USAGE_RATIO_MAX)
+}
+
+fn learn(state: &mut AgentState, uses: &[Option<Usage>; 4], verdict: &mut Verdict) {
+    let Some(own) = &mut state.fit.usage else { return };
+    let told = uses.iter().flatten().filter_map(|usage| own.learn(*usage));
+    verdict.facts.extend(told.map(Fact::Usage));
+}
+
+fn describe(
+    judgement: &Judgement<'_>,
+    state: &AgentState,
+    session: &SessionFit,
+    model: PeakModel,
+) -> Description {
+    let call = judgement.call;
+    let run = session.run();
+    let like_peers = if state.fit.usage.is_some() {
+        "; it worked less like itself than like its peers"
+    } else {
+        ""
+    };
+    Description {
+        summary: format!(
+            "{} does not fit its session: of {} in {}, {} began while another one ran and {} changed a file that the session had not looked at{like_peers}.",
+            words::quote(&state.agent_id),
+            words::count(run.calls, "call"),
+            words::span(call.time.secs_since(run.since)),
+            run.overlaps,
+            run.untouched,
+        ),
+        expected: Expected {
+            low: 0.0,
+            high: words::tenth(model.above(1.0).max(0.0)),
+            unit: "highest evidence of a day, in natural logarithms".to_owned(),
+            basis: words::count(state.history.days, "active day"),
+        },
+        observed: words::tenth(session.evidence()),
+        start: run.since,
+        counterfactual:
+            "silent if the session had read what it changes, and made one call after another"
+                .to_owned(),
+        evidence: with_trigger(&[], call),
+        evidence_total: u64::from(run.calls),
+        subjects: vec![subjects::amount(
+            Detector::SessionFit,
+            session.evidence(),
+            &format!("evidence {:.1} of another hand", session.evidence()),
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_and_delegations_are_told_by_name() {
+        for name in
+            ["Edit", "MultiEdit", "NotebookEdit", "replace", "mcp__fs__edit_file", "apply_patch"]
+        {
+            assert!(is_edit(name), "{name}");
+        }
+        for name in ["Write", "Read", "editor", "", "credit_note"] {
+            assert!(!is_edit(name), "{name}");
+        }
+        assert!(
+            is_delegation("Task") && is_delegation("spawn_agent") && !is_delegation("TaskUpdate")
+        );
+    }
+}
