@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
-use crate::config::RuleSource;
+use crate::config::{Config, RuleSource};
 use crate::decode::{self, Format};
 use crate::deliver::render_text;
 use crate::pipeline::clock;
@@ -34,7 +34,7 @@ pub(crate) struct ReplayArgs {
     /// told. Without it: what `run` writes.
     #[arg(long)]
     alert_score: Option<f64>,
-    /// Take limits, event time and rules from this configuration.
+    /// Take limits, event time, privacy and rules from this configuration.
     #[arg(long, short)]
     config: Option<PathBuf>,
     /// Take rules from this directory.
@@ -64,13 +64,9 @@ enum Output {
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
-    let (shared, record_bytes_max) = engine(args)?;
-    let options = decode::Options {
-        format: args.format,
-        default_tenant: args.tenant.clone(),
-        record_bytes_max,
-        ..decode::Options::default()
-    };
+    let config = args.config.as_deref().map(settings::load).transpose()?;
+    let shared = engine(args, config.as_ref())?;
+    let options = options(args, config.as_ref());
     let output = args.output.unwrap_or(match stdout().is_terminal() {
         true => Output::Table,
         false => Output::Ndjson,
@@ -101,16 +97,28 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What the decoder is told, by the configuration if there is one.
+fn options(args: &ReplayArgs, config: Option<&Config>) -> decode::Options {
+    let default = decode::Options::default();
+    let privacy = config.map(|config| config.privacy).unwrap_or_default();
+    decode::Options {
+        format: args.format,
+        default_tenant: args.tenant.clone(),
+        record_bytes_max: config.map_or(default.record_bytes_max, |it| it.limits.record_bytes),
+        hash_key: privacy.hash_key,
+        show_targets: privacy.show_targets,
+    }
+}
+
 /// The engine, by the configuration if there is one.
-fn engine(args: &ReplayArgs) -> Result<(Shared, usize), Failure> {
-    let config = args.config.as_deref().map(settings::load).transpose()?;
-    let source = match (&args.rules, &config) {
+fn engine(args: &ReplayArgs, config: Option<&Config>) -> Result<Shared, Failure> {
+    let source = match (&args.rules, config) {
         (Some(directory), _) => RuleSource { directory: Some(directory.clone()) },
         (None, Some(config)) => config.rules.clone(),
         (None, None) => RuleSource::default(),
     };
     let rules = settings::load_rules(&source)?.rules;
-    let limits = config.as_ref().map_or_else(policy::Limits::default, |config| policy::Limits {
+    let limits = config.map_or_else(policy::Limits::default, |config| policy::Limits {
         tools_per_agent: config.limits.tools_per_agent,
         lateness: config.event_time.lateness,
         ..policy::Limits::default()
@@ -123,15 +131,14 @@ fn engine(args: &ReplayArgs) -> Result<(Shared, usize), Failure> {
     let verdicts =
         said.map_or_else(VerdictBoard::default, |book| VerdictBoard::of(book.expectations()));
     let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-    let shared = Shared {
+    Ok(Shared {
         rules: Arc::new(rules.with_limits(limits)),
-        agents: Arc::new(Agents::new(config.as_ref().map_or(1_000_000, |it| it.limits.agents))),
+        agents: Arc::new(Agents::new(config.map_or(1_000_000, |it| it.limits.agents))),
         board: PeerBoard::default(),
         verdicts,
         reorder_ns: nanos(reorder),
         lateness_ns: nanos(limits.lateness),
-    };
-    Ok((shared, config.map_or(8 << 20, |config| config.limits.record_bytes)))
+    })
 }
 
 /// Pages in full, findings in a line, ends not at all.

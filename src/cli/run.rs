@@ -36,7 +36,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let instance = Instance::start(&config, rules).await?;
-        tracing::info!(listen = %instance.listen, "running");
+        let hash_key = config.privacy.hash_key.fingerprint();
+        tracing::info!(listen = %instance.listen, hash_key, "running");
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::decode::Format;
+use crate::decode::{Format, HashKey};
 
 /// Everything an instance is told.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub peers: Peers,
     /// The bounds of everything that could grow.
     pub limits: Limits,
+    /// What is kept of values in arguments, and what is shown of them.
+    pub privacy: Privacy,
     /// Where the rules come from.
     pub rules: RuleSource,
     /// Whom to tell.
@@ -133,6 +135,21 @@ pub struct Limits {
     pub pending_alerts: usize,
     /// Verdicts of people kept in memory.
     pub verdicts: usize,
+}
+
+/// What is kept of values in arguments, and what is shown of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Privacy {
+    /// The key of the hashes that targets are known by.
+    pub hash_key: HashKey,
+    /// Whether targets have short forms for people.
+    pub show_targets: bool,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self { hash_key: HashKey::BUILT_IN, show_targets: true }
+    }
 }
 
 /// Where the rules come from.

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
-    RawConfig, RawEventTime, RawKafka, RawLimits, RawMechanism, RawPeers, RawProperty, RawProtocol,
-    RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawServer, RawSource, RawTopics,
-    RawUrl,
+    RawConfig, RawEventTime, RawKafka, RawLimits, RawMechanism, RawPeers, RawPrivacy, RawProperty,
+    RawProtocol, RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawServer,
+    RawSource, RawTopics, RawUrl,
 };
 use crate::config::scalar::{plain, words};
 use crate::config::schema::{resolve, schema};
@@ -20,13 +20,20 @@ use crate::decode::Format;
 
 /// Parts of the example that are commented out: they need files, or have a default that differs
 /// from the example.
-const OFF: [&str; 5] =
-    ["/kafka/security", "/kafka/properties", "/sources/0/tenant", "/rules", "/receivers"];
+const OFF: [&str; 6] = [
+    "/kafka/security",
+    "/kafka/properties",
+    "/sources/0/tenant",
+    "/privacy/hash_key_file",
+    "/rules",
+    "/receivers",
+];
 
 /// Fields that exclude one that the example shows.
-const LEFT_OUT: [&str; 5] = [
+const LEFT_OUT: [&str; 6] = [
     "/kafka/security/key_password_env",
     "/kafka/security/sasl/password_env",
+    "/privacy/hash_key_env",
     "/receivers/0/url_file",
     "/receivers/0/url_env",
     "/receivers/0/signing_secret_env",
@@ -73,6 +80,11 @@ fn example() -> RawConfig {
         event_time: RawEventTime::default(),
         peers: RawPeers::default(),
         limits: RawLimits::default(),
+        privacy: RawPrivacy {
+            hash_key_file: text("/run/secrets/toolwarden-hash-key"),
+            hash_key_env: text("TOOLWARDEN_HASH_KEY"),
+            show_targets: true,
+        },
         rules: RawRules { directory: text("/etc/toolwarden/rules") },
         receivers: vec![RawReceiver {
             name: "on-call".to_owned(),

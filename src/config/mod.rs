@@ -29,7 +29,8 @@ mod units;
 mod yaml;
 
 pub use checked::{
-    Config, EventTime, Kafka, Limits, Peers, Receiver, RuleSource, Server, Source, Start, Topics,
+    Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
+    Topics,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub(crate) use load::read_text;

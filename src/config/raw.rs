@@ -39,6 +39,9 @@ pub(crate) struct RawConfig {
     /// The bounds of everything that could grow.
     #[serde(default)]
     pub(crate) limits: RawLimits,
+    /// What is kept of values in arguments, and what is shown of them.
+    #[serde(default)]
+    pub(crate) privacy: RawPrivacy,
     /// Where the rules come from.
     #[serde(default)]
     pub(crate) rules: RawRules,
@@ -323,6 +326,34 @@ impl Default for RawLimits {
             pending_alerts: 10_000,
             verdicts: 100_000,
         }
+    }
+}
+
+/// What is kept of values in arguments, and what is shown of them.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-refused" = {
+    "hash_key": "a secret does not belong in this file: write `hash_key_file: PATH` or `hash_key_env: NAME`",
+}))]
+#[schemars(rename = "Privacy")]
+pub(crate) struct RawPrivacy {
+    /// A file that holds the key of the hashes that recipients, hosts, accounts and files are known
+    /// by: at least 16 characters. Instances of one group need the same key. Without one a key that
+    /// is in the source is used, and whoever sees a hash can find out values that are easily
+    /// guessed, such as telephone numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hash_key_file: Option<String>,
+    /// The environment variable that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hash_key_env: Option<String>,
+    /// Whether alerts show recipients, hosts and files in short, at most 23 bytes each. Of an
+    /// account only the end is shown, and what is below a key such as `password` never is.
+    pub(crate) show_targets: bool,
+}
+
+impl Default for RawPrivacy {
+    fn default() -> Self {
+        Self { hash_key_file: None, hash_key_env: None, show_targets: true }
     }
 }
 

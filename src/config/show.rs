@@ -7,13 +7,14 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::checked::{Config, Start};
+use crate::config::checked::{Config, Privacy, Start};
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
     RawEventTime, RawLimits, RawPeers, RawRules, RawServer, RawSource, RawTopics,
 };
 use crate::config::snippet::is_secret_key;
 use crate::config::units::{FriendlyDuration, FriendlySize};
+use crate::decode::HashKey;
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -27,6 +28,7 @@ struct Shown {
     event_time: RawEventTime,
     peers: RawPeers,
     limits: RawLimits,
+    privacy: ShownPrivacy,
     rules: RawRules,
     receivers: Vec<ShownReceiver>,
     server: RawServer,
@@ -44,6 +46,14 @@ struct ShownKafka {
     properties: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<String, &'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownPrivacy {
+    /// The fingerprint of the key; absent for the one built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash_key: Option<String>,
+    show_targets: bool,
 }
 
 #[derive(Serialize)]
@@ -86,6 +96,14 @@ fn kafka(config: &Config) -> ShownKafka {
     }
 }
 
+fn privacy(privacy: Privacy) -> ShownPrivacy {
+    let key = Some(privacy.hash_key).filter(|key| *key != HashKey::BUILT_IN);
+    ShownPrivacy {
+        hash_key: key.map(|key| format!("{MASK} (fingerprint {})", key.fingerprint())),
+        show_targets: privacy.show_targets,
+    }
+}
+
 fn shown(config: &Config) -> Shown {
     let directory = config.rules.directory.as_deref().map(Path::display);
     Shown {
@@ -121,6 +139,7 @@ fn shown(config: &Config) -> Shown {
             pending_alerts: config.limits.pending_alerts,
             verdicts: config.limits.verdicts,
         },
+        privacy: privacy(config.privacy),
         rules: RawRules { directory: directory.map(|path| path.to_string()) },
         receivers: config
             .receivers

@@ -13,7 +13,7 @@ const WIDTH_MAX: usize = 120;
 const LINE_MAX: usize = 4_096;
 
 /// Words that make a key's value secret, as a whole or as a part between `_`, `-` and `.`.
-const SECRET_WORDS: [&str; 13] = [
+const SECRET_WORDS: [&str; 14] = [
     "password",
     "passwd",
     "passphrase",
@@ -22,6 +22,7 @@ const SECRET_WORDS: [&str; 13] = [
     "credential",
     "credentials",
     "apikey",
+    "hash_key",
     "authorization",
     "private",
     "pem",
@@ -217,6 +218,7 @@ mod tests {
             "password",
             "pasword",
             "signing_secret",
+            "hash_key",
             "signing-secret",
             "url",
             "Token",

@@ -22,7 +22,8 @@ use secrecy::SecretString;
 
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
 use crate::config::{
-    Config, EventTime, Kafka, Limits, Peers, Receiver, RuleSource, Server, Source, Start, Topics,
+    Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
+    Topics,
 };
 use crate::decode::Format;
 use crate::deliver::render_text;
@@ -193,6 +194,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             pending_alerts: 10_000,
             verdicts: 1_000,
         },
+        privacy: Privacy::default(),
         rules: RuleSource::default(),
         receivers: vec![Receiver {
             name: "on-call".to_owned(),

@@ -304,7 +304,8 @@ fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {
             format: source.format,
             default_tenant: source.tenant.clone(),
             record_bytes_max: config.limits.record_bytes,
-            ..decode::Options::default()
+            hash_key: config.privacy.hash_key,
+            show_targets: config.privacy.show_targets,
         },
         metrics: metrics.source(&source.topic),
     };

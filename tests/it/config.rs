@@ -14,6 +14,7 @@ use serde::Deserialize;
 use toolwarden::cli::check::{Check, CheckOutput, check};
 use toolwarden::cli::config_cmd::{self, SchemaOf, ShowOutput};
 use toolwarden::config::{self, Code, Config, Environment, Loaded, Problem, Problems};
+use toolwarden::decode::HashKey;
 
 const PLANTED: &str = "hunter2";
 
@@ -37,6 +38,7 @@ fn environment() -> BTreeMap<String, String> {
         ("BARE_SECRET", "hunter2hunter2hunter2hunter2hunter2"),
         ("WEBHOOK_URL", "https://user:hunter2@hooks.example:8443/services/hunter2?t=hunter2"),
         ("URL_TOKEN", "hunter2"),
+        ("HASH_KEY", "hunter2-and-more-than-16"),
         ("INJECTED", "hunter2\nadmin: true\n- [{&a *a"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -143,6 +145,7 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(config.limits.agents, 1_000_000);
     assert_eq!(config.topics.dead_letter, "toolwarden.dead-letter");
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9464");
+    assert!(config.privacy.show_targets && config.privacy.hash_key == HashKey::BUILT_IN);
     assert!(config.rules.directory.is_none() && config.receivers.is_empty());
 }
 
@@ -158,6 +161,8 @@ fn a_full_file_is_read_as_written() {
     assert_eq!(property("session.timeout.ms"), Some("30000"));
     assert_eq!(config.kafka.secrets["sasl.password"].expose_secret(), "hunter2-password");
     assert_eq!(config.kafka.secrets["ssl.key.password"].expose_secret(), "hunter2-key");
+    assert_eq!(config.privacy.hash_key, HashKey::of_secret("hunter2-and-more-than-16"));
+    assert!(!config.privacy.show_targets);
     let timeouts: Vec<u64> = config.receivers.iter().map(|r| r.timeout.as_secs()).collect();
     assert_eq!(timeouts, [5, 20], "a field written out wins over a merged one");
     let codes: Vec<Code> = warnings.iter().map(|warning| warning.code).collect();
@@ -178,6 +183,27 @@ fn secrets_come_out_of_files_beside_the_configuration_without_the_line_end() {
     let config = config::load(&path, &environment()).unwrap().config;
     assert_eq!(config.receivers[0].signing_secret.expose_secret(), secret);
     assert_eq!(config.receivers[0].url.expose_secret(), "https://h.example/x");
+}
+
+#[test]
+fn the_key_of_hashes_is_read_from_a_file_and_shown_by_its_fingerprint_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "zFq7Lk0mYx3v9Wd1";
+    fs::write(directory.path().join("key"), format!("{secret}\n")).unwrap();
+    let path = directory.path().join("toolwarden.yaml");
+    fs::write(&path, json(&[("privacy", r#"{"hash_key_file": "key"}"#)])).unwrap();
+    let config = config::load(&path, &environment()).unwrap().config;
+    assert_eq!(config.privacy.hash_key, HashKey::of_secret(secret));
+    let shown = config::show_yaml(&config);
+    assert!(shown.contains(&config.privacy.hash_key.fingerprint()), "{shown}");
+    assert!(!shown.contains(secret));
+    let problems = |privacy: &str| load(&json(&[("privacy", privacy)])).unwrap_err();
+    let short = problems(r#"{"hash_key_env": "URL_TOKEN"}"#);
+    assert_eq!(short.as_slice()[0].code, Code::UnusableSecret, "{short}");
+    let both = problems(r#"{"hash_key_env": "HASH_KEY", "hash_key_file": "key"}"#);
+    assert_eq!(both.as_slice()[0].code, Code::Conflict, "{both}");
+    let written = problems(r#"{"hash_key": "hunter2hunter2hunter2"}"#).to_string();
+    assert!(written.contains("hash_key_file") && !written.contains(PLANTED), "{written}");
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn mount(configuration: &str, base: &Path) -> String {
     for (name, content) in [
         ("ca.crt", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
         ("kafka-password", "correct horse\n"),
+        ("hash-key", "Zk3mX9vQ1tR7wB5nL2pD\n"),
         ("soc-url", "https://soc.example.com/hooks/1\n"),
         ("soc-signing-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr\n"),
     ] {

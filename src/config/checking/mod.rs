@@ -3,6 +3,7 @@
 //! Reads the files that a configuration names, and no network.
 
 mod kafka;
+mod privacy;
 mod receivers;
 mod secrets;
 
@@ -104,6 +105,7 @@ impl Checker<'_> {
         };
         let record_bytes =
             self.size("/limits/record_bytes", raw.limits.record_bytes, (1 << 10, 64 << 20));
+        let privacy = self.privacy(&raw.privacy);
         let rules = self.rules(raw);
         let server = self.server(&raw.server.listen);
         Some(Config {
@@ -132,6 +134,7 @@ impl Checker<'_> {
                 pending_alerts: raw.limits.pending_alerts,
                 verdicts: raw.limits.verdicts,
             },
+            privacy,
             rules,
             receivers: receivers?,
             server: server?,

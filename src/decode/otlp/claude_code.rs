@@ -100,6 +100,7 @@ fn draft<'b>(
         tenant_id: either(log, resource, &["organization.id", "tenant.id"]).unwrap_or_default(),
         agent_version: either(log, resource, &["service.version", "app.version"]),
         session_id: either(log, resource, &["session.id"]).unwrap_or_default(),
+        user_id: either(log, resource, &["user.account_uuid", "user.id", "user.email"]),
         status,
         duration_ms: attributes.count("duration_ms"),
         bytes_in: attributes.count("tool_input_size_bytes"),

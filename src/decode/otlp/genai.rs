@@ -18,6 +18,7 @@ const TOOL: &str = "gen_ai.tool.name";
 const CALL_IDS: [&str; 2] = ["gen_ai.tool.call.id", "gen_ai.tool.call_id"];
 const AGENT: &str = "gen_ai.agent.id";
 const CONVERSATION: &str = "gen_ai.conversation.id";
+const USERS: [&str; 2] = ["user.id", "enduser.id"];
 
 /// How many ancestors of a span are looked at: parents come from the record and may form a ring.
 const ANCESTORS_MAX: usize = 32;
@@ -118,8 +119,13 @@ fn identify<'b>(
         .or_else(|| span.attributes.text("session.id"))
         .or_else(|| from_resource(&["session.id"]))
         .unwrap_or(Cow::Borrowed(&span.trace_id));
+    call.user_id = USERS
+        .iter()
+        .find_map(|key| traces.carrier(span, key)?.attributes.text(key))
+        .or_else(|| from_resource(&USERS));
     if let Some(carrier) = traces.carrier(span, AGENT) {
         call.agent_id = carrier.attributes.text(AGENT).unwrap_or_default();
+        call.parent_agent_id = traces.agent_above(span, &call.agent_id);
         call.agent_version = carrier.attributes.text("gen_ai.agent.version");
     } else if let Some(agent) = from_resource(&[AGENT, "agent.id"]) {
         call.agent_id = agent;
@@ -149,7 +155,7 @@ impl<'b> Traces<'b> {
         let mut traces = Self { spans: BTreeMap::new(), only: BTreeMap::new() };
         for span in batch.spans.iter().filter(|span| !span.trace_id.is_empty()) {
             traces.spans.insert((&span.trace_id, &span.span_id), span);
-            for key in [AGENT, CONVERSATION] {
+            for key in [AGENT, CONVERSATION].iter().chain(&USERS) {
                 traces.note(span, key);
             }
         }
@@ -171,6 +177,13 @@ impl<'b> Traces<'b> {
             .chain(self.ancestors(span))
             .find(|span| span.attributes.text(key).is_some())
             .or_else(|| self.only.get(&(&*span.trace_id, key)).copied().flatten())
+    }
+
+    /// The nearest agent around a span that is not `agent`, which it then started.
+    fn agent_above(&self, span: &'b Span<'b>, agent: &str) -> Option<Cow<'b, str>> {
+        self.ancestors(span)
+            .filter_map(|above| above.attributes.text(AGENT))
+            .find(|above| above != agent)
     }
 
     fn ancestors(&self, span: &'b Span<'b>) -> impl Iterator<Item = &'b Span<'b>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::decode::calls::Calls;
 use crate::decode::stamp::Stamp;
-use crate::event::{Arguments, Status, ToolCall};
+use crate::event::{Arguments, Quality, Status, ToolCall};
 
 /// One telling of a call.
 #[derive(Debug)]
@@ -58,6 +58,11 @@ fn absorb<'b>(known: &mut Draft<'b>, mut other: Draft<'b>) {
         into.arguments = from.arguments;
         into.targets = from.targets;
         into.words = from.words;
+        for flag in [Quality::BAD_ARGUMENTS, Quality::MANY_TARGETS] {
+            if from.quality.contains(flag) {
+                into.quality.insert(flag);
+            }
+        }
     }
     if into.call_id.is_empty() {
         into.call_id = from.call_id;
@@ -67,6 +72,8 @@ fn absorb<'b>(known: &mut Draft<'b>, mut other: Draft<'b>) {
     }
     into.tool_server = into.tool_server.take().or(from.tool_server);
     into.agent_version = into.agent_version.take().or(from.agent_version);
+    into.user_id = into.user_id.take().or(from.user_id);
+    into.parent_agent_id = into.parent_agent_id.take().or(from.parent_agent_id);
     into.duration_ms = into.duration_ms.or(from.duration_ms);
     into.bytes_in = into.bytes_in.or(from.bytes_in);
     into.bytes_out = into.bytes_out.or(from.bytes_out);

@@ -127,6 +127,47 @@ fn the_nearest_agent_is_believed_and_a_guess_is_not_made() {
 }
 
 #[test]
+fn the_agent_around_an_agent_started_it() {
+    let agent = |id: &str, parent: &str, name: &str| {
+        let operation = text("gen_ai.operation.name", "invoke_agent");
+        span(id, parent, 9, vec![operation, text("gen_ai.agent.id", name)])
+    };
+    let tool_span = span("00000000000000aa", "00000000000000a1", 2, tool("get_x", "c1"));
+    let inner = agent("00000000000000a1", "00000000000000b1", "inner");
+    let again = agent("00000000000000b1", "00000000000000c1", "inner");
+    let outer = agent("00000000000000c1", "", "outer");
+    let parent = |spans: &[Value]| calls_of(spans)[0].parent_agent_id.clone().map(String::from);
+    let spans = [tool_span, inner, again, outer];
+    assert_eq!(parent(&spans).as_deref(), Some("outer"));
+    assert_eq!(parent(&spans[..3]), None, "an agent does not start itself");
+    assert_eq!(parent(&spans[..1]), None);
+}
+
+#[test]
+fn the_user_is_named_by_the_span_or_one_around_it_or_the_resource() {
+    let check = |resource: &[Value], outer: &[Value], inner: &[Value], expected: Option<&str>| {
+        let mut base = vec![text("service.name", "svc"), text("tenant.id", "t")];
+        base.extend_from_slice(resource);
+        let mut attributes = tool("get_x", "c1");
+        attributes.extend_from_slice(inner);
+        let found = decode_both(&request(
+            &base,
+            &[
+                span("00000000000000aa", "00000000000000a1", 2, attributes),
+                span("00000000000000a1", "", 3, outer.to_vec()),
+            ],
+        ));
+        assert_eq!(found.calls[0].user_id.as_deref(), expected);
+    };
+    let (user, end_user) = (text("user.id", "u1"), text("enduser.id", "u2"));
+    check(&[], &[], &[], None);
+    check(&[], &[], std::slice::from_ref(&end_user), Some("u2"));
+    check(&[], std::slice::from_ref(&user), &[], Some("u1"));
+    check(&[end_user], &[], &[], Some("u2"));
+    check(&[text("user.id", "u3")], &[], &[user], Some("u1"));
+}
+
+#[test]
 fn a_ring_of_parents_ends() {
     let calls = calls_of(&[
         span("00000000000000a1", "00000000000000a2", 2, tool("get_x", "")),
@@ -200,7 +241,12 @@ fn arguments_have_one_digest_however_they_travel() {
     let digest = |arguments: Value| {
         let mut attributes = tool("get_x", "c");
         attributes.push(json!({ "key": "gen_ai.tool.call.arguments", "value": arguments }));
-        calls_of(&[span("00000000000000a1", "", 3, attributes)])[0].arguments
+        calls_of(&[span("00000000000000a1", "", 3, attributes)]).swap_remove(0)
+    };
+    let values = |call: &ToolCall<'_>| {
+        let mut values: Vec<_> = call.targets.iter().map(|it| (it.key, it.value)).collect();
+        values.sort_unstable();
+        values
     };
     let as_text = digest(json!({ "stringValue": r#"{"b":[1,2.5,null],"a":"x"}"# }));
     let as_tree = digest(json!({ "kvlistValue": { "values": [
@@ -209,9 +255,12 @@ fn arguments_have_one_digest_however_they_travel() {
             { "intValue": "1" }, { "doubleValue": 2.5 }, {},
         ] } } },
     ] } }));
-    assert_eq!(as_text.digest, as_tree.digest);
+    assert_eq!(as_text.arguments.digest, as_tree.arguments.digest);
     let native = r#"{"ts":1772444477,"tenant_id":"t","agent_id":"a","tool_name":"get_x","arguments":{"a":"x","b":[1.0,2.5,null]}}"#;
-    assert_eq!(decode_auto(native.as_bytes()).call().arguments.digest, as_text.digest);
+    let native = decode_auto(native.as_bytes()).call();
+    assert_eq!(native.arguments.digest, as_text.arguments.digest);
+    assert_eq!(values(&as_text).len(), 1);
+    assert_eq!((values(&as_tree), values(&native)), (values(&as_text), values(&as_text)));
 }
 
 #[test]
@@ -245,6 +294,7 @@ fn claude_code_results_and_refusals_are_calls_and_the_rest_is_not() {
     assert_eq!(mcp.time.to_string(), "2026-03-02T09:40:02.250Z");
     assert_eq!((mcp.agent_version.as_deref(), mcp.quality), (Some("2.1.7"), Quality::default()));
     assert_ne!(mcp.arguments.digest, 0);
+    assert_eq!(mcp.user_id.as_deref(), Some("0b7e4c1d-6f7a-4f0c-9b59-52d1f8a3c001"));
 
     assert_eq!((&*failed.tool_name, failed.status), ("Bash", Status::Error));
     assert_eq!((failed.duration_ms, failed.bytes_out), (Some(91), None));
