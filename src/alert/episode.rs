@@ -3,6 +3,8 @@
 //! A rule that goes on firing makes one episode, not one alert a call. An episode ends when its
 //! rule has been quiet for [`EPISODE_GAP_SECS`]; the end is decided by event time alone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::alert::{AlertId, Evidence};
 use crate::event::Timestamp;
 
@@ -30,7 +32,7 @@ pub enum Step {
 }
 
 /// One open incident of one rule and one agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Its identity.
     pub id: AlertId,

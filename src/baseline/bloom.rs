@@ -3,6 +3,8 @@
 //! When the younger one is half full it becomes the older one and an empty one takes its place. So
 //! whoever writes long texts does not fill it until everything seems to be known.
 
+use serde::{Deserialize, Serialize};
+
 /// Words of 64 bits in each filter.
 const SIZE: usize = 16;
 
@@ -11,7 +13,7 @@ const FULL: u16 = 512;
 
 /// A bounded memory of words, which may take a word for known that is not: at most a quarter of
 /// those it does not know for each of its filters, and far fewer in a session of some calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WordBloom {
     young: [u64; SIZE],
     old: [u64; SIZE],

@@ -6,6 +6,7 @@
 
 use crate::baseline::float;
 use crate::baseline::peers::GroupSummary;
+use serde::{Deserialize, Serialize};
 
 /// How many days of the group's rate an agent's own rate starts with.
 const GROUP_DAYS: f64 = 20.0;
@@ -14,7 +15,7 @@ const GROUP_DAYS: f64 = 20.0;
 const PRIOR: (f64, f64) = (3.0, 10.0);
 
 /// Bursts of discoveries of one agent that did not alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discoveries {
     bursts: u32,
 }

@@ -3,6 +3,8 @@
 //! Twenty-four counters of days, not a weekly season: agents have weeks of history, not years, and
 //! 168 counters would stay empty.
 
+use serde::{Deserialize, Serialize};
+
 /// Calls that make an hour an active one.
 const ACTIVE_CALLS: u32 = 3;
 
@@ -10,7 +12,7 @@ const ACTIVE_CALLS: u32 = 3;
 const ACCEPTED_AFTER_DAYS: u8 = 3;
 
 /// The hours of one agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hours {
     days: [u8; 24],
     alerted_days: [u8; 24],

@@ -5,6 +5,7 @@
 //! The logarithms of daily maxima are summed up with a half-life; a Gumbel distribution with their
 //! mean and deviation gives the upper tail. Not a window of values: three numbers.
 
+use serde::{Deserialize, Serialize};
 use std::f64::consts::{LN_2, PI};
 
 use crate::baseline::float;
@@ -26,7 +27,7 @@ pub struct Prior {
 }
 
 /// Daily maxima of one agent: their weighted count, sum and sum of squares, in logarithms.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockMaxima {
     weight: f64,
     sum: f64,
@@ -175,7 +176,7 @@ pub fn gumbel_tail(z: f64) -> f64 {
 }
 
 /// How many calls an active day usually has, with outliers cut.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsualDay {
     calls: f64,
 }

@@ -3,6 +3,7 @@
 //! Not exact to the second: the window is 55 to 60 s long, for 32 bytes instead of a list of times.
 
 use crate::event::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The width of a bucket in seconds.
 const BUCKET_SECS: i64 = 5;
@@ -11,7 +12,7 @@ const BUCKET_SECS: i64 = 5;
 const BUCKETS: usize = 12;
 
 /// Calls of the last minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteRing {
     counts: [u16; BUCKETS],
     newest: i64,

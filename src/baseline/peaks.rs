@@ -6,6 +6,7 @@
 //! sums and today's maximum.
 
 use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior};
+use serde::{Deserialize, Serialize};
 
 /// After so many active days a day counts half: a month of work remembers a fortnight in full.
 pub const HALF_LIFE_DAYS: f64 = 20.0;
@@ -52,7 +53,7 @@ pub struct Measure {
 }
 
 /// One statistic of one agent: its daily maxima, and today's so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     sums: [f32; 3],
     today: f32,

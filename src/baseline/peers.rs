@@ -6,6 +6,7 @@
 //! ([`EPOCHS_BEHIND`]). Merging is a union of sets and integer sums, so it gives the same result
 //! in any order and for any number of partitions, workers or instances.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::event::HOUR_NS;
 pub const EPOCHS_BEHIND: i64 = 2;
 
 /// The identity of a peer group: a keyed hash of tenant and group name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupKey(pub u64);
 
 /// One thing learned about a peer group.
@@ -90,7 +91,7 @@ const FAMILY_HOURS: usize = 6;
 const AGENTS_PER_TOOL: usize = 3;
 
 /// Who uses one tool. Bounded, and merged without counting anyone twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolUse {
     /// The smallest agent hashes among those who ever used the tool, ascending.
     users: Vec<u64>,
@@ -170,7 +171,7 @@ const fn shape_bit(place: u8) -> u64 {
 }
 
 /// How many sub-agents of one agent were at work, by hour, the latest hours.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
     /// Epoch hour and sub-agents, latest first.
     hours: Vec<(i64, u32)>,
@@ -196,7 +197,7 @@ impl Family {
 }
 
 /// What the agents of one group have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSummary {
     /// Agents seen.
     pub agents: u64,
@@ -318,7 +319,7 @@ impl GroupSummary {
 }
 
 /// What is known of one group.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Group {
     /// Counts and tools; its sessions are in the habits.
     summary: GroupSummary,
@@ -326,7 +327,7 @@ struct Group {
 }
 
 /// Everything known of all groups up to and including one epoch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peers {
     /// The last epoch merged, in hours since the Unix epoch.
     pub epoch: i64,
@@ -375,7 +376,9 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::session::LiveSession;
     use crate::baseline::usage::{Usage, UsageKind};
+    use crate::event::{Target, Timestamp};
     use proptest::prelude::*;
 
     fn fact() -> impl Strategy<Value = Fact> {
@@ -390,7 +393,16 @@ mod tests {
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
             (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),
             (0_u64..3, 0_i64..20).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
+            (0_u64..60, 0_u64..4).prop_map(|(n, agent)| session(n, agent)),
         ]
+    }
+
+    fn session(n: u64, agent: u64) -> Fact {
+        let time = Timestamp::from_secs(i64::try_from(n).unwrap() * 600);
+        let mut live = LiveSession::new(n, time);
+        let target = Target { value: n % 7 + 1, is_whole: true, ..Target::default() };
+        live.add(time, n % 3, &[target], &[]);
+        Fact::Session(Arc::new(live.learned(agent, live.deadline())))
     }
 
     fn summary(facts: &[Fact]) -> GroupSummary {
@@ -443,6 +455,18 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_tells_a_bounded_number_of_sessions_in_any_order() {
+        let sessions: Vec<Fact> = (0..2_000).map(|n| session(n, 1)).collect();
+        let backwards: Vec<Fact> = sessions.iter().rev().cloned().collect();
+        let whole = summary(&sessions);
+        assert_eq!(whole.sessions().count(), SESSIONS_PER_EPOCH);
+        assert_eq!(whole, summary(&backwards));
+        let peers = Peers::default().with_epoch(3, [(GroupKey(1), &whole)]);
+        assert_eq!(peers.habits(GroupKey(1)).unwrap().sessions(), 512);
+        assert_eq!(peers.group(GroupKey(1)).unwrap().sessions().count(), 0);
+    }
+
+    #[test]
     fn a_tool_use_survives_being_taken_apart() {
         let known = summary(&[Fact::Tool { tool: 1, agent: 7, hour: 5, began: true }]);
         let tool_use = known.tool(1).unwrap();
@@ -461,6 +485,8 @@ mod tests {
             prop_assert_eq!(&merged([&x, &y, &z]), &whole);
             prop_assert_eq!(&merged([&z, &x, &y]), &whole);
             prop_assert_eq!(&merged([&x, &merged([&z, &y])]), &whole);
+            let known = |summary: GroupSummary| Peers::default().with_epoch(1, [(GroupKey(1), &summary)]);
+            prop_assert_eq!(known(merged([&z, &x, &y])), known(whole));
         }
     }
 }

@@ -4,12 +4,13 @@
 //! too few is judged.
 
 use crate::baseline::identity::{hash_texts, short};
+use serde::{Deserialize, Serialize};
 
 /// How many calls back a repetition is recognised.
 const REMEMBERED: usize = 32;
 
 /// The last 32 call ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentCalls {
     hashes: [u32; REMEMBERED],
     next: u8,

@@ -5,6 +5,7 @@
 //! counter against a fixed limit: an agent that polls is given longer.
 
 use crate::event::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Different calls remembered at a time.
 const SLOTS: usize = 12;
@@ -22,7 +23,7 @@ const EVIDENCE_MAX: f64 = 1e6;
 const SHARE_CALLS_MAX: f64 = 4_000.0;
 
 /// How often an agent repeats a call of the last five minutes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepeatShare {
     repeated: f64,
     calls: f64,
@@ -56,7 +57,7 @@ impl RepeatShare {
 /// One call that was made lately; a count of 0 marks an empty place.
 ///
 /// 32 bytes: an agent at work has twelve of them, and each call looks at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Slot {
     key: u64,
     first: Timestamp,
@@ -78,7 +79,7 @@ pub struct Run {
 }
 
 /// The last different calls of an agent. Only of use while the agent is at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Repeats {
     slots: [Slot; SLOTS],
 }

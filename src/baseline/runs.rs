@@ -6,6 +6,7 @@
 
 use crate::baseline::identity::hash_texts;
 use crate::event::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Runs remembered.
 const RUNS: usize = 8;
@@ -18,7 +19,7 @@ const SESSION_GAP_SECS: i64 = 3_600;
 const UNNAMED_GAP_SECS: i64 = 120;
 
 /// One run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     session: u64,
     last_millis: i64,
@@ -36,7 +37,7 @@ pub struct Run {
 }
 
 /// The runs of an agent at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     slots: [Slot; RUNS],
 }

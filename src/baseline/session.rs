@@ -7,6 +7,7 @@
 use crate::baseline::bloom::WordBloom;
 use crate::baseline::identity::short;
 use crate::event::{Target, TargetKind, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// A session is over when nothing was seen of it for so long, in seconds.
 pub const SESSION_IDLE_SECS: i64 = 1_800;
@@ -68,10 +69,16 @@ pub fn class(tool: u64, key: u32, kind: TargetKind) -> u32 {
     short(mix(tool ^ mix(u64::from(key) << 8 | number(kind))))
 }
 
+/// A tool as something a quarantined session may have gone on with.
+#[must_use]
+pub fn tool_entity(tool: u64) -> u64 {
+    mix(tool)
+}
+
 /// The token that says a session has used a tool.
 #[must_use]
 pub fn tool_token(tool: u64) -> u32 {
-    short(mix(tool))
+    short(tool_entity(tool))
 }
 
 /// The token that says a session has named an entity.
@@ -107,7 +114,7 @@ pub const fn is_token(target: &Target) -> (bool, bool) {
 }
 
 /// A value that a session has named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionValue {
     /// The hash of the value.
     pub value: u64,
@@ -126,7 +133,7 @@ pub struct SessionValue {
 }
 
 /// What a group learns from one session, or from one part of a long one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LearnedSession {
     /// When it ended, or the part did.
     pub end: Timestamp,
@@ -142,12 +149,12 @@ pub struct LearnedSession {
     pub tokens: Vec<u32>,
     /// Whether it was quarantined.
     pub is_quarantined: bool,
-    /// What it named that was unknown from the suspicious call on.
+    /// What it named that was unknown from the suspicious call on, and the tool of that call.
     pub suspects: Vec<u64>,
 }
 
 /// A session under way.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveSession {
     key: u64,
     start: Timestamp,
@@ -364,5 +371,83 @@ impl LiveSession {
             self.earlier.remove(0);
         }
         self.earlier.push(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOL: u64 = 9;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn target(kind: TargetKind, value: u64) -> Target {
+        Target { kind, value, is_whole: true, ..Target::default() }
+    }
+
+    #[test]
+    fn short_values_under_two_keys_are_two_things_and_addresses_are_one() {
+        let under = |kind, key| entity(&Target { key, ..target(kind, 5) });
+        assert_ne!(under(TargetKind::Identifier, 1), under(TargetKind::Identifier, 2));
+        assert_eq!(under(TargetKind::Email, 1), under(TargetKind::Email, 2));
+        assert_ne!(under(TargetKind::Email, 1), under(TargetKind::Host, 1));
+    }
+
+    #[test]
+    fn a_value_counts_in_the_call_that_names_it_first() {
+        let mut live = LiveSession::new(1, at(0));
+        let address = Target { domain: 77, ..target(TargetKind::Email, 5) };
+        live.add(at(0), TOOL, &[address], &[]);
+        live.add(at(1), TOOL + 1, &[address, target(TargetKind::Host, 6)], &[]);
+        assert!(live.has_named(5) && live.has_named(6) && !live.has_named(7));
+        assert!(live.has_named(77), "the host of an address is known");
+        let learned = live.learned(1, at(9));
+        assert_eq!(learned.values.iter().map(|it| it.counts).collect::<Vec<_>>(), [true, true]);
+        assert!(learned.tokens.is_sorted() && learned.tokens.len() == 7);
+    }
+
+    #[test]
+    fn a_long_session_is_handed_over_in_parts_and_knows_its_values() {
+        let mut live = LiveSession::new(1, at(0));
+        let mut parts = 0;
+        for n in 0..200_u64 {
+            live.add(at(1), TOOL, &[target(TargetKind::Path, n + 1)], &[]);
+            if live.is_full() {
+                parts += 1;
+                assert_eq!(live.split(1, at(2)).values.len(), VALUES_MAX);
+            }
+        }
+        assert_eq!(parts, 3);
+        assert!((0..200).all(|n| live.has_named(n + 1)));
+        // The tool is still known to be used, however many targets there were.
+        live.add(at(3), TOOL + 1, &[], &[]);
+        assert!(live.tokens().contains(&tool_token(TOOL + 1)));
+    }
+
+    #[test]
+    fn a_session_of_ten_calls_is_small() {
+        let mut live = LiveSession::new(1, at(0));
+        for n in 0..10_u64 {
+            let word = u32::try_from(n).unwrap();
+            live.add(at(1), TOOL + n % 4, &[target(TargetKind::Email, n / 2 + 1)], &[word]);
+        }
+        let bytes = size_of::<LiveSession>() + live.heap_bytes();
+        assert!(bytes <= 1_200, "{bytes}");
+    }
+
+    #[test]
+    fn a_session_never_grows_beyond_its_bounds() {
+        let mut live = LiveSession::new(1, at(0));
+        for n in 0..100_000_u64 {
+            live.add(at(1), n, &[target(TargetKind::Email, mix(n))], &[short(mix(n))]);
+            live.suspect(n);
+            if live.is_full() {
+                drop(live.split(1, at(2)));
+            }
+            assert!(live.heap_bytes() < 12_000, "{}", live.heap_bytes());
+        }
     }
 }

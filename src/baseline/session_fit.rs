@@ -6,6 +6,7 @@
 //! learned, like the busiest minute, with a Gumbel tail: sub-agents and background commands break
 //! the rules of thumb above every day, in some agents more than in others.
 
+use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 
 use crate::baseline::identity::short;
@@ -29,7 +30,7 @@ const BATCH_MILLIS: i64 = 2_000;
 const STRANGER: (f64, f64) = (0.12, 0.35);
 
 /// How often something happens to one agent: a share, with what was believed before.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Share {
     hits: f32,
     total: f32,
@@ -63,7 +64,7 @@ impl Share {
 }
 
 /// How often an agent does in its own sessions what tells a stranger.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manners {
     /// Changes of paths that the session has not touched.
     untouched: Share,
@@ -110,7 +111,7 @@ pub struct Signs {
 }
 
 /// One session, as far as fitting goes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionFit {
     id: u64,
     /// The newest call.
@@ -129,7 +130,7 @@ pub struct SessionFit {
 }
 
 /// The calls since the evidence last was nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// When the first of them was made.
     pub since: Timestamp,
@@ -299,7 +300,7 @@ pub struct PeakPrior {
 }
 
 /// Daily peaks of one agent: their weighted count, sum and sum of squares.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
     weight: f32,
     sum: f32,
@@ -364,6 +365,7 @@ impl PeakModel {
 
 /// A state's sums need no more than seven digits.
 #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "seven digits do")]
+#[must_use]
 pub const fn narrow(value: f64) -> f32 {
     value as f32
 }
@@ -448,7 +450,7 @@ mod tests {
         assert!((session.add(time, &signs, 2.0, 0.5) - 1.5).abs() < 1e-12);
         assert!((session.add(time, &signs, 0.0, 0.5) - 1.0).abs() < 1e-12);
         assert_eq!(session.run().calls, 2);
-        assert_eq!(session.add(time, &signs, -9.0, 0.5), 0.0);
+        assert!(session.add(time, &signs, -9.0, 0.5).abs() < f64::EPSILON);
         session.add(Timestamp::from_secs(9), &signs, 1.0, 0.5);
         assert_eq!((session.run().calls, session.run().since), (1, Timestamp::from_secs(9)));
     }
@@ -456,7 +458,7 @@ mod tests {
     #[test]
     fn without_days_the_model_is_the_prior() {
         let model = Peaks::default().model(&PRIOR);
-        assert_eq!(model.mean, 3.0);
+        assert!((model.mean - 3.0).abs() < f64::EPSILON);
         assert!((model.deviation - 2.0 * (4.0_f64 / 3.0).sqrt()).abs() < 1e-12);
     }
 

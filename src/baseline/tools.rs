@@ -6,6 +6,7 @@
 
 use crate::baseline::identity::{hash_texts, short};
 use crate::event::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Active days after which a tool is adopted, and after which one that alerted is.
 const ADOPTED_AFTER_DAYS: (u8, u8) = (2, 3);
@@ -28,7 +29,7 @@ pub enum Adoption {
 }
 
 /// One tool of one agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     tool: u64,
     server: u32,
@@ -73,7 +74,7 @@ pub struct ShapeUse {
 }
 
 /// The tools of one agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
     slots: Vec<Slot>,
     /// Adopted tools that had to make room: two bits each, so that they are not news when they

@@ -8,6 +8,7 @@
 
 use crate::baseline::float;
 use crate::baseline::identity::hash_texts;
+use serde::{Deserialize, Serialize};
 
 /// Places in the table of a group.
 const GROUP_PLACES: u16 = 1_024;
@@ -51,7 +52,9 @@ impl UsageKind {
 }
 
 /// One use of something: its kind, and its place in the table of a group below that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Usage(u16);
 
 impl Usage {
@@ -100,7 +103,7 @@ pub type UsageBatch = [Usage; BATCH];
 /// How often the agents of a group used what: counts by place, and all uses of each kind.
 ///
 /// Merging adds integers, so it gives the same in any order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupUsage {
     /// The places in use, ascending, with their counts.
     counts: Vec<(u16, u32)>,
@@ -166,8 +169,9 @@ impl GroupUsage {
 }
 
 /// How often one agent used what, and what it has told its group of that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnUsage {
+    #[serde(with = "serde_big_array::BigArray")]
     counts: [u8; AGENT_PLACES],
     totals: [u32; 3],
     told: [u32; 3],
@@ -283,7 +287,7 @@ mod tests {
     #[test]
     fn what_peers_do_and_the_agent_does_not_speaks_against_it() {
         let mut own = OwnUsage::default();
-        (0..240).for_each(|_| drop(own.learn(directory("mine"))));
+        (0..240).for_each(|_| _ = own.learn(directory("mine")));
         let peers = group("theirs", 20);
         assert!(own.peers_to_self(directory("theirs"), &peers) > 2.5);
         assert!(own.peers_to_self(directory("mine"), &peers) < 1.0);
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn the_closed_form_without_collisions() {
         let mut own = OwnUsage::default();
-        (0..23).for_each(|_| drop(own.learn(directory("mine"))));
+        (0..23).for_each(|_| _ = own.learn(directory("mine")));
         // 48 uses of peers, all of "both": p = (48 + 2/300) / 50; own share = 10 p / (23 + 10).
         let peers = (48.0 + 2.0 / 300.0) / 50.0;
         let expected = 0.9 + 0.1 * peers / (10.0 * peers / 33.0);
@@ -326,7 +330,7 @@ mod tests {
     #[test]
     fn counts_halve_before_they_overflow() {
         let mut own = OwnUsage::default();
-        (0..10_000).for_each(|_| drop(own.learn(directory("mine"))));
+        (0..10_000).for_each(|_| _ = own.learn(directory("mine")));
         assert!(own.totals[1] < 256 && own.counts.iter().all(|count| *count < u8::MAX));
     }
 
@@ -347,7 +351,7 @@ mod tests {
         #[test]
         fn one_use_says_little(uses in prop::collection::vec(usage(), 0..500), told in prop::collection::vec(batch(), 0..20), asked in usage()) {
             let (mut own, mut group) = (OwnUsage::default(), GroupUsage::default());
-            uses.iter().for_each(|usage| drop(own.learn(*usage)));
+            uses.iter().for_each(|usage| _ = own.learn(*usage));
             told.iter().for_each(|batch| group.add(batch));
             let ratio = own.peers_to_self(asked, &group);
             prop_assert!((0.9..=3.0).contains(&ratio), "{}", ratio);

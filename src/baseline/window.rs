@@ -4,6 +4,7 @@
 //! calls.
 
 use crate::event::{Status, Timestamp, ToolCall};
+use serde::{Deserialize, Serialize};
 
 /// The width of a bucket in seconds.
 const BUCKET_SECS: i64 = 60;
@@ -15,7 +16,7 @@ const BUCKETS: usize = 10;
 const BUCKETS_I64: i64 = 10;
 
 /// Sums of one bucket, or of the whole window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// Calls.
     pub calls: u32,
@@ -52,7 +53,7 @@ impl Sums {
 }
 
 /// The last ten minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenMinutes {
     buckets: [Sums; BUCKETS],
     newest: i64,

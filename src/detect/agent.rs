@@ -23,6 +23,7 @@ use crate::detect::repeat;
 use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
+use serde::{Deserialize, Serialize};
 
 /// History below which an agent is still being learned: whole active days, and calls.
 pub(crate) const LEARNED: (u32, u64) = (2, 200);
@@ -32,7 +33,7 @@ pub(crate) const LEARNED: (u32, u64) = (2, 200);
 const REST_AFTER_HOURS: i64 = 2;
 
 /// Everything remembered of one agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AgentState {
     /// The tenant.
     pub tenant_id: Box<str>,
@@ -74,7 +75,7 @@ pub struct AgentState {
 }
 
 /// How much was seen of an agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct History {
     /// Calls, late ones included.
     pub(crate) calls: u64,
@@ -86,7 +87,7 @@ pub(crate) struct History {
 }
 
 /// Uses of quarantined tools close to each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Burst {
     pub(crate) weight: f64,
     pub(crate) calls: u64,
@@ -102,7 +103,7 @@ pub(crate) struct Burst {
 }
 
 /// One tool of a burst.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BurstTool {
     pub(crate) subject: Subject,
     pub(crate) weight: f64,
@@ -110,7 +111,7 @@ pub(crate) struct BurstTool {
 }
 
 /// Argument shapes new to an agent, close to each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ShapeBurst {
     pub(crate) weight: f64,
     pub(crate) calls: u32,
@@ -121,7 +122,7 @@ pub(crate) struct ShapeBurst {
 }
 
 /// What only an agent at work needs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Live {
     pub(crate) repeats: Repeats,
     pub(crate) minute: MinuteRing,

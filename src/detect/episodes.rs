@@ -9,9 +9,10 @@ use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, Words};
+use serde::{Deserialize, Serialize};
 
 /// An open episode with its last word, which its end repeats.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Open {
     pub(crate) detector: Detector,
     /// The session it belongs to, for detectors that judge sessions; 0 otherwise.

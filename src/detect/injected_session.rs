@@ -46,7 +46,7 @@ const RESERVED: f64 = 0.2;
 /// Sessions in which an address's domain makes the next address there less of a surprise.
 const DOMAIN_SESSIONS: u16 = 3;
 
-/// An unknown target that at least this share of the sessions that began alike has, and so many of
+/// An unknown target, or tool, that at least this share of the sessions that began alike has, and so many of
 /// them, is new work rather than an injection: every session of a job has its payee, only the
 /// injected ones have the attacker's. The factor leaves a strong surprise above the threshold.
 const NEW_WORK: (f64, u32, f64) = (0.15, 3, 0.3);
@@ -93,7 +93,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
             session.quarantine();
         }
         if session.is_quarantined() {
-            suspect(habits, finding.as_ref(), &call.targets, session);
+            suspect(judgement, habits, finding.as_ref(), session);
         }
     }
     session.add(call.time, judgement.tool, &call.targets, &call.words);
@@ -124,20 +124,26 @@ fn tell(
     }
 }
 
-/// Keeps the unknown values of a quarantined session, the worst first.
+/// Keeps what a quarantined session goes on with: the worst target, the tool, the other unknown
+/// values.
 fn suspect(
+    judgement: &Judgement<'_>,
     habits: &Habits,
     finding: Option<&Finding>,
-    targets: &[Target],
     session: &mut LiveSession,
 ) {
+    let unknown = |target: &Target| {
+        Some(session::entity(target)).filter(|entity| habits.support(*entity) == 0)
+    };
     let worst = finding.and_then(|finding| finding.best).map(|best| best.target);
-    for target in worst.iter().chain(targets.iter().filter(|target| target.kind.is_target())) {
-        let entity = session::entity(target);
-        if habits.support(entity) == 0 {
-            session.suspect(entity);
-        }
-    }
+    let tool = finding.filter(|finding| finding.tool > 0.0);
+    let targets = judgement.call.targets.iter().filter(|target| target.kind.is_target());
+    let values = worst
+        .iter()
+        .filter_map(unknown)
+        .chain(tool.map(|_| session::tool_entity(judgement.tool)))
+        .chain(targets.filter_map(unknown));
+    values.for_each(|value| session.suspect(value));
 }
 
 /// What is surprising about a call of a session that has read something; `None` for nothing.
@@ -175,6 +181,10 @@ fn judge(
         let context = &*context.get_or_insert_with(&mut fill);
         let surprise = excess(context.chance(tool_token), OTHER_TOOL);
         tool = surprise * (0.3 + 0.7 * acting);
+        if tool > 0.0 {
+            let entity = session::tool_entity(judgement.tool);
+            tool *= of_new_work(habits.share(session.tokens(), entity, context.total));
+        }
     }
     let failed = if has_failed(call.status) { FAILED } else { 1.0 };
     tool *= failed;
@@ -210,14 +220,17 @@ fn of_target(
     let surprise = libm::log(RATE_MAX / rate);
     if surprise > 0.0 {
         let known = if support == 1 { LIKELY } else { 1.0 };
-        let (share, alike) = habits.share(session.tokens(), entity, context.total);
-        let is_new_work = share >= NEW_WORK.0 && alike >= NEW_WORK.1;
-        let shared = if is_new_work { NEW_WORK.2 } else { 1.0 };
+        let share = habits.share(session.tokens(), entity, context.total);
         let confidence = CONFIDENCE * libm::log1p(context.total);
-        reason.nats = weighed * known * shared * (surprise + confidence);
-        reason.alike = alike;
+        reason.nats = weighed * known * of_new_work(share) * (surprise + confidence);
+        reason.alike = share.1;
     }
     reason
+}
+
+/// What is left of a surprise, given the share of sessions alike and their number.
+fn of_new_work((share, sessions): (f64, u32)) -> f64 {
+    if share >= NEW_WORK.0 && sessions >= NEW_WORK.1 { NEW_WORK.2 } else { 1.0 }
 }
 
 /// The surprise of a chance beyond what is let pass, bounded.
@@ -355,4 +368,184 @@ pub(crate) fn group_progress(
     let needed = rules.group_learn_days();
     let days = peers.habits(group).map_or(0, |habits| habits.days(time));
     (days < needed).then(|| float(days.into()) / float(needed.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Alert, AlertStatus, LEARNING_SCORE_MAX};
+    use crate::baseline::epochs::Epochs;
+    use crate::detect::{Context, observe, tick};
+    use crate::event::{Timestamp, ToolCall};
+    use crate::policy::{Limits, RawRule, Rules};
+
+    /// 2026-01-05T09:00:00Z, a Monday.
+    const MONDAY: i64 = 1_767_603_600;
+
+    const KNOWN: u64 = 11;
+    const ATTACKER: u64 = 66_666;
+
+    fn rules() -> Rules {
+        let test = |expect: &str| serde_json::json!({"name": expect, "input": [{"at": "10:00:00", "tool": "x"}], "expect": expect});
+        let rule: RawRule = serde_json::from_value(serde_json::json!({
+            "id": "injected_session.target", "title": "t", "description": "d",
+            "detector": "injected_session", "severity": "high", "budget": 0.1, "runbook": "docs",
+            "tests": [test("firing"), test("silent")],
+        }))
+        .unwrap();
+        let limits = Limits { listed_score: 0.0, ..Limits::default() };
+        Rules::from_raw(vec![rule]).unwrap().with_limits(limits)
+    }
+
+    /// Agents of one group and what they teach each other.
+    struct World {
+        rules: Rules,
+        epochs: Epochs,
+        agents: Vec<AgentState>,
+        calls: u64,
+    }
+
+    impl World {
+        /// Two agents with `days` days of four sessions each, which read and then pay `KNOWN`.
+        fn new(days: i64) -> Self {
+            let mut world =
+                Self { rules: rules(), epochs: Epochs::default(), agents: Vec::new(), calls: 0 };
+            for n in 0..days * 4 {
+                for agent in 0..2 {
+                    let secs = n / 4 * 86_400 + n % 4 * 3_600;
+                    let alerts = world.session(agent, secs, &format!("s{n}"), KNOWN);
+                    assert!(alerts.iter().all(|it| it.score < PAGE_SCORE), "{alerts:?}");
+                }
+            }
+            world
+        }
+
+        /// A session that reads and then pays `account`.
+        fn session(&mut self, agent: usize, secs: i64, id: &str, account: u64) -> Vec<Alert> {
+            let mut alerts = self.call(agent, secs, id, ("read_inbox", Operation::Read, None));
+            let pay = ("send_money", Operation::Write, Some(account));
+            alerts.extend(self.call(agent, secs + 20, id, pay));
+            alerts
+        }
+
+        fn call(
+            &mut self,
+            agent: usize,
+            secs: i64,
+            session: &str,
+            (tool, operation, account): (&str, Operation, Option<u64>),
+        ) -> Vec<Alert> {
+            self.calls += 1;
+            let target = |value| Target {
+                kind: TargetKind::Account,
+                key: 3,
+                value,
+                is_whole: true,
+                ..Target::default()
+            };
+            let targets: Vec<Target> = account.into_iter().map(target).collect();
+            let call = ToolCall {
+                time: Timestamp::from_secs(MONDAY + secs),
+                tenant_id: "acme".into(),
+                agent_id: format!("helper@{agent}").into(),
+                session_id: session.into(),
+                call_id: format!("call-{}", self.calls).into(),
+                tool_name: tool.into(),
+                operation,
+                targets: targets.into(),
+                ..ToolCall::default()
+            };
+            let hour = call.time.hour();
+            let peers = self.epochs.peers(hour).clone();
+            for state in &mut self.agents {
+                while let Some(deadline) = state.deadline().filter(|it| *it <= call.time) {
+                    let verdict = tick(&Context::new(&self.rules, &peers), state, deadline);
+                    self.epochs.learn(deadline.hour(), state.group, &verdict.facts);
+                }
+            }
+            while self.agents.len() <= agent {
+                self.agents.push(AgentState::new(&call));
+            }
+            let state = &mut self.agents[agent];
+            let verdict = observe(&Context::new(&self.rules, &peers), state, &call);
+            self.epochs.learn(hour, state.group, &verdict.facts);
+            verdict.alerts.into_iter().filter(|it| it.status != AlertStatus::Resolved).collect()
+        }
+
+        fn support(&mut self, account: u64) -> u16 {
+            let group = self.agents[0].group;
+            let target = Target { kind: TargetKind::Account, value: account, ..Target::default() };
+            let peers = self.epochs.peers(i64::MAX);
+            peers.habits(group).unwrap().support(session::entity(&target))
+        }
+    }
+
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn a_new_payee_after_reading_pages_and_is_never_learned() {
+        let mut world = World::new(15);
+        for n in 0..3 {
+            let alerts = world.session(0, 15 * DAY + n * 7_200, &format!("x{n}"), ATTACKER);
+            let alert = &alerts[0];
+            assert!(alert.score >= 60.0, "{}", alert.score);
+            assert!(alert.summary.contains("account #046a, which none of 1"), "{}", alert.summary);
+            assert_eq!((alerts.len(), alert.status), (1, AlertStatus::Firing));
+        }
+        let later = world.session(1, 16 * DAY, "later", KNOWN);
+        assert_eq!(later, []);
+        // The session that paid it last is not over.
+        assert_eq!((world.support(ATTACKER), world.support(KNOWN)), (0, 120));
+    }
+
+    #[test]
+    fn a_first_call_and_a_known_payee_are_silent() {
+        let mut world = World::new(15);
+        let pay = |account| ("send_money", Operation::Write, Some(account));
+        assert_eq!(world.call(0, 15 * DAY, "a", pay(ATTACKER)), []);
+        assert_eq!(world.session(1, 15 * DAY + 100, "b", KNOWN), []);
+    }
+
+    #[test]
+    fn while_the_group_is_learned_nobody_is_woken_and_all_is_learned() {
+        let mut world = World::new(9);
+        let alerts = world.session(0, 10 * DAY, "x", ATTACKER);
+        assert!(alerts[0].score <= LEARNING_SCORE_MAX && alerts[0].learning.progress < 1.0);
+        drop(world.session(0, 11 * DAY, "y", KNOWN));
+        assert_eq!(world.support(ATTACKER), 1);
+    }
+
+    #[test]
+    fn every_session_has_its_episode_and_every_new_target_a_word() {
+        let mut world = World::new(15);
+        let pay = |n| ("send_money", Operation::Write, Some(ATTACKER + n));
+        let mut alerts = Vec::new();
+        for (session, secs) in [("x", 15 * DAY), ("y", 15 * DAY + 300)] {
+            drop(world.call(0, secs, session, ("read_inbox", Operation::Read, None)));
+            for n in [0, 1, 2, 0] {
+                alerts.extend(world.call(0, secs + 60, session, pay(n)));
+            }
+        }
+        use AlertStatus::{Firing, Updated};
+        let statuses: Vec<_> = alerts.iter().map(|it| it.status).collect();
+        assert_eq!(statuses, [Firing, Updated, Updated, Firing, Updated, Updated]);
+        let ids: std::collections::BTreeSet<_> = alerts.iter().map(|it| &it.alert_id).collect();
+        assert_eq!(ids.len(), 2);
+    }
+
+    #[test]
+    fn a_payee_that_every_session_of_a_new_job_has_becomes_usual() {
+        let mut world = World::new(15);
+        let scores: Vec<f64> = (0..40)
+            .map(|n| {
+                let (secs, id) = (15 * DAY + n * 7_200, format!("job{n}"));
+                drop(world.call(0, secs, &id, ("open_ledger", Operation::Read, None)));
+                let pay = ("pay_bill", Operation::Write, Some(500));
+                let alerts = world.call(0, secs + 20, &id, pay);
+                alerts.iter().map(|it| it.score).fold(0.0, f64::max)
+            })
+            .collect();
+        assert!(scores[0] >= PAGE_SCORE, "{scores:?}");
+        assert!(scores.iter().skip(20).all(|score| *score < PAGE_SCORE), "{scores:?}");
+    }
 }

@@ -8,6 +8,7 @@ use crate::detect::agent::{AgentState, LEARNED};
 use crate::detect::injected_session;
 use crate::event::Timestamp;
 use crate::policy::{Detector, Rules};
+use serde::{Deserialize, Serialize};
 
 /// Days without a call after which an agent that comes back is stale.
 const SILENT_DAYS: i64 = 30;
@@ -24,7 +25,7 @@ const fn judges_by_group(detector: Detector) -> bool {
 }
 
 /// An agent's last return after a long silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Return {
     /// The day it came back, since the Unix epoch.
     pub(crate) day: i64,

@@ -6,6 +6,7 @@ use crate::baseline::peaks::{Measure, Peak, Scale, Standing};
 use crate::detect::agent::AgentState;
 use crate::event::{Status, ToolCall};
 use crate::policy::Detector;
+use serde::{Deserialize, Serialize};
 
 /// Runs of one to three calls are alike.
 pub(crate) const RUN_SIZE: Scale = Scale::Log { floor: 3.0 };
@@ -20,7 +21,7 @@ pub(crate) const BYTES: Scale = Scale::Log { floor: 1_000.0 };
 const PRIOR_DAYS: f64 = 4.0;
 
 /// Every such statistic of one agent: about a hundred bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Peaks {
     run_size: Peak,
     errors: Peak,
@@ -32,7 +33,7 @@ pub(crate) struct Peaks {
 }
 
 /// What the records of today tell at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     status: bool,
     sent: bool,

@@ -18,6 +18,7 @@ use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{TargetKind, ToolCall};
 use crate::policy::{Detector, Rule, SessionFitParameters};
+use serde::{Deserialize, Serialize};
 
 /// Sessions of one agent that are kept in mind; of more, the one unseen longest goes.
 const SESSIONS_MAX: usize = 6;
@@ -33,7 +34,7 @@ const LOOK_EVERY: u32 = 32;
 const DEVIATIONS: (f64, f64) = (2.0, 8.0);
 
 /// What is remembered of an agent for this, apart from its sessions.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Fit {
     pub(crate) manners: Manners,
     pub(crate) peaks: Peaks,

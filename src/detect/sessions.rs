@@ -1,5 +1,6 @@
 //! The sessions an agent has under way: bounded, told to its group when they are over.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::baseline::identity::hash_texts;
@@ -15,7 +16,7 @@ const SESSIONS_MAX: usize = 24;
 const BYTES_MAX: usize = 16 * 1_024;
 
 /// The sessions of one agent, the one of the newest call last.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sessions {
     live: Vec<LiveSession>,
 }

@@ -3,6 +3,7 @@
 //! A value is known by a keyed hash and, for people, a short form that the operator may switch off;
 //! its text is never kept.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The most targets kept of one call; of more, the first ones of the record stay.
@@ -13,7 +14,9 @@ pub const WORDS_MAX: usize = 64;
 
 /// What kind of thing a value is, told by its shape or, where the shape does not tell, by the name
 /// of its key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum TargetKind {
     /// An e-mail address.
     Email,

@@ -2,6 +2,7 @@
 //!
 //! Not a clock: nothing in this module knows what time it is.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,7 +18,9 @@ const DAY_NS: i64 = 24 * HOUR_NS;
 /// A point in event time: nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// Covers the years 1677 to 2262; decoders reject what lies outside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Timestamp(i64);
 
 /// A text that is not an RFC 3339 time.

@@ -198,6 +198,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::session::LiveSession;
 
     const GROUP: GroupKey = GroupKey(7);
 
@@ -292,6 +293,16 @@ mod tests {
         log.note(2, GROUP, &[Fact::Agent]);
         let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
         assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);
+    }
+
+    #[test]
+    fn a_session_counts_in_the_hour_of_its_end() {
+        let live = LiveSession::new(1, Timestamp::from_nanos(4 * HOUR_NS));
+        let session = Fact::Session(Arc::new(live.learned(1, live.deadline())));
+        let mut log = EpochLog::default();
+        log.note(6, GROUP, &[session, Fact::Agent]);
+        let closed = log.close(Timestamp::from_nanos(9 * HOUR_NS), 0).unwrap();
+        assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [4, 6]);
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn an_accepted_alert_is_silent_in_a_replay_and_taken_back_it_is_not() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .find(|alert| alert["rule_id"] == "new_tool.burst")
         .unwrap();
-    let id = &first["alert_id"].as_str().unwrap()[..12];
+    let id = first["alert_id"].as_str().unwrap().get(..12).unwrap();
     let say = |verdict: &str, more: &[&str]| {
         let arguments =
             ["alert", "verdict", id, verdict, "--alerts", &alerts, "--reason", "tested"];

@@ -3,8 +3,10 @@
 //! When it is full those seen in one session only make room first, the oldest before the others. So
 //! a flood of values that are used once cannot push out what sessions have in common.
 
+use serde::{Deserialize, Serialize};
+
 /// One hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     key: u64,
     /// The number of the learned session it was last in.
@@ -13,7 +15,7 @@ struct Entry {
 }
 
 /// The hashes, ascending.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counted {
     entries: Vec<Entry>,
     max: usize,
@@ -51,6 +53,7 @@ impl Counted {
     }
 
     /// How many hashes there are.
+    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.entries.len()
     }

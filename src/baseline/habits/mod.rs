@@ -12,6 +12,7 @@ mod suspects;
 
 use counted::Counted;
 use rates::Rates;
+use serde::{Deserialize, Serialize};
 use sketches::Sketches;
 use suspects::Suspects;
 
@@ -33,7 +34,7 @@ const DOMAINS_MAX: usize = 64;
 const VARIANT_FADE: f64 = 0.995_389_7;
 
 /// What a group's learned sessions have in common.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Habits {
     /// When the first learned session began.
     since: Option<Timestamp>,
@@ -194,5 +195,144 @@ impl Habits {
         has_look_alikes(value.kind)
             && self.entities.count(value.entity) == 0
             && value.near.iter().any(|near| *near != 0 && self.near.count(u64::from(*near)) > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::session::{self, LiveSession};
+    use proptest::prelude::*;
+
+    const TOOL: u64 = 77;
+
+    fn target(value: u64) -> Target {
+        Target { kind: TargetKind::Account, key: 1, value, is_whole: true, ..Target::default() }
+    }
+
+    /// Session `n` of `agent`, which named these accounts one after the other.
+    fn learned(n: u64, agent: u64, values: &[u64]) -> LearnedSession {
+        let at = |secs: u64| Timestamp::from_secs(i64::try_from(n * 60 + secs).unwrap());
+        let mut live = LiveSession::new(n, at(0));
+        for value in values {
+            live.add(at(1), TOOL, &[target(*value)], &[]);
+        }
+        live.learned(agent, at(1_800))
+    }
+
+    fn account(value: u64) -> u64 {
+        session::entity(&target(value))
+    }
+
+    #[test]
+    fn what_sessions_have_in_common_is_known_and_how_often_there_is_something_new() {
+        let mut habits = Habits::default();
+        let sessions: Vec<_> = (0..40).map(|n| learned(n, 1, &[1 + n % 2])).collect();
+        habits.learn(&sessions);
+        assert_eq!((habits.support(account(1)), habits.support(account(9))), (20, 0));
+        let class = session::class(TOOL, 1, TargetKind::Account);
+        assert!(habits.discovery_rate(class, TargetKind::Account) < 0.1);
+        let other = session::class(TOOL + 1, 1, TargetKind::Account);
+        assert!(habits.discovery_rate(other, TargetKind::Account) > 0.04);
+        let context = habits.context(1, &[session::tool_token(TOOL)]);
+        assert!(context.total > 10.0 && context.similar == 40, "{}", context.total);
+        let token = |value| session::entity_token(account(value));
+        let (known, unknown) = (context.chance(token(1)), context.chance(token(9)));
+        assert!((0.4..0.6).contains(&known) && unknown < 0.01, "{known} {unknown}");
+    }
+
+    #[test]
+    fn nothing_is_learned_from_a_session_after_it_became_suspicious() {
+        let at = |n| Timestamp::from_secs(n);
+        let mut live = LiveSession::new(5, at(0));
+        live.add(at(0), TOOL, &[target(1)], &[]);
+        live.quarantine();
+        live.suspect(account(666));
+        live.add(at(1), TOOL, &[target(666)], &[]);
+        live.add(at(2), TOOL, &[target(3)], &[]);
+        let session = live.learned(1, at(1_802));
+        let mut habits = Habits::default();
+        habits.learn([&session]);
+        let support = [1, 666, 3].map(|value| habits.support(account(value)));
+        assert_eq!(support, [1, 0, 0]);
+        assert_eq!(habits.sketches.len(), 0);
+        // A quarantined session still knows what it has named itself.
+        assert!(live.has_named(666) && live.has_named(3));
+        assert!(habits.share(&session.tokens, account(666), 0.0).1 == 1);
+    }
+
+    #[test]
+    fn new_work_shows_in_the_share_of_sessions_that_began_alike() {
+        let start = |n| learned(n, 1, &[100]);
+        let suspicious = |n: u64, value: u64| LearnedSession {
+            is_quarantined: true,
+            suspects: vec![account(value)],
+            ..start(n)
+        };
+        let mut habits = Habits::default();
+        let sessions: Vec<_> = (0..10).map(|n| suspicious(n, 5)).collect();
+        habits.learn(&sessions);
+        let tokens = start(0).tokens;
+        let (share, count) = habits.share(&tokens, account(5), 0.0);
+        assert!(share > 0.8 && count == 10, "{share} {count}");
+        // Well-known sessions that never had it make the share small.
+        assert!(habits.share(&tokens, account(5), 100.0).0 < 0.1);
+        // Sessions that began otherwise say nothing.
+        assert!(habits.share(&[1, 2, 3], account(5), 0.0).0 < 0.01);
+        assert_eq!(habits.share(&tokens, account(6), 0.0), (0.0, 0));
+    }
+
+    #[test]
+    fn a_million_random_values_stay_within_the_bounds() {
+        let mut habits = Habits::default();
+        let common = learned(0, 1, &[7]);
+        habits.learn([&common, &LearnedSession { id: 1, ..common.clone() }]);
+        let random = |n: u64| session::mix(n);
+        for batch in 0..32_u64 {
+            let sessions: Vec<_> = (0..512)
+                .map(|n| {
+                    let first = (batch * 512 + n) * 64;
+                    let values: Vec<u64> = (first..first + 64).map(random).collect();
+                    let mut session = learned(batch * 512 + n, n % 5, &values);
+                    session.is_quarantined = n % 3 == 0;
+                    session.suspects = values;
+                    for (value, n) in session.values.iter_mut().zip(0_u32..6) {
+                        value.near = [n.wrapping_mul(7_919), session.tokens[0] ^ n];
+                        value.class ^= n;
+                        value.domain = n;
+                    }
+                    session
+                })
+                .collect();
+            habits.learn(&sessions);
+            let bytes = size_of::<Habits>() + habits.heap_bytes();
+            assert!(bytes <= 128 * 1_024, "{bytes}");
+        }
+        assert!(habits.sketches.len() > 0 && habits.entities.len() <= ENTITIES_MAX);
+        assert_eq!(habits.support(account(7)), 2, "what two sessions had in common stays");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_order_of_sessions_does_not_matter(
+            steps in prop::collection::vec((0_u64..50, 0_u64..4, prop::collection::vec(0_u64..30, 1..8)), 1..60),
+            turn in 0_usize..60,
+        ) {
+            let sessions: Vec<_> = steps.iter().map(|(n, agent, values)| learned(*n, *agent, values)).collect();
+            let mut turned = sessions.clone();
+            turned.rotate_left(turn % sessions.len());
+            turned.reverse();
+            let (mut one, mut other) = (Habits::default(), Habits::default());
+            one.learn(&sessions);
+            other.learn(&turned);
+            // Equal ids are one session to the epochs; here only their order is in question.
+            let mut ids: Vec<_> = sessions.iter().map(|it| (it.end, it.id)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assume!(ids.len() == sessions.len());
+            prop_assert_eq!(one, other);
+        }
     }
 }

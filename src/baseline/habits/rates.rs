@@ -1,6 +1,7 @@
 //! How often a class of values turns out to be new: decayed counts, the last 150 values or so.
 
 use crate::event::TargetKind;
+use serde::{Deserialize, Serialize};
 
 /// What is left of a count after one more value: half after 150 of them.
 const FADE: f32 = 0.995_389_7;
@@ -12,7 +13,7 @@ const KIND_VALUES: f64 = 3.0;
 const CLASSES_MAX: usize = 384;
 
 /// Values seen, and those of them that were new.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Rate {
     new: f32,
     seen: f32,
@@ -26,7 +27,7 @@ impl Rate {
 }
 
 /// Rates of classes and kinds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rates {
     kinds: [Rate; TargetKind::ALL.len()],
     classes: Vec<(u32, Rate)>,

@@ -3,13 +3,14 @@
 //! Like what a session has done so far are those that share its rare tokens. The weight of a known
 //! session is the shared part, by inverse document frequency, to the power of 2.5.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Sessions remembered.
 pub const SKETCHES_MAX: usize = 400;
 
 /// Bytes that tokens and index may take; the oldest sessions make room.
-const BYTES_MAX: usize = 56 * 1_024;
+const BYTES_MAX: usize = 52 * 1_024;
 
 /// Sessions less alike than this weigh nothing: their weight would be below a hundredth.
 const SIMILARITY_MIN: f32 = 0.12;
@@ -21,7 +22,7 @@ const SIMILARITY_MIN_OTHERS: f32 = 0.158_489_3;
 const SIMILAR: f32 = 0.5;
 
 /// One session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sketch {
     agent: u32,
     /// Ascending.
@@ -29,7 +30,7 @@ struct Sketch {
 }
 
 /// The sessions and the index over them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sketches {
     sessions: VecDeque<Sketch>,
     /// The tokens of all sessions, ascending.
@@ -131,7 +132,9 @@ impl Sketches {
 
     /// The sessions that have a token, and what it weighs.
     fn find(&self, token: u32) -> (&[u16], f32) {
-        let Ok(at) = self.tokens.binary_search(&token) else { return (&[], self.unknown) };
+        // Before any session is known all tokens weigh alike.
+        let unknown = if self.tokens.is_empty() { 1.0 } else { self.unknown };
+        let Ok(at) = self.tokens.binary_search(&token) else { return (&[], unknown) };
         let start = self.starts.get(at).map_or(0, |start| usize::from(*start));
         let end = self.starts.get(at + 1).map_or(0, |end| usize::from(*end));
         let weight = self.weights.get(at).copied().unwrap_or(self.unknown);

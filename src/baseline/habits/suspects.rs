@@ -6,6 +6,7 @@
 //! most of the sessions of that job, an attacker's in the few that were injected. So what counts
 //! here is the share among sessions that began alike, never the number alone.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::baseline::session::LearnedSession;
@@ -20,7 +21,7 @@ const TOKENS_MAX: usize = 24;
 const VALUES_MAX: usize = 8;
 
 /// One quarantined session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Suspect {
     /// Ascending.
     tokens: Box<[u32]>,
@@ -28,7 +29,7 @@ struct Suspect {
 }
 
 /// The last quarantined sessions, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Suspects {
     sessions: VecDeque<Suspect>,
 }

@@ -68,7 +68,7 @@ fn from_topic(args: &VerdictsArgs) -> Result<VerdictBook, Failure> {
             }
             // What the instances do not use either.
             Some(Err(error)) => {
-                tracing::error!(?key, %error, "a record of `{topic}` is no verdict")
+                tracing::error!(?key, %error, "a record of `{topic}` is no verdict");
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertCommand {
     /// Says that what an alert is about is expected, or not; or says so ahead of time.
-    Verdict(saying::VerdictArgs),
+    Verdict(Box<saying::VerdictArgs>),
     /// Lists what was said: of whom, of what, by whom, why, and whether it applies.
     Verdicts(listing::VerdictsArgs),
 }

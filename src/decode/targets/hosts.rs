@@ -217,7 +217,7 @@ pub(super) fn is_reserved(host: &str) -> bool {
     };
     let reserved =
         ["example", "test", "invalid", "localhost", "example.com", "example.net", "example.org"];
-    reserved.iter().any(|top| is_top(&top))
+    reserved.iter().any(is_top)
 }
 
 /// The label that tells most of a host, given in lower case: the longest before the last.

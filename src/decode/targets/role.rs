@@ -146,13 +146,14 @@ impl Words {
 mod tests {
     use super::*;
 
+    fn check(role: Role, names: &[&str]) {
+        for name in names {
+            assert_eq!(Role::of(name), role, "{name}");
+        }
+    }
+
     #[test]
-    fn names_give_roles_however_they_are_written() {
-        let check = |role: Role, names: &[&str]| {
-            for name in names {
-                assert_eq!(Role::of(name), role, "{name}");
-            }
-        };
+    fn names_of_secrets_and_paths_give_their_roles_however_they_are_written() {
         check(
             Role::Secret,
             &[
@@ -195,6 +196,10 @@ mod tests {
                 "source-file",
             ],
         );
+    }
+
+    #[test]
+    fn other_names_give_their_roles() {
         check(Role::Repository, &["repo", "repository", "repo_name", "full_name"]);
         check(Role::Table, &["table", "table_name", "tableName", "target_table"]);
         check(Role::Command, &["command", "cmd", "script", "shell_command"]);

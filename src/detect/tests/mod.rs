@@ -9,7 +9,7 @@ use super::*;
 use crate::alert::{AlertStatus, LEARNING_SCORE_MAX, LearningState};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::peers::{GroupKey, GroupSummary};
-use crate::event::{Arguments, Operation, Status};
+use crate::event::{Arguments, HOUR_NS, Operation, Status};
 use crate::policy::RawRule;
 
 /// 2026-01-05T00:00:00Z, a Monday.
@@ -41,6 +41,8 @@ fn rules() -> Rules {
         raw("dormant_tool.returned", 0.005),
         raw("fan_out.burst", 0.005),
         raw("session_fit.stranger", 0.12),
+        raw("injected_session.target", 0.1),
+        raw("look_alike.target", 0.03),
     ])
     .unwrap()
 }
@@ -245,10 +247,11 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     let rules = rules();
     let mut state = known_agent(&rules);
     assert!(state.memory_bytes() <= 2_048, "at work: {}", state.memory_bytes());
-    let deadline = state.deadline().unwrap();
     let peers = Peers::default();
     let context = Context::new(&rules, &peers);
-    assert!(tick(&context, &mut state, deadline).alerts.is_empty());
+    while let Some(deadline) = state.deadline() {
+        assert!(tick(&context, &mut state, deadline).alerts.is_empty());
+    }
     assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
     assert_eq!(state.deadline(), None);
 }
@@ -423,6 +426,14 @@ fn interleaved(
         (0..).zip(all).map(|(agent, _)| AgentState { agent, ..known.clone() }).collect();
     let mut alerts = vec![Vec::new(); all.len()];
     for (agent, call) in order {
+        // What ended before the hour is told before the hour is read, as partitions do.
+        let hour = Timestamp::from_nanos(call.time.hour() * HOUR_NS);
+        for state in &mut states {
+            while let Some(deadline) = state.deadline().filter(|deadline| *deadline <= hour) {
+                let verdict = tick(&Context::new(&rules, &Peers::default()), state, deadline);
+                epochs.learn(deadline.hour(), state.group, &verdict.facts);
+            }
+        }
         let verdict = observe(
             &Context::new(&rules, epochs.peers(call.time.hour())),
             &mut states[agent],
