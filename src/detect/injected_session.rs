@@ -222,10 +222,20 @@ fn of_target(
         let known = if support == 1 { LIKELY } else { 1.0 };
         let share = habits.share(session.tokens(), entity, context.total);
         let confidence = CONFIDENCE * libm::log1p(context.total);
+        let weighed = weighed * familiar(target.kind, context.total);
         reason.nats = weighed * known * of_new_work(share) * (surprise + confidence);
         reason.alike = share.1;
     }
     reason
+}
+
+/// How much a session of a kind that is this well known vouches for what is usual in it. Work of
+/// its own kind has its own files and records; what leaves the house is strange in any session.
+fn familiar(kind: TargetKind, total: f64) -> f64 {
+    match kind {
+        TargetKind::Path | TargetKind::Repository | TargetKind::Table => total / (total + 1.0),
+        _ => 1.0,
+    }
 }
 
 /// What is left of a surprise, given the share of sessions alike and their number.

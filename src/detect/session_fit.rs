@@ -40,6 +40,8 @@ pub(crate) struct Fit {
     pub(crate) peaks: Peaks,
     /// The highest evidence of today.
     pub(crate) peak: f32,
+    /// Episodes that opened today.
+    pub(crate) told: u8,
     /// What the agent does, to be compared with its peers; only when it has some.
     pub(crate) usage: Option<Box<OwnUsage>>,
 }
@@ -54,6 +56,7 @@ impl Fit {
     pub(crate) fn end_day(&mut self, calls: u32, half_life_days: f64) {
         self.peaks.learn(self.peak, calls, half_life_days);
         self.peak = 0.0;
+        self.told = 0;
     }
 }
 
@@ -90,6 +93,7 @@ fn judge(
         || state.live.as_ref().and_then(|live| live.fits.last()).is_some_and(|session| {
             judgement.said.is_expected_amount(Detector::SessionFit, session.evidence())
         });
+    let is_open = state.is_open(Detector::SessionFit);
     let Some(session) = state.live.as_mut().and_then(|live| live.fits.last_mut()) else { return };
     let evidence = session.add(judgement.call.time, &signs, log_ratio, rule.parameters.drift);
     if evidence <= 0.0 {
@@ -98,9 +102,12 @@ fn judge(
     let model = model(&state.fit.peaks, &rule.parameters);
     let ratio = rule.words.budget / model.tail(evidence).max(1e-12);
     let (learned, kept) = DEVIATIONS;
-    if ratio >= 1.0 && evidence > rule.parameters.evidence_min && !is_muted {
+    // One budget is for a whole day: whatever fits nothing in the morning seldom does at noon.
+    let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit.told)) };
+    if ratio >= spent && evidence > rule.parameters.evidence_min && !is_muted {
         let told = session.clone();
         session.cap(model.above(kept));
+        state.fit.told = state.fit.told.saturating_add(u8::from(!is_open));
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, &told, model)
         });
