@@ -5,6 +5,7 @@
 //! them here, every other rendering escapes them for its reader.
 
 mod episode;
+pub mod exact;
 mod identity;
 mod score;
 mod subject;

@@ -6,6 +6,8 @@
 //! ([`EPOCHS_BEHIND`]). Merging is a union of sets and integer sums, so it gives the same result
 //! in any order and for any number of partitions, workers or instances.
 
+mod written;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -318,9 +320,9 @@ impl GroupSummary {
     }
 }
 
-/// What is known of one group.
+/// What is known of one group, to be written and read as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Group {
+pub struct Group {
     /// Counts and tools; its sessions are in the habits.
     summary: GroupSummary,
     habits: Arc<Habits>,

@@ -153,6 +153,16 @@ pub struct LearnedSession {
     pub suspects: Vec<u64>,
 }
 
+impl LearnedSession {
+    /// Whether it holds no more than a session may.
+    #[must_use]
+    pub const fn is_within_bounds(&self) -> bool {
+        self.values.len() <= VALUES_MAX
+            && self.tokens.len() <= WITH_TOOLS_MAX
+            && self.suspects.len() <= SUSPECTS_MAX
+    }
+}
+
 /// A session under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveSession {

@@ -121,6 +121,12 @@ impl GroupUsage {
         }
     }
 
+    /// Whether it holds no more than a group's may.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        self.counts.len() <= 3 * usize::from(GROUP_PLACES)
+    }
+
     /// Adds everything `other` knows.
     pub fn merge(&mut self, other: &Self) {
         for (place, count) in &other.counts {

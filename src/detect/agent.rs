@@ -33,7 +33,7 @@ pub(crate) const LEARNED: (u32, u64) = (2, 200);
 const REST_AFTER_HOURS: i64 = 2;
 
 /// Everything remembered of one agent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentState {
     /// The tenant.
     pub tenant_id: Box<str>,
@@ -105,6 +105,7 @@ pub(crate) struct Burst {
 /// One tool of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BurstTool {
+    #[serde(with = "crate::alert::exact::subject")]
     pub(crate) subject: Subject,
     pub(crate) weight: f64,
     pub(crate) calls: u64,

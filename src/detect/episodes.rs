@@ -20,6 +20,7 @@ pub(crate) struct Open {
     pub(crate) episode: Episode,
     /// Calls that led up to the one that fired.
     before: u64,
+    #[serde(with = "crate::alert::exact")]
     last: Box<Alert>,
 }
 

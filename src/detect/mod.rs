@@ -20,6 +20,7 @@ mod expectations;
 mod fan_out;
 mod first_use;
 mod injected_session;
+mod intake;
 mod learning;
 mod look_alike;
 mod new_tool;

@@ -3,6 +3,8 @@
 //! The map is shared by all workers, because a partition moves between them and the API reads it;
 //! each agent is only ever changed by the worker that owns its partition.
 
+pub mod codec;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};

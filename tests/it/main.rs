@@ -24,6 +24,7 @@ mod rules;
 mod running;
 mod serve;
 mod shipped;
+mod state;
 mod support;
 mod tidy;
 mod verdicts;

@@ -22,6 +22,11 @@ pub(super) struct Counted {
 }
 
 impl Counted {
+    /// Whether it has room for `max` hashes, and holds no more.
+    pub(super) const fn has_room_for(&self, max: usize) -> bool {
+        self.max == max && self.entries.len() <= max
+    }
+
     /// Room for `max` hashes.
     pub(super) const fn new(max: usize) -> Self {
         Self { entries: Vec::new(), max }

@@ -30,6 +30,9 @@ const NEAR_MAX: usize = 640;
 /// Domains of e-mail addresses remembered.
 const DOMAINS_MAX: usize = 64;
 
+/// Bytes that the tables of a group take at the very most, as they were read.
+const BYTES_MAX: usize = 256 << 10;
+
 /// Half-life, in sessions, of how often honest sessions use a variant of a known name.
 const VARIANT_FADE: f64 = 0.995_389_7;
 
@@ -157,6 +160,14 @@ impl Habits {
             + self.rates.heap_bytes()
             + self.sketches.heap_bytes()
             + self.suspects.heap_bytes()
+    }
+
+    /// Whether it holds no more than a group's habits may.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        let tables =
+            [(&self.entities, ENTITIES_MAX), (&self.near, NEAR_MAX), (&self.domains, DOMAINS_MAX)];
+        self.heap_bytes() <= BYTES_MAX && tables.iter().all(|(table, max)| table.has_room_for(*max))
     }
 
     fn learn_one(&mut self, session: &LearnedSession) {

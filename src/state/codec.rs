@@ -1,0 +1,337 @@
+//! State as bytes: one agent, or one group's knowledge, in an envelope that says what it holds.
+//!
+//! The same bytes stand in an exported baseline and can be a record's value. Reading gives back
+//! exactly what was written; bytes that are cut, damaged, foreign or newer are refused with words
+//! that say what to do. The checksum finds accidents, not forgery: bytes are taken only from where
+//! the operator says.
+
+use std::io::{Read, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::detect::AgentState;
+
+/// How the bytes of every envelope begin.
+const MAGIC: [u8; 4] = *b"twst";
+
+/// The layout of what is inside. Raised with every change to a state that a release has written.
+pub const FORMAT: u16 = 1;
+
+/// Bytes before the content: magic, format, kind, length.
+const HEAD: usize = 12;
+
+/// Bytes after it: the checksum.
+const TAIL: usize = 4;
+
+/// What an envelope holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What a file of baselines is about.
+    Header,
+    /// Everything remembered of one agent.
+    Agent,
+    /// The epoch that the groups after it are known up to.
+    Version,
+    /// What is known of one group.
+    Group,
+    /// What one epoch taught about one group, not yet merged.
+    Summary,
+    /// How far a partition has been read.
+    Partition,
+    /// What a partition's agents taught in an epoch that is not over.
+    Taught,
+    /// The end, with the number of envelopes before it.
+    End,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Header,
+        Self::Agent,
+        Self::Version,
+        Self::Group,
+        Self::Summary,
+        Self::Partition,
+        Self::Taught,
+        Self::End,
+    ];
+
+    const fn number(self) -> u16 {
+        match self {
+            Self::Header => 1,
+            Self::Agent => 2,
+            Self::Version => 3,
+            Self::Group => 4,
+            Self::Summary => 5,
+            Self::Partition => 6,
+            Self::Taught => 7,
+            Self::End => 8,
+        }
+    }
+
+    /// The longest content, in bytes: far more than any that was written.
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Header | Self::Version | Self::End => 4 << 10,
+            Self::Agent => 512 << 10,
+            Self::Group | Self::Summary | Self::Taught | Self::Partition => 16 << 20,
+        }
+    }
+
+    /// The word for messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "a header",
+            Self::Agent => "an agent",
+            Self::Version => "an epoch",
+            Self::Group => "a group",
+            Self::Summary => "an epoch's lesson",
+            Self::Partition => "a partition",
+            Self::Taught => "a partition's lesson",
+            Self::End => "an end",
+        }
+    }
+}
+
+/// Why bytes are no state, or no longer, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// They are something else.
+    #[error("these bytes are no state of toolwarden; name a file that `baseline export` wrote")]
+    Foreign,
+    /// A newer version wrote them.
+    #[error(
+        "written by a newer toolwarden (format {found}; this one reads {FORMAT}); use that version, \
+         or export again with this one"
+    )]
+    Newer {
+        /// The format found.
+        found: u16,
+    },
+    /// An older version wrote them.
+    #[error(
+        "written by an older toolwarden (format {found}; this one reads {FORMAT}); export again \
+         with this version"
+    )]
+    Older {
+        /// The format found.
+        found: u16,
+    },
+    /// They end too early.
+    #[error("the bytes end too early: the copy was cut short; export or copy again")]
+    Truncated,
+    /// They have changed.
+    #[error("{} is damaged: its checksum does not fit; export or copy again", .0.as_str())]
+    Damaged(Kind),
+    /// They hold something else than was asked for.
+    #[error("found {} where {} belongs; export again", found.as_str(), wanted.as_str())]
+    Misplaced {
+        /// What was found.
+        found: Kind,
+        /// What belongs there.
+        wanted: Kind,
+    },
+    /// It is larger than it may be.
+    #[error("{} takes {bytes} bytes, more than it may; it is not taken", kind.as_str())]
+    TooLarge {
+        /// What it is.
+        kind: Kind,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The content is not what it says.
+    #[error("{} cannot be taken: {words}", kind.as_str())]
+    Unfit {
+        /// What it is.
+        kind: Kind,
+        /// What is wrong.
+        words: String,
+    },
+    /// They could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// One agent's whole state as bytes.
+///
+/// # Errors
+///
+/// [`StateError::TooLarge`] for a state beyond every bound.
+pub fn agent_to_bytes(state: &AgentState) -> Result<Vec<u8>, StateError> {
+    seal(Kind::Agent, state)
+}
+
+/// The state that [`agent_to_bytes`] wrote. `tools_max` is how many tools an agent may remember.
+///
+/// # Errors
+///
+/// What is wrong with the bytes, and what to do.
+pub fn agent_from_bytes(bytes: &[u8], tools_max: usize) -> Result<AgentState, StateError> {
+    check_agent(open(Kind::Agent, bytes)?, tools_max)
+}
+
+/// A state that was read, checked against the bounds.
+///
+/// # Errors
+///
+/// [`StateError::Unfit`] with what is wrong.
+pub fn check_agent(state: AgentState, tools_max: usize) -> Result<AgentState, StateError> {
+    match state.mistake(tools_max) {
+        None => Ok(state),
+        Some(words) => Err(StateError::Unfit { kind: Kind::Agent, words: words.to_owned() }),
+    }
+}
+
+/// Puts a value into an envelope.
+///
+/// # Errors
+///
+/// [`StateError::TooLarge`] for more than its kind may take.
+pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> {
+    let unfit = |error: postcard::Error| StateError::Unfit { kind, words: error.to_string() };
+    let content = postcard::to_allocvec(value).map_err(unfit)?;
+    let too_large = StateError::TooLarge { kind, bytes: content.len() };
+    if content.len() > kind.bytes_max() {
+        return Err(too_large);
+    }
+    let Ok(length) = u32::try_from(content.len()) else { return Err(too_large) };
+    let mut bytes = Vec::with_capacity(HEAD + content.len() + TAIL);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&kind.number().to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&content);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    Ok(bytes)
+}
+
+/// Takes a value of `kind` out of an envelope that is all of `bytes`.
+///
+/// # Errors
+///
+/// What is wrong with the bytes, and what to do.
+pub fn open<T: DeserializeOwned>(kind: Kind, mut bytes: &[u8]) -> Result<T, StateError> {
+    let envelope = Envelope::read(&mut bytes)?.ok_or(StateError::Truncated)?;
+    if bytes.is_empty() { envelope.take(kind) } else { Err(StateError::Foreign) }
+}
+
+/// One envelope that was read, its checksum proved.
+#[derive(Debug)]
+pub struct Envelope {
+    /// What it holds.
+    pub kind: Kind,
+    content: Vec<u8>,
+}
+
+impl Envelope {
+    /// Reads the next envelope; `None` at the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes, and what to do. Never more is read into memory than the kind
+    /// may take.
+    pub fn read(input: &mut dyn Read) -> Result<Option<Self>, StateError> {
+        let mut head = Vec::with_capacity(HEAD);
+        fill(input, HEAD, &mut head)?;
+        if head.is_empty() {
+            return Ok(None);
+        }
+        let [a, b, c, d, f0, f1, k0, k1, l0, l1, l2, l3] = *head.as_slice() else {
+            let is_ours = MAGIC.starts_with(head.get(..MAGIC.len()).unwrap_or(&head));
+            return Err(if is_ours { StateError::Truncated } else { StateError::Foreign });
+        };
+        if [a, b, c, d] != MAGIC {
+            return Err(StateError::Foreign);
+        }
+        match u16::from_le_bytes([f0, f1]) {
+            FORMAT => {}
+            found if found > FORMAT => return Err(StateError::Newer { found }),
+            found => return Err(StateError::Older { found }),
+        }
+        let number = u16::from_le_bytes([k0, k1]);
+        let kind = Kind::ALL.into_iter().find(|kind| kind.number() == number);
+        let kind = kind.ok_or(StateError::Foreign)?;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > kind.bytes_max() {
+            return Err(StateError::TooLarge { kind, bytes: length });
+        }
+        let mut content = Vec::new();
+        fill(input, length + TAIL, &mut content)?;
+        let Some((content, told)) = content.split_last_chunk::<TAIL>() else {
+            return Err(StateError::Truncated);
+        };
+        if content.len() < length {
+            return Err(StateError::Truncated);
+        }
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&head);
+        sum.update(content);
+        if sum.finalize().to_le_bytes() != *told {
+            return Err(StateError::Damaged(kind));
+        }
+        Ok(Some(Self { kind, content: content.to_vec() }))
+    }
+
+    /// Takes a value of `kind` out.
+    ///
+    /// # Errors
+    ///
+    /// When it holds something else, or not what it says.
+    pub fn take<T: DeserializeOwned>(&self, kind: Kind) -> Result<T, StateError> {
+        if self.kind != kind {
+            return Err(StateError::Misplaced { found: self.kind, wanted: kind });
+        }
+        let unfit = |words: String| StateError::Unfit { kind, words };
+        match postcard::take_from_bytes(&self.content) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(unfit("bytes are left over; export again with this version".to_owned())),
+            Err(error) => Err(unfit(format!("{error}; export again with this version"))),
+        }
+    }
+}
+
+/// Reads at most `bytes` bytes more, fewer at the end of the input. Memory grows with what is
+/// there, not with what was announced.
+fn fill(input: &mut dyn Read, bytes: usize, into: &mut Vec<u8>) -> Result<(), StateError> {
+    input.take(u64::try_from(bytes).unwrap_or(u64::MAX)).read_to_end(into)?;
+    Ok(())
+}
+
+/// Writes envelopes one after the other, and an end that counts them.
+#[derive(Debug)]
+pub struct EnvelopeWriter<W> {
+    out: W,
+    written: u64,
+}
+
+impl<W: Write> EnvelopeWriter<W> {
+    /// A writer onto `out`.
+    pub const fn new(out: W) -> Self {
+        Self { out, written: 0 }
+    }
+
+    /// Writes one value.
+    ///
+    /// # Errors
+    ///
+    /// When it is too large, or cannot be written.
+    pub fn write<T: Serialize>(&mut self, kind: Kind, value: &T) -> Result<(), StateError> {
+        self.out.write_all(&seal(kind, value)?)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Writes the end and gives back what was written onto.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn finish(mut self) -> Result<W, StateError> {
+        let written = self.written;
+        self.write(Kind::End, &written)?;
+        Ok(self.out)
+    }
+}
