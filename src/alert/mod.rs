@@ -113,6 +113,31 @@ pub struct Learning {
     pub active_days: u32,
     /// How many peers the agent has; below 2, novelty is judged with a reduced budget.
     pub peers: u32,
+    /// How well the version of the agent is known; absent where its records name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionLearning>,
+}
+
+/// How well the version of an agent is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VersionState {
+    /// It runs for longer than a few active days.
+    Known,
+    /// It came in the last few active days. Nothing is judged more mildly for that.
+    Probation,
+    /// The agent names so many versions that none is told apart from the others.
+    Unsettled,
+}
+
+/// The version behind an alert, `agent_version`, and how well it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VersionLearning {
+    /// The state.
+    pub state: VersionState,
+    /// Since when the agent runs it (RFC 3339, to the minute); absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// What would have been usual.

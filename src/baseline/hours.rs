@@ -99,6 +99,20 @@ impl Hours {
         texts.join(", ")
     }
 
+    /// The hours of today that were never hours of work, nor next to one: one bit each. 0 without
+    /// history.
+    #[must_use]
+    pub fn new_today(&self) -> u32 {
+        let is_known = |hour: usize| self.days.get(hour % 24).is_some_and(|days| *days > 0);
+        if !self.is_known() {
+            return 0;
+        }
+        (0..24)
+            .filter(|hour| self.active_today & (1 << hour) != 0)
+            .filter(|hour| ![*hour, hour + 1, hour + 23].iter().any(|near| is_known(*near)))
+            .fold(0, |bits, hour| bits | 1 << hour)
+    }
+
     /// Whether any hour has history.
     #[must_use]
     pub fn is_known(&self) -> bool {

@@ -6,6 +6,7 @@
 pub mod bloom;
 pub mod discovery;
 pub mod epochs;
+pub mod group_versions;
 pub mod habits;
 pub mod hours;
 pub mod identity;
@@ -21,6 +22,7 @@ pub mod session_fit;
 pub mod shapes;
 pub mod tools;
 pub mod usage;
+pub mod versions;
 pub mod window;
 
 /// A count as a float; exact below 2^53, which no count here reaches.

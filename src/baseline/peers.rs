@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::baseline::group_versions::GroupVersions;
 use crate::baseline::habits::Habits;
 use crate::baseline::session::LearnedSession;
 use crate::baseline::usage::{GroupUsage, UsageBatch};
@@ -62,6 +63,13 @@ pub enum Fact {
     },
     /// An agent did what it and its peers are told apart by.
     Usage(UsageBatch),
+    /// An agent took a version up.
+    Version {
+        /// What the version is known by.
+        version: u32,
+        /// The day, since the Unix epoch.
+        day: i32,
+    },
 }
 
 impl Fact {
@@ -214,6 +222,7 @@ pub struct GroupSummary {
     sessions: BTreeMap<u64, Arc<LearnedSession>>,
     families: BTreeMap<u64, Family>,
     usage: GroupUsage,
+    versions: GroupVersions,
 }
 
 impl GroupSummary {
@@ -224,6 +233,7 @@ impl GroupSummary {
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
             Fact::Usage(batch) => self.usage.add(&batch),
+            Fact::Version { version, day } => self.versions.add((day, version), 1),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
                 tool_use.add_user(agent);
@@ -251,6 +261,7 @@ impl GroupSummary {
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
         self.usage.merge(&other.usage);
+        self.versions.merge(&other.versions);
         for session in other.sessions.values() {
             self.add_session(Arc::clone(session));
         }
@@ -296,6 +307,12 @@ impl GroupSummary {
     #[must_use]
     pub const fn usage(&self) -> &GroupUsage {
         &self.usage
+    }
+
+    /// Which versions its agents took up.
+    #[must_use]
+    pub const fn versions(&self) -> &GroupVersions {
+        &self.versions
     }
 
     /// Every tool remembered, by its hash.
@@ -395,6 +412,7 @@ mod tests {
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
             (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),
             (0_u64..3, 0_i64..20).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
+            (0_u32..3, 0_i32..5).prop_map(|(version, day)| Fact::Version { version, day }),
             (0_u64..60, 0_u64..4).prop_map(|(n, agent)| session(n, agent)),
         ]
     }

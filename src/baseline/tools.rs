@@ -149,6 +149,13 @@ impl Tools {
         ShapeUse { is_new: known & bit == 0, is_first: known == 0, days: slot.days, place }
     }
 
+    /// The adopted tools used on at least seven in ten of `days` active days, as short hashes.
+    pub fn regular(&self, days: u32) -> impl Iterator<Item = u32> {
+        let needed = days.min(u32::from(u8::MAX)).saturating_mul(7).div_ceil(10).max(1);
+        let is_regular = move |slot: &&Slot| slot.is_adopted && u32::from(slot.days) >= needed;
+        self.slots.iter().filter(is_regular).map(|slot| short(slot.tool))
+    }
+
     /// Whether the shape of any tool's arguments is known.
     #[must_use]
     pub fn knows_shapes(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 16] = [
+pub const SHIPPED: [(&str, &str); 17] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
@@ -28,6 +28,7 @@ pub const SHIPPED: [(&str, &str); 16] = [
     ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),
     ("rules/session_fit/stranger.yaml", include_str!("../../rules/session_fit/stranger.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),
+    ("rules/version/changed.yaml", include_str!("../../rules/version/changed.yaml")),
 ];
 
 /// Rules, as written and as checked.

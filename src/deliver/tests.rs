@@ -64,6 +64,7 @@ fn alert() -> Alert {
             since: "2025-11-01T08:00:00.000Z".into(),
             active_days: 38,
             peers: 12,
+            version: None,
         },
         trigger: None,
         evidence: vec![evidence("call_81c2", 9_918_231)],

@@ -14,6 +14,7 @@ use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
 use crate::baseline::session_fit::SessionFit;
 use crate::baseline::tools::Tools;
+use crate::baseline::versions::{Day, Versions};
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
@@ -66,6 +67,8 @@ pub struct AgentState {
     /// The last hour of its sub-agents that was judged, since the Unix epoch.
     pub(crate) family_hour: i32,
     pub(crate) peaks: Peaks,
+    /// Only of an agent whose records name one.
+    pub(crate) versions: Option<Box<Versions>>,
     /// When it last came back after a long silence.
     pub(crate) returned: Option<Box<Return>>,
     pub(crate) fit: Fit,
@@ -171,6 +174,7 @@ impl AgentState {
             shape_bursts: 0,
             family_hour: i32::MIN,
             peaks: Peaks::default(),
+            versions: None,
             returned: None,
             fit: Fit::default(),
             burst: None,
@@ -263,6 +267,7 @@ impl AgentState {
             + self.agent_id.len()
             + self.tools.heap_bytes()
             + self.fit.heap_bytes()
+            + self.versions.as_ref().map_or(0, |it| size_of::<Versions>() + it.heap_bytes())
             + burst
             + live
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
@@ -350,6 +355,13 @@ impl AgentState {
 
     fn end_day(&mut self, half_life_days: f64) {
         let history = &mut self.history;
+        if let Some(versions) = &mut self.versions {
+            versions.end_day(&Day {
+                calls: history.calls_today,
+                busiest: self.busiest,
+                hours: self.hours.new_today(),
+            });
+        }
         history.days = history.days.saturating_add(1);
         history.usual_day.learn(history.calls_today, history.days);
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);

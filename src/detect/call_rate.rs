@@ -43,7 +43,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
 }
 
-fn model(minutes: &BlockMaxima, parameters: &CallRateParameters) -> MaximumModel {
+pub(crate) fn model(minutes: &BlockMaxima, parameters: &CallRateParameters) -> MaximumModel {
     minutes.model(&Prior {
         maximum: parameters.usual_maximum,
         deviation: 0.45,

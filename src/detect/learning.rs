@@ -5,7 +5,7 @@ use crate::baseline::float;
 use crate::baseline::peaks::KNOWN_DAYS;
 use crate::baseline::peers::Peers;
 use crate::detect::agent::{AgentState, LEARNED};
-use crate::detect::injected_session;
+use crate::detect::{injected_session, version};
 use crate::event::Timestamp;
 use crate::policy::{Detector, Rules};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ impl AgentState {
             since: self.since.to_string(),
             active_days: self.history.days,
             peers: u32::try_from(self.peer_count(peers)).unwrap_or(u32::MAX),
+            version: version::learning(self),
         }
     }
 

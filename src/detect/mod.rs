@@ -33,6 +33,7 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 mod unusual_hour;
+mod version;
 mod words;
 
 use crate::alert::Alert;
@@ -131,6 +132,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
     state.count(call, half_life_days, &mut verdict);
+    version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);
     let used = first_use::observe(&judgement, state, &mut verdict);
@@ -146,6 +148,8 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     bytes::observe(&judgement, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     session_fit::observe(&judgement, state, &mut verdict);
+    // Last, because it looks at what was said of the call.
+    version::observe(&judgement, used, state, &mut verdict);
     verdict
 }
 

@@ -3,7 +3,7 @@
 //! Names come from agents and are hostile: cut short, without control and direction characters,
 //! and unable to close their own quotes. Receivers escape the rest for their medium.
 
-use crate::event::Target;
+use crate::event::{Target, Timestamp};
 
 /// The longest name shown, in characters.
 const NAME_MAX: usize = 64;
@@ -49,6 +49,16 @@ pub(crate) fn span(secs: f64) -> String {
     }
 }
 
+/// The UTC day of a time, with its name: `Monday 2026-01-05`.
+pub(crate) fn day(time: Timestamp) -> String {
+    let names = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    // The Unix epoch was a Thursday.
+    let place = usize::try_from(time.day().rem_euclid(7)).unwrap_or(0);
+    let date = time.to_string();
+    let date = date.split('T').next().unwrap_or_default();
+    format!("{} {date}", names.get(place).copied().unwrap_or_default())
+}
+
 /// A target by its kind and short form; by four digits of its hash where it has none.
 pub(crate) fn target(target: &Target) -> String {
     let kind = target.kind.as_str();
@@ -91,6 +101,11 @@ mod tests {
     #[test]
     fn spans_read_in_their_best_unit() {
         assert_eq!([3.21, 61.0, 600.0, 36_000.0].map(span), ["3.2 s", "61 s", "10 min", "10.0 h"]);
+    }
+
+    #[test]
+    fn a_day_has_its_name() {
+        assert_eq!(day(Timestamp::from_secs(1_767_571_200)), "Monday 2026-01-05");
     }
 
     #[test]

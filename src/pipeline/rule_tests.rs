@@ -124,7 +124,8 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     for (millis, row, n) in &input {
         let takes_ms = case.input.get(*row).and_then(|times| times.takes_millis);
         let Some(row) = case.test.input.get(*row) else { continue };
-        let made = Made { takes_ms, ..made(row, *millis, *n) };
+        let version = row.version.as_deref().or(history.version.as_deref());
+        let made = Made { takes_ms, version, ..made(row, *millis, *n) };
         alerts.extend(world.call(&history.product, &made));
     }
     alerts.extend(world.rest(&input));
@@ -153,6 +154,7 @@ fn made(row: &RawInput, millis: i64, n: u32) -> Made<'_> {
         status: row.status.status(),
         bytes_read: row.bytes_read,
         takes_ms: None,
+        version: None,
         session: &row.session,
         with: Some(&row.with),
     }
@@ -176,6 +178,7 @@ struct Made<'a> {
     status: Status,
     bytes_read: Option<u64>,
     takes_ms: Option<u64>,
+    version: Option<&'a str>,
     session: &'a str,
     with: Option<&'a RawArguments>,
 }
@@ -245,6 +248,7 @@ impl World<'_> {
                     status: Status::Ok,
                     bytes_read: history.bytes_read,
                     takes_ms: None,
+                    version: history.version.as_deref(),
                     session: &session,
                     with: history.with.get(place % history.with.len().max(1)),
                 };
@@ -260,6 +264,7 @@ impl World<'_> {
             time: Timestamp::from_millis(made.millis),
             tenant_id: Cow::Borrowed("acme"),
             agent_id: Cow::Owned(format!("{product}@{}", made.agent)),
+            agent_version: made.version.map(Cow::Borrowed),
             session_id: Cow::Borrowed(made.session),
             call_id: Cow::Owned(format!("call-{}", self.calls)),
             tool_name: Cow::Borrowed(made.tool),

@@ -69,6 +69,8 @@ pub struct RawHistory {
     pub session_calls: u32,
     /// The arguments of the calls, used in turn.
     pub with: Vec<RawArguments>,
+    /// The version of the agents; the records name none when it is left out.
+    pub version: Option<String>,
 }
 
 /// Arguments, as an agent would write them.
@@ -90,6 +92,7 @@ impl Default for RawHistory {
             early_tools: Vec::new(),
             session_calls: 0,
             with: Vec::new(),
+            version: None,
         }
     }
 }
@@ -141,6 +144,9 @@ pub struct RawInput {
     /// How long each of them takes: `500ms`, `2s`.
     #[serde(default)]
     pub takes: Option<String>,
+    /// The version of the agent; that of the history when it is left out.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 fn session() -> String {

@@ -115,6 +115,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::DormantTool => rules.dormant_tool = parse(raw)?,
         Detector::FanOut => rules.fan_out = parse(raw)?,
         Detector::SessionFit => rules.session_fit = parse(raw)?,
+        Detector::Version => rules.version = parse(raw)?,
     }
     Ok(())
 }

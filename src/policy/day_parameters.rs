@@ -143,6 +143,26 @@ impl Default for FanOutParameters {
     }
 }
 
+/// Parameters of `version`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VersionParameters {
+    /// Peers that took the same version up in the last so many days are told of.
+    pub peer_days: u32,
+}
+
+impl Default for VersionParameters {
+    fn default() -> Self {
+        Self { peer_days: 14 }
+    }
+}
+
+impl InRange for VersionParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("peer_days", f64::from(self.peer_days), 1.0, 365.0)
+    }
+}
+
 /// The range of a count.
 fn count(name: &str, value: u32) -> Option<String> {
     outside(name, f64::from(value), 1.0, 1e6)

@@ -27,6 +27,7 @@ pub use check::RuleError;
 pub use day_parameters::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
     DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
+    VersionParameters,
 };
 pub use parameters::{
     CallRateParameters, FirstUseParameters, InjectedSessionParameters, LookAlikeParameters,
@@ -69,6 +70,8 @@ pub struct Rules {
     pub fan_out: Option<Rule<FanOutParameters>>,
     /// Calls that do not fit their session.
     pub session_fit: Option<Rule<SessionFitParameters>>,
+    /// What a new version of the agent changed, listed.
+    pub version: Option<Rule<VersionParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -163,6 +166,7 @@ impl Rules {
             self.dormant_tool.as_ref().map(|rule| &rule.words),
             self.fan_out.as_ref().map(|rule| &rule.words),
             self.session_fit.as_ref().map(|rule| &rule.words),
+            self.version.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::policy::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
     DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
+    VersionParameters,
 };
 
 /// Parameters of `repeat`.
@@ -197,6 +198,8 @@ pub(crate) enum AnyParameters {
     DormantTool(DormantToolParameters),
     /// Of `fan_out`.
     FanOut(FanOutParameters),
+    /// Of `version`.
+    Version(VersionParameters),
     /// Of `session_fit`.
     SessionFit(SessionFitParameters),
 }

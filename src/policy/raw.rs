@@ -85,11 +85,13 @@ pub enum Detector {
     FanOut,
     /// Calls that do not fit their session.
     SessionFit,
+    /// What a new version of the agent changed, listed.
+    Version,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -106,6 +108,7 @@ impl Detector {
         Self::DormantTool,
         Self::FanOut,
         Self::SessionFit,
+        Self::Version,
     ];
 
     /// The word used in rules, alerts and metrics.
@@ -128,6 +131,7 @@ impl Detector {
             Self::DormantTool => "dormant_tool",
             Self::FanOut => "fan_out",
             Self::SessionFit => "session_fit",
+            Self::Version => "version",
         }
     }
 }

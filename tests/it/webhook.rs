@@ -167,6 +167,7 @@ fn alert() -> Alert {
             since: String::new(),
             active_days: 9,
             peers: 3,
+            version: None,
         },
         trigger: None,
         evidence: Vec::new(),

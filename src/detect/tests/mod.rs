@@ -1,6 +1,7 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
 mod verdicts;
+mod versions;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ fn rules() -> Rules {
         raw("dormant_tool.returned", 0.005),
         raw("fan_out.burst", 0.005),
         raw("session_fit.stranger", 0.12),
+        raw("version.changed", 0.1),
         raw("injected_session.target", 0.1),
         raw("look_alike.target", 0.03),
     ])
@@ -465,6 +467,7 @@ fn made(steps: &[(u32, u8, u8, u8)], names: &[String]) -> Vec<ToolCall<'static>>
             [Status::Ok, Status::Denied, Status::Error, Status::Denied][usize::from(*digest)];
         call.session_id = if gap % 3 == 0 { "" } else { "session" }.into();
         call.parent_agent_id = (gap % 11 == 0).then(|| "helper@1".into());
+        call.agent_version = (gap % 13 > 0).then(|| format!("v{}", gap % 13 / 5).into());
         call.tool_name = names[usize::from(*tool)].clone().into();
         calls.push(call);
     }
