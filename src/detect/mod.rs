@@ -11,8 +11,6 @@ mod agent;
 mod argument_shape;
 mod bytes;
 mod call_rate;
-#[cfg(test)]
-mod day_tests;
 mod dormant_tool;
 mod episodes;
 mod errors;

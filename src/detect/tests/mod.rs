@@ -1,5 +1,6 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
+mod days;
 mod verdicts;
 mod versions;
 

@@ -1,10 +1,10 @@
 //! The detectors that judge a day by the days before, and what is known of an agent.
 
-use super::*;
-use crate::alert::{LEARNING_SCORE_MAX, LearningState};
-use crate::baseline::peers::{GroupKey, GroupSummary};
-use crate::event::{Operation, Status};
-use crate::policy::{Detector, RawRule};
+use crate::alert::{Alert, LEARNING_SCORE_MAX, LearningState};
+use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
+use crate::detect::{AgentState, Context, observe};
+use crate::event::{Operation, Status, Timestamp, ToolCall};
+use crate::policy::{Detector, RawRule, Rules};
 use serde_json::json;
 
 /// 2026-01-05T00:00:00Z, a Monday.
