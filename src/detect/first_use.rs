@@ -10,7 +10,7 @@ use crate::baseline::tools::{Adoption, Use};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::policy::{FirstUseParameters, Rule, Stance};
+use crate::policy::{Catalogue, FirstUseParameters, Rule, Stance};
 
 /// First uses of one agent a day that its peers hear of when no rule sets a bound. An agent that
 /// invents names must not fill its group's table.
@@ -106,17 +106,35 @@ fn describe(judgement: &Judgement<'_>, state: &AgentState, used: Use) -> Descrip
     }
 }
 
-/// What the agent's peers say of the tool, in words.
+/// The catalogue that stands in for peers, and whether it lists the tool. Where there are peers
+/// they know better than a list what the product's agents do; a tool of an MCP server is never the
+/// product's own, whatever its name.
+pub(crate) fn stand_in<'a>(
+    judgement: &Judgement<'a>,
+    state: &AgentState,
+) -> Option<(&'a Catalogue, bool)> {
+    if state.peer_count(judgement.peers) >= 2 {
+        return None;
+    }
+    let call = judgement.call;
+    let catalogue = judgement.rules.catalogues.of(call.group())?;
+    Some((catalogue, call.tool_server.is_none() && catalogue.contains(&call.tool_name)))
+}
+
+/// What the agent's peers say of the tool, and the catalogue that stands in for them, in words.
 pub(crate) fn peers_using(judgement: &Judgement<'_>, state: &AgentState) -> String {
     let peers = state.peer_count(judgement.peers);
     let group = judgement.peers.group(state.group);
     let others = group
         .and_then(|group| group.tool(judgement.tool))
         .map_or(0, |tool_use| tool_use.others(state.agent));
-    match (peers, others) {
+    let said = match (peers, others) {
         (0, _) => "it has no peers to compare with".to_owned(),
         (_, 0) => format!("none of its {} uses it", words::count(peers, "peer")),
         (_, 1) => format!("one of its {} uses it", words::count(peers, "peer")),
         _ => format!("two or more of its {} use it", words::count(peers, "peer")),
-    }
+    };
+    let Some((catalogue, is_listed)) = stand_in(judgement, state) else { return said };
+    let ships = if is_listed { "ships with it" } else { "does not ship with it" };
+    format!("{said}, and {} {ships}", words::quote(catalogue.name()))
 }

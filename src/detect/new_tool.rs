@@ -150,9 +150,7 @@ fn weight(
         1 => parameters.one_peer,
         _ => parameters.several_peers,
     };
-    // Where there are peers they know better than a list what the product's agents do.
-    let has_peers = state.peer_count(judgement.peers) >= 2;
-    if others < 2 && !has_peers && is_in_catalogue(judgement) {
+    if others < 2 && first_use::stand_in(judgement, state).is_some_and(|list| list.1) {
         weight = weight.min(parameters.catalogue);
     }
     let since = judgement.call.time.hour() - i64::from(parameters.upgrade_days) * 24;
@@ -168,16 +166,10 @@ fn weight(
     weight
 }
 
-/// A tool of an MCP server is never the product's own, whatever its name.
-fn is_in_catalogue(judgement: &Judgement<'_>) -> bool {
-    let call = judgement.call;
-    call.tool_server.is_none() && judgement.rules.catalogues.contains(call.group(), &call.tool_name)
-}
-
 /// The budget of this agent: less for one that has nobody and nothing to be compared with.
 fn budget(judgement: &Judgement<'_>, rule: &Rule<NewToolParameters>, state: &AgentState) -> f64 {
-    let is_lonely = state.peer_count(judgement.peers) < 2
-        && !judgement.rules.catalogues.knows(judgement.call.group());
+    let is_lonely =
+        state.peer_count(judgement.peers) < 2 && first_use::stand_in(judgement, state).is_none();
     if is_lonely { rule.words.budget * rule.parameters.lonely_budget } else { rule.words.budget }
 }
 

@@ -22,7 +22,7 @@ pub use case::{
     Case, Expect, HowItEnds, Input, RawArguments, RawHistory, RawInput, RawTest, SameOrDistinct,
     UsualOrDistinct, WhatItDoes,
 };
-pub use catalogue::Catalogues;
+pub use catalogue::{Catalogue, Catalogues};
 pub use check::RuleError;
 pub use day_parameters::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,

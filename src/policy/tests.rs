@@ -84,9 +84,10 @@ fn the_schema_names_the_parameters_of_every_detector() {
 #[test]
 fn the_shipped_catalogues_know_their_products_tools() {
     let catalogues = Catalogues::shipped();
-    assert!(catalogues.contains("claude-code", "TodoWrite"));
-    assert!(catalogues.contains("codex", "apply_patch"));
-    assert!(catalogues.contains("gemini-cli", "run_shell_command"));
-    assert!(catalogues.knows("copilot") && !catalogues.knows("helper"));
-    assert!(!catalogues.contains("claude-code", "#") && !catalogues.contains("claude-code", ""));
+    let contains = |product: &str, tool: &str| catalogues.of(product).unwrap().contains(tool);
+    assert!(contains("claude-code", "TodoWrite"));
+    assert!(contains("codex", "apply_patch"));
+    assert!(contains("gemini-cli", "run_shell_command"));
+    assert!(catalogues.of("copilot").is_some() && catalogues.of("helper").is_none());
+    assert!(!contains("claude-code", "#") && !contains("claude-code", ""));
 }
