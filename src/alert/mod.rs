@@ -113,8 +113,8 @@ pub struct Learning {
     pub active_days: u32,
     /// How many peers the agent has; below 2, novelty is judged with a reduced budget.
     pub peers: u32,
-    /// How well the version of the agent is known; absent where its records name none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How well the version of the agent is known; null where its records name none.
+    #[serde(default)]
     pub version: Option<VersionLearning>,
 }
 
@@ -135,8 +135,8 @@ pub enum VersionState {
 pub struct VersionLearning {
     /// The state.
     pub state: VersionState,
-    /// Since when the agent runs it (RFC 3339, to the minute); absent where that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Since when the agent runs it (RFC 3339, to the minute); null where that is not known.
+    #[serde(default)]
     pub since: Option<String>,
 }
 
