@@ -19,6 +19,17 @@ const OPEN_MAX: usize = 256;
 const COUNTS_MAX: (u64, u32) = (1 << 53, 1 << 20);
 
 impl AgentState {
+    /// What was learned, without what is under way: no open episode, no session, no window.
+    #[must_use]
+    pub fn at_rest(self) -> Self {
+        let mut rested = Self { open: Vec::new(), live: None, ..self };
+        if let Some(burst) = &mut rested.burst {
+            burst.trail = Vec::new();
+            burst.tools = Vec::new();
+        }
+        rested
+    }
+
     /// What says that this state cannot be one of ours; `None` when nothing does. `tools_max` is
     /// how many tools an agent may remember.
     #[must_use]

@@ -6,6 +6,8 @@
 //! The price is that a partition that runs ahead has to wait for the slowest one that still has
 //! records to read. The wait is bounded: who lags too long, or has nothing to read, is left out.
 
+pub mod kept;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

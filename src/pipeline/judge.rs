@@ -3,6 +3,8 @@
 //! The same for `run`, `replay` and the demo; all of it is decided by event time. It does no IO:
 //! decisions go to whoever asked.
 
+pub mod kept;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
 use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
+use crate::pipeline::judge::kept::Again;
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
@@ -72,6 +75,8 @@ pub struct Judge {
     next_offset: Option<i64>,
     /// Records below this offset were judged before this judge took the partition over.
     judged_below: i64,
+    /// What is read again after a stop.
+    again: Option<Again>,
     tally: Tally,
 }
 
@@ -96,6 +101,7 @@ impl Judge {
             deadlines: BTreeSet::new(),
             next_offset: None,
             judged_below: 0,
+            again: None,
             tally: Tally::default(),
         }
     }
@@ -104,6 +110,12 @@ impl Judge {
     #[must_use]
     pub fn partition(&self) -> PartitionId {
         self.partition
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// What follows was read from `topic`; calls still held keep none.
@@ -122,6 +134,10 @@ impl Judge {
 
     /// Takes one call in; it is judged when its turn comes ([`Self::judge_due`]).
     pub fn hold(&mut self, call: &ToolCall<'_>) {
+        let position = (call.position.offset, call.position.index);
+        if self.again.as_ref().is_some_and(|again| again.was_judged(position)) {
+            return;
+        }
         self.order.push(call);
     }
 
@@ -142,6 +158,9 @@ impl Judge {
     /// The record at `offset` has been taken in whole.
     pub fn record_done(&mut self, offset: i64) {
         self.next_offset = Some(offset + 1);
+        if self.again.as_ref().is_some_and(|again| again.is_over(offset + 1)) {
+            self.again = None;
+        }
     }
 
     /// The offset after the last record taken in.
@@ -182,6 +201,9 @@ impl Judge {
     /// The epoch whose peers the next call waits for; `None` when nothing waits.
     #[must_use]
     pub fn waits_for(&self) -> Option<i64> {
+        if self.again.is_some() {
+            return None;
+        }
         let call = self.order.first()?;
         let epoch = call.time.hour();
         let known = self.peers.as_ref().is_some_and(|(known, _)| *known == epoch);
@@ -236,6 +258,10 @@ impl Judge {
 
     /// Judges the first call held. Returns `false` when its peers are not known yet.
     fn judge_first(&mut self, sink: &mut dyn FnMut(Decision)) -> bool {
+        if self.again.is_some() {
+            // Calls that were held when it stopped are judged in order once all are read again.
+            return false;
+        }
         let Some(time) = self.order.first().map(|call| call.time) else { return false };
         self.pass(time, sink);
         let Some(peers) = self.peers_of(time.hour()) else { return false };

@@ -53,6 +53,22 @@ impl Sequencer {
         self.held.iter().map(|call| call.position.offset).min()
     }
 
+    /// Where the calls held were read: offset, and place in the record.
+    pub fn positions(&self) -> impl Iterator<Item = (i64, u32)> {
+        self.held.iter().map(|call| (call.position.offset, call.position.index))
+    }
+
+    /// The newest time taken in.
+    #[must_use]
+    pub const fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    /// Goes on where another one stopped: what it had seen up to `newest` counts.
+    pub fn begin_after(&mut self, newest: Option<Timestamp>) {
+        self.newest = self.newest.max(newest);
+    }
+
     /// Holds a call.
     pub fn push(&mut self, call: &ToolCall<'_>) {
         let mut slot = self.spare.pop().unwrap_or_default();

@@ -82,6 +82,9 @@ pub struct PartitionId {
     pub partition: i32,
 }
 
+/// Where an agent belongs that was taken in from elsewhere, until a partition brings a call of it.
+const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
+
 /// The agents in memory.
 #[derive(Debug)]
 pub struct Agents {
@@ -169,6 +172,9 @@ impl Agents {
         change: impl FnOnce(&mut AgentState) -> T,
     ) -> Result<T, Full> {
         if let Some(mut resident) = self.map.get_mut(&key) {
+            if resident.partition == UNCLAIMED {
+                resident.partition = partition;
+            }
             return Ok(change(&mut resident.state));
         }
         if self.map.len() >= self.capacity {
@@ -182,6 +188,47 @@ impl Agents {
                 Ok(change(&mut resident.state))
             }
         }
+    }
+
+    /// Takes in an agent that was learned elsewhere. `partition` is the one that feeds it, where
+    /// that is known; else the first partition that brings a call of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when there is no room.
+    pub fn take_in(&self, partition: Option<PartitionId>, state: AgentState) -> Result<(), Full> {
+        let key = AgentKey::from_ids(&state.tenant_id, &state.agent_id);
+        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+            return Err(Full);
+        }
+        let partition = partition.unwrap_or(UNCLAIMED);
+        self.map.insert(key, Box::new(Resident { partition, state }));
+        Ok(())
+    }
+
+    /// What waits for time in a partition: each agent's deadline.
+    #[must_use]
+    pub fn deadlines(&self, partition: PartitionId) -> Vec<(Timestamp, AgentKey)> {
+        self.map
+            .iter()
+            .filter(|resident| resident.partition == partition)
+            .filter_map(|resident| Some((resident.state.deadline()?, *resident.key())))
+            .collect()
+    }
+
+    /// The agents that a partition feeds, in the order of their keys; without one, those that no
+    /// partition has claimed.
+    #[must_use]
+    pub fn keys(&self, partition: Option<PartitionId>) -> Vec<AgentKey> {
+        let partition = partition.unwrap_or(UNCLAIMED);
+        let mut keys: Vec<AgentKey> = self
+            .map
+            .iter()
+            .filter(|resident| resident.partition == partition)
+            .map(|resident| *resident.key())
+            .collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Changes an agent that is known.
@@ -227,12 +274,7 @@ impl Agents {
         if left_at.is_some() && judged_below.is_none() {
             self.forget(partition);
         }
-        let deadlines = self
-            .map
-            .iter()
-            .filter(|resident| resident.partition == partition)
-            .filter_map(|resident| Some((resident.state.deadline()?, *resident.key())))
-            .collect();
+        let deadlines = self.deadlines(partition);
         Adopted { judged_below: judged_below.unwrap_or(next_offset), deadlines }
     }
 

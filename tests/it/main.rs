@@ -18,6 +18,7 @@ mod judgement;
 mod kafka;
 mod kafka_broker;
 mod metrics;
+mod order;
 mod pipeline;
 mod prometheus;
 mod rules;

@@ -34,6 +34,11 @@ impl Peers {
         Self { epoch, groups: all }
     }
 
+    /// Puts `group` in the place of what was known of it.
+    pub fn put(&mut self, key: GroupKey, group: Group) {
+        self.groups.insert(key, Arc::new(group));
+    }
+
     /// Groups known.
     #[must_use]
     pub fn groups(&self) -> usize {
