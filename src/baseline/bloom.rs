@@ -16,7 +16,8 @@ const FULL: u16 = 512;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WordBloom {
     young: [u64; SIZE],
-    old: [u64; SIZE],
+    /// Only once the first one was done with.
+    old: Option<Box<[u64; SIZE]>>,
     set: u16,
 }
 
@@ -35,7 +36,7 @@ impl WordBloom {
     /// Notes a word.
     pub fn insert(&mut self, word: u32) {
         if self.set >= FULL {
-            self.old = std::mem::take(&mut self.young);
+            **self.old.get_or_insert_default() = std::mem::take(&mut self.young);
             self.set = 0;
         }
         for (at, bit) in places(word) {
@@ -49,7 +50,14 @@ impl WordBloom {
     /// Whether the word was noted lately.
     #[must_use]
     pub fn contains(&self, word: u32) -> bool {
-        contains(&self.young, word) || contains(&self.old, word)
+        let is_old = || self.old.as_ref().is_some_and(|old| contains(old, word));
+        contains(&self.young, word) || is_old()
+    }
+
+    /// Bytes it takes, its own and on the heap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.old.as_ref().map_or(0, |_| size_of::<[u64; SIZE]>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! In which hours of the UTC day an agent is at work.
 //!
-//! Twenty-four counters of days, not a weekly season: agents have weeks of history, not years, and
-//! 168 counters would stay empty.
+//! Twenty-four bits, not a weekly season: agents have weeks of history, not years, and 168 counters
+//! would stay empty.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 const ACTIVE_CALLS: u32 = 3;
 
 /// Days an hour must have alerted on before it becomes usual all the same.
-const ACCEPTED_AFTER_DAYS: u8 = 3;
+const ACCEPTED_AFTER_DAYS: u64 = 3;
 
 /// The hours of one agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hours {
-    days: [u8; 24],
-    alerted_days: [u8; 24],
+    /// Days on which an hour alerted, up to three: two bits each.
+    alerted_days: u64,
+    /// Hours with history, one bit each; so below.
+    known: u32,
     active_today: u32,
     alerted_today: u32,
-    current: i64,
+    current: i32,
     current_calls: u32,
 }
 
@@ -26,6 +28,7 @@ impl Hours {
     /// Counts one call in the hour `hour` (since the Unix epoch); returns how many that hour has by
     /// now. A call of an earlier hour than the newest is not counted.
     pub fn add(&mut self, hour: i64) -> u32 {
+        let hour = i32::try_from(hour).unwrap_or(0);
         if hour < self.current {
             return 0;
         }
@@ -43,9 +46,7 @@ impl Hours {
     pub fn is_strange(&self) -> bool {
         let hour = self.hour_of_day();
         let around = [hour, (hour + 1) % 24, (hour + 23) % 24];
-        let known = around.iter().any(|h| self.days.get(*h).is_some_and(|days| *days > 0));
-        let today = around.iter().any(|h| self.active_today & (1 << h) != 0);
-        !known && !today
+        around.iter().all(|h| (self.known | self.active_today) & (1 << h) == 0)
     }
 
     /// Learns that the current hour is one of work, once there are enough calls in it.
@@ -63,23 +64,18 @@ impl Hours {
             return;
         }
         self.alerted_today |= bit;
-        if let (Some(alerted), Some(days)) =
-            (self.alerted_days.get_mut(hour), self.days.get_mut(hour))
-        {
-            *alerted = alerted.saturating_add(1);
-            if *alerted >= ACCEPTED_AFTER_DAYS {
-                *days = days.saturating_add(1);
-            }
+        let place = 2 * hour;
+        let alerted = ((self.alerted_days >> place) & 3) + 1;
+        if alerted >= ACCEPTED_AFTER_DAYS {
+            self.known |= bit;
         }
+        self.alerted_days &= !(3 << place);
+        self.alerted_days |= alerted.min(3) << place;
     }
 
     /// Ends a day: its active hours become history.
     pub fn end_day(&mut self) {
-        for (hour, days) in self.days.iter_mut().enumerate() {
-            if self.active_today & (1 << hour) != 0 {
-                *days = days.saturating_add(1);
-            }
-        }
+        self.known |= self.active_today;
         self.active_today = 0;
         self.alerted_today = 0;
     }
@@ -88,7 +84,7 @@ impl Hours {
     #[must_use]
     pub fn usual(&self) -> String {
         let mut ranges: Vec<(usize, usize)> = Vec::new();
-        for (hour, _) in self.days.iter().enumerate().filter(|(_, days)| **days > 0) {
+        for hour in (0_usize..24).filter(|hour| self.known & (1 << hour) != 0) {
             match ranges.last_mut() {
                 Some(range) if range.1 == hour => range.1 = hour + 1,
                 _ => ranges.push((hour, hour + 1)),
@@ -103,7 +99,7 @@ impl Hours {
     /// history.
     #[must_use]
     pub fn new_today(&self) -> u32 {
-        let is_known = |hour: usize| self.days.get(hour % 24).is_some_and(|days| *days > 0);
+        let is_known = |hour: usize| self.known & (1 << (hour % 24)) != 0;
         if !self.is_known() {
             return 0;
         }
@@ -115,8 +111,8 @@ impl Hours {
 
     /// Whether any hour has history.
     #[must_use]
-    pub fn is_known(&self) -> bool {
-        self.days.iter().any(|days| *days > 0)
+    pub const fn is_known(&self) -> bool {
+        self.known != 0
     }
 
     fn hour_of_day(&self) -> usize {

@@ -29,9 +29,9 @@ pub struct Prior {
 /// Daily maxima of one agent: their weighted count, sum and sum of squares, in logarithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockMaxima {
-    weight: f64,
-    sum: f64,
-    squares: f64,
+    weight: f32,
+    sum: f32,
+    squares: f32,
 }
 
 /// The distribution that an agent's next daily maximum is judged by, in logarithms.
@@ -55,9 +55,12 @@ impl BlockMaxima {
     pub fn learn_value(&mut self, value: f64, calls: u32, half_life_days: f64) {
         let fade = libm::exp(-LN_2 / half_life_days.max(1.0));
         let weight = (f64::from(calls) / 50.0).min(1.0);
-        self.weight = self.weight * fade + weight;
-        self.sum = self.sum * fade + weight * value;
-        self.squares = self.squares * fade + weight * value * value;
+        let [known, sum, squares] = self.sums();
+        *self = Self::from_sums([
+            known * fade + weight,
+            sum * fade + weight * value,
+            squares * fade + weight * value * value,
+        ]);
     }
 
     /// Learns like [`Self::learn`], but from no value more than two deviations above the mean of the
@@ -72,20 +75,21 @@ impl BlockMaxima {
 
     /// The weight, sum and sum of squares, for whoever keeps them in another form.
     #[must_use]
-    pub const fn sums(&self) -> [f64; 3] {
-        [self.weight, self.sum, self.squares]
+    pub fn sums(&self) -> [f64; 3] {
+        [self.weight, self.sum, self.squares].map(f64::from)
     }
 
     /// What [`BlockMaxima::sums`] gave, put together again.
     #[must_use]
-    pub const fn from_sums([weight, sum, squares]: [f64; 3]) -> Self {
+    pub fn from_sums(sums: [f64; 3]) -> Self {
+        let [weight, sum, squares] = sums.map(narrow);
         Self { weight, sum, squares }
     }
 
     /// The days behind the model, faded ones counted in part.
     #[must_use]
-    pub const fn days(&self) -> f64 {
-        self.weight
+    pub fn days(&self) -> f64 {
+        self.weight.into()
     }
 
     /// The model these days and the prior make together.
@@ -100,14 +104,11 @@ impl BlockMaxima {
     /// The same, with the prior's maximum already on the scale of the model.
     #[must_use]
     pub fn model_around(&self, centre: f64, prior: &Prior) -> MaximumModel {
-        let n = self.weight;
+        let [n, sum, squares] = self.sums();
         let prior_weight = prior.days * 0.5;
-        let mean = if n < 2.0 {
-            (self.sum + prior_weight * centre) / (n + prior_weight)
-        } else {
-            self.sum / n
-        };
-        let spread = if n > 0.0 { (self.squares / n - mean * mean).max(0.0) } else { 0.0 };
+        let mean =
+            if n < 2.0 { (sum + prior_weight * centre) / (n + prior_weight) } else { sum / n };
+        let spread = if n > 0.0 { (squares / n - mean * mean).max(0.0) } else { 0.0 };
         let pooled =
             (n * spread + prior.days * prior.deviation * prior.deviation) / (n + prior.days);
         let known = libm::sqrt(pooled.max(prior.deviation_min * prior.deviation_min));
@@ -117,6 +118,13 @@ impl BlockMaxima {
             deviation_known: known,
         }
     }
+}
+
+/// A sum as it is kept: seven digits are more than the model is good for.
+pub(super) fn narrow(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "see above")]
+    let narrow = value.clamp(-1e30, 1e30) as f32;
+    narrow
 }
 
 /// Below three a maximum says nothing.
@@ -178,7 +186,7 @@ pub fn gumbel_tail(z: f64) -> f64 {
 /// How many calls an active day usually has, with outliers cut.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsualDay {
-    calls: f64,
+    calls: f32,
 }
 
 impl Default for UsualDay {
@@ -194,15 +202,16 @@ impl UsualDay {
         if calls < 20 {
             return;
         }
-        let calls = f64::from(calls).min(3.0 * self.calls);
+        let usual = f64::from(self.calls);
+        let calls = f64::from(calls).min(3.0 * usual);
         let step = (1.0 / float(u64::from(days) + 1)).max(0.1);
-        self.calls += (calls - self.calls) * step;
+        self.calls = narrow(usual + (calls - usual) * step);
     }
 
     /// Calls of a usual active day; at least fifty, so that one call is never a large part of it.
     #[must_use]
     pub fn calls(&self) -> f64 {
-        self.calls.max(50.0)
+        f64::from(self.calls).max(50.0)
     }
 }
 

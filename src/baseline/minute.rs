@@ -1,6 +1,6 @@
 //! How many calls fell into the last minute: twelve buckets of five seconds, in integers.
 //!
-//! Not exact to the second: the window is 55 to 60 s long, for 32 bytes instead of a list of times.
+//! Not exact to the second: the window is 55 to 60 s long, for 28 bytes instead of a list of times.
 
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,17 @@ const BUCKETS: usize = 12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteRing {
     counts: [u16; BUCKETS],
-    newest: i64,
+    /// The number of the newest bucket.
+    newest: i32,
 }
 
 impl MinuteRing {
     /// Counts a call at `time` and returns how many there are in the minute that ends with the
     /// newest call. A call that is older than the minute is not counted.
     pub fn add(&mut self, time: Timestamp) -> u32 {
-        let bucket = time.as_secs().div_euclid(BUCKET_SECS);
+        let bucket = i32::try_from(time.as_secs().div_euclid(BUCKET_SECS)).unwrap_or(0);
         self.advance(bucket);
-        if self.newest.saturating_sub(bucket) < BUCKETS_I64
+        if self.newest.saturating_sub(bucket) < BUCKETS_I32
             && let Some(count) = self.counts.get_mut(slot(bucket))
         {
             *count = count.saturating_add(1);
@@ -32,9 +33,9 @@ impl MinuteRing {
         self.counts.iter().map(|count| u32::from(*count)).sum()
     }
 
-    fn advance(&mut self, bucket: i64) {
+    fn advance(&mut self, bucket: i32) {
         let steps = bucket.saturating_sub(self.newest);
-        if steps >= BUCKETS_I64 {
+        if steps >= BUCKETS_I32 {
             self.counts = [0; BUCKETS];
         } else {
             for passed in self.newest + 1..=bucket {
@@ -48,10 +49,10 @@ impl MinuteRing {
 }
 
 /// [`BUCKETS`] in the type of bucket numbers.
-const BUCKETS_I64: i64 = 12;
+const BUCKETS_I32: i32 = 12;
 
-fn slot(bucket: i64) -> usize {
-    usize::try_from(bucket.rem_euclid(BUCKETS_I64)).unwrap_or(0)
+fn slot(bucket: i32) -> usize {
+    usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod hours;
 pub mod identity;
 pub mod maxima;
 pub mod minute;
+pub mod moments;
 pub mod peaks;
 pub mod peers;
 pub mod recent;

@@ -5,7 +5,7 @@
 //! more than a step, and a level that stays is learned in some days. Not a window of values: three
 //! sums and today's maximum.
 
-use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior};
+use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior, narrow};
 use serde::{Deserialize, Serialize};
 
 /// After so many active days a day counts half: a month of work remembers a fortnight in full.
@@ -55,7 +55,7 @@ pub struct Measure {
 /// One statistic of one agent: its daily maxima, and today's so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
-    sums: [f32; 3],
+    days: BlockMaxima,
     today: f32,
 }
 
@@ -105,9 +105,7 @@ impl Peak {
     /// all, so that records without bytes do not teach that there are none.
     pub fn end_day(&mut self, scale: Scale, calls: u32, counts: bool) {
         if counts {
-            let mut maxima = self.maxima();
-            maxima.learn_value(scale.enter(f64::from(self.today)), calls, HALF_LIFE_DAYS);
-            self.sums = maxima.sums().map(narrow);
+            self.days.learn_value(scale.enter(f64::from(self.today)), calls, HALF_LIFE_DAYS);
         }
         self.today = 0.0;
     }
@@ -115,23 +113,12 @@ impl Peak {
     /// Days of history, faded ones and days of few calls counted in part.
     #[must_use]
     pub fn days(&self) -> f64 {
-        self.maxima().days()
-    }
-
-    fn maxima(&self) -> BlockMaxima {
-        BlockMaxima::from_sums(self.sums.map(f64::from))
+        self.days.days()
     }
 
     fn model(&self, measure: &Measure) -> MaximumModel {
-        self.maxima().model_around(measure.scale.enter(measure.prior.maximum), &measure.prior)
+        self.days.model_around(measure.scale.enter(measure.prior.maximum), &measure.prior)
     }
-}
-
-/// A sum as it is kept: seven digits are more than the model is good for.
-fn narrow(value: f64) -> f32 {
-    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "see above")]
-    let narrow = value.clamp(-1e30, 1e30) as f32;
-    narrow
 }
 
 #[cfg(test)]

@@ -4,14 +4,17 @@
 //! call halves it. How fast it grows depends on how often this agent repeats itself anyway. Not a
 //! counter against a fixed limit: an agent that polls is given longer.
 
+use crate::baseline::identity::short;
+use crate::baseline::maxima::narrow;
+use crate::baseline::moments::{Base, Offset};
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Different calls remembered at a time.
 const SLOTS: usize = 12;
 
-/// How long a call is remembered after it was last made, in seconds.
-const WINDOW_SECS: i64 = 300;
+/// How long a call is remembered after it was last made, in milliseconds.
+const WINDOW_MILLIS: u32 = 300_000;
 
 /// In a loop, nearly every call repeats an earlier one: the share the evidence is held against.
 const LOOP_SHARE: f64 = 0.95;
@@ -20,13 +23,13 @@ const LOOP_SHARE: f64 = 0.95;
 const EVIDENCE_MAX: f64 = 1e6;
 
 /// How many calls the learned share rests on before it fades.
-const SHARE_CALLS_MAX: f64 = 4_000.0;
+const SHARE_CALLS_MAX: f32 = 4_000.0;
 
 /// How often an agent repeats a call of the last five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepeatShare {
-    repeated: f64,
-    calls: f64,
+    repeated: f32,
+    calls: f32,
 }
 
 impl Default for RepeatShare {
@@ -39,7 +42,7 @@ impl RepeatShare {
     /// Learns whether one more call was a repeat.
     pub fn learn(&mut self, is_repeat: bool) {
         self.calls += 1.0;
-        self.repeated += f64::from(u8::from(is_repeat));
+        self.repeated += f32::from(u8::from(is_repeat));
         if self.calls > SHARE_CALLS_MAX {
             self.calls *= 0.5;
             self.repeated *= 0.5;
@@ -49,18 +52,25 @@ impl RepeatShare {
     /// A high estimate of the share: two deviations up, between `floor` and .6.
     #[must_use]
     pub fn upper(&self, floor: f64) -> f64 {
-        let upper = (self.repeated + 2.0 * libm::sqrt(self.repeated + 1.0)) / self.calls;
+        let (repeated, calls) = (f64::from(self.repeated), f64::from(self.calls));
+        let upper = (repeated + 2.0 * libm::sqrt(repeated + 1.0)) / calls;
         upper.max(floor).min(0.6)
     }
 }
 
-/// One call that was made lately; a count of 0 marks an empty place.
-///
-/// 32 bytes: an agent at work has twelve of them, and each call looks at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Slot {
-    key: u64,
-    first: Timestamp,
+/// One call that was made once lately; a time of 0 marks an empty place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Once {
+    /// 32 bits of the call's hash.
+    key: u32,
+    last: Offset,
+}
+
+/// One call that was made again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Again {
+    key: u32,
+    first: Offset,
     /// From the first call to the last, in milliseconds.
     span_ms: u32,
     evidence: f32,
@@ -78,80 +88,139 @@ pub struct Run {
     pub first: Timestamp,
 }
 
-/// The last different calls of an agent. Only of use while the agent is at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The last different calls of an agent, [`SLOTS`] in both lists together. Only of use while the
+/// agent is at work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Repeats {
-    slots: [Slot; SLOTS],
+    base: Base,
+    once: [Once; SLOTS],
+    again: Vec<Again>,
 }
 
 impl Repeats {
     /// Touches the memory a look-up needs.
     #[must_use]
     pub fn warm_up(&self) -> u64 {
-        let key = |place: usize| self.slots.get(place).map_or(0, |slot| slot.key);
-        key(0) ^ key(2) ^ key(4) ^ key(6) ^ key(8) ^ key(10)
+        let key = |place: usize| self.once.get(place).map_or(0, |it| it.key);
+        u64::from(key(0) ^ key(8) ^ self.again.first().map_or(0, |it| it.key))
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.again.capacity() * size_of::<Again>()
     }
 
     /// Whether `key` is a call of the last five minutes.
     #[must_use]
     pub fn knows(&self, key: u64, time: Timestamp) -> bool {
-        self.slots.iter().any(|slot| slot.key == key && slot.is_live(time))
+        let (key, now) = (short(key), self.offset(time));
+        self.once.iter().any(|it| it.key == key && it.is_live(now))
+            || self.again.iter().any(|it| it.key == key && it.is_live(now))
     }
 
     /// Takes one call: `mass` is the budget this one call may spend, `share` how likely a repeat
     /// is. Returns the run it belongs to.
     pub fn add(&mut self, key: u64, time: Timestamp, mass: f64, share: f64) -> Run {
+        if let Some(moved) = self.base.follow(time) {
+            self.once.iter_mut().for_each(|it| it.last = it.last.saturating_sub(moved));
+            self.again.retain_mut(|it| it.move_back(moved));
+        }
+        let (key, now) = (short(key), self.offset(time));
         let mut run = None;
-        for slot in &mut self.slots {
-            if !slot.is_live(time) {
-                slot.count = 0;
-            } else if slot.key == key {
-                run = Some(slot.again(time, mass, share));
+        self.again.retain_mut(|it| {
+            if !it.is_live(now) {
+                return false;
+            }
+            if it.key == key {
+                let evidence = it.again(now, mass, share);
+                run = Some(Run { evidence, count: it.count, first: self.base.time(it.first) });
             } else {
-                slot.evidence *= 0.5;
+                it.evidence *= 0.5;
+            }
+            true
+        });
+        for it in &mut self.once {
+            if it.key == key && it.is_live(now) {
+                let mut again = Again::of(*it);
+                *it = Once::default();
+                let evidence = again.again(now, mass, share);
+                run =
+                    Some(Run { evidence, count: again.count, first: self.base.time(again.first) });
+                self.again.reserve_exact(1);
+                self.again.push(again);
+            } else if !it.is_live(now) {
+                *it = Once::default();
             }
         }
-        run.unwrap_or_else(|| self.insert(key, time))
+        run.unwrap_or_else(|| {
+            self.insert(Once { key, last: now });
+            Run { evidence: 0.0, count: 1, first: time }
+        })
     }
 
-    fn insert(&mut self, key: u64, time: Timestamp) -> Run {
-        let least = self.slots.iter_mut().min_by_key(|slot| match slot.count {
-            0 => (0, Timestamp::MIN),
-            count => (count, slot.last()),
-        });
-        if let Some(slot) = least {
-            *slot = Slot { key, first: time, span_ms: 0, evidence: 0.0, count: 1 };
+    /// Above 0, which marks an empty place.
+    fn offset(&self, time: Timestamp) -> Offset {
+        self.base.offset(time).max(1)
+    }
+
+    /// What was made once makes room first, the oldest before the others.
+    fn insert(&mut self, new: Once) {
+        let held = self.once.iter().filter(|it| it.last > 0).count() + self.again.len();
+        let is_full = held >= SLOTS;
+        let place =
+            self.once.iter_mut().filter(|it| !is_full || it.last > 0).min_by_key(|it| it.last);
+        if let Some(place) = place {
+            *place = new;
+            return;
         }
-        Run { evidence: 0.0, count: 1, first: time }
+        let least = self.again.iter().enumerate().min_by_key(|(_, it)| (it.count, it.last()));
+        if let Some(at) = least.map(|(at, _)| at) {
+            self.again.swap_remove(at);
+        }
+        if let Some(place) = self.once.first_mut() {
+            *place = new;
+        }
     }
 }
 
-impl Slot {
-    fn last(&self) -> Timestamp {
-        self.first.plus_millis(i64::from(self.span_ms))
+impl Once {
+    const fn is_live(self, now: Offset) -> bool {
+        self.last > 0 && now <= self.last.saturating_add(WINDOW_MILLIS)
+    }
+}
+
+impl Again {
+    const fn of(once: Once) -> Self {
+        Self { key: once.key, first: once.last, span_ms: 0, evidence: 0.0, count: 1 }
     }
 
-    fn is_live(&self, time: Timestamp) -> bool {
-        self.count > 0 && time <= self.last().plus_secs(WINDOW_SECS)
+    const fn last(&self) -> Offset {
+        self.first.saturating_add(self.span_ms)
     }
 
-    fn again(&mut self, time: Timestamp, mass: f64, share: f64) -> Run {
-        let last = self.last().max(time);
-        self.first = self.first.min(time);
-        let span_ms = last.as_millis() - self.first.as_millis();
-        self.span_ms = u32::try_from(span_ms).unwrap_or(u32::MAX);
+    const fn is_live(&self, now: Offset) -> bool {
+        now <= self.last().saturating_add(WINDOW_MILLIS)
+    }
+
+    /// The evidence after one more call.
+    fn again(&mut self, now: Offset, mass: f64, share: f64) -> f64 {
+        let last = self.last().max(now);
+        self.first = self.first.min(now);
+        self.span_ms = last - self.first;
         self.count = self.count.saturating_add(1);
         let evidence = grow(f64::from(self.evidence), mass, share).min(EVIDENCE_MAX);
         self.evidence = narrow(evidence);
-        Run { evidence, count: self.count, first: self.first }
+        evidence
     }
-}
 
-/// Evidence as it is kept: seven digits are more than its model is good for.
-fn narrow(evidence: f64) -> f32 {
-    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "see above")]
-    let narrow = evidence as f32;
-    narrow
+    /// Whether it is still of use after the base has moved.
+    fn move_back(&mut self, by: Offset) -> bool {
+        let Some(last) = self.last().checked_sub(by) else { return false };
+        self.first = self.first.saturating_sub(by);
+        self.span_ms = last - self.first;
+        true
+    }
 }
 
 fn grow(evidence: f64, mass: f64, share: f64) -> f64 {
@@ -215,6 +284,19 @@ mod tests {
             repeats.add(key, at(2), MASS, 0.25);
         });
         assert!(repeats.knows(7, at(3)));
+    }
+
+    #[test]
+    fn twelve_calls_are_remembered_and_those_made_again_longest() {
+        let mut repeats = Repeats::default();
+        for key in 0..20 {
+            repeats.add(key, at(1), MASS, 0.25);
+            repeats.add(key, at(2), MASS, 0.25);
+        }
+        assert_eq!((0..20).filter(|key| repeats.knows(*key, at(3))).count(), SLOTS);
+        (100..110).for_each(|key| _ = repeats.add(key, at(4), MASS, 0.25));
+        assert_eq!((0..20).filter(|key| repeats.knows(*key, at(5))).count(), SLOTS - 1);
+        assert!(repeats.heap_bytes() <= SLOTS * size_of::<Again>());
     }
 
     proptest! {

@@ -4,25 +4,30 @@
 //! is how a run is told from the next when records do not say. Not exact when more than eight
 //! sessions are interleaved: the one that was quiet longest is forgotten, and counts anew.
 
-use crate::baseline::identity::hash_texts;
+use crate::baseline::identity::short;
+use crate::baseline::moments::{Base, Offset};
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Runs remembered.
 const RUNS: usize = 8;
 
-/// A run with a session id ends after so many seconds without a call. At most an hour: what an
+/// A run with a session id ends after so many milliseconds without a call. At most an hour: what an
 /// agent at work remembers is dropped when it rests for longer.
-const SESSION_GAP_SECS: i64 = 3_600;
+const SESSION_GAP_MILLIS: u32 = 3_600_000;
 
 /// A run without one ends after so many.
-const UNNAMED_GAP_SECS: i64 = 120;
+const UNNAMED_GAP_MILLIS: u32 = 120_000;
+
+/// The session of runs without a session id.
+const UNNAMED: u32 = 1;
 
 /// One run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
-    session: u64,
-    last_millis: i64,
+    /// 32 bits of the session's hash.
+    session: u32,
+    last: Offset,
     length_ms: u32,
     calls: u32,
 }
@@ -37,58 +42,93 @@ pub struct Run {
 }
 
 /// The runs of an agent at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
-    slots: [Slot; RUNS],
+    base: Base,
+    slots: Vec<Slot>,
 }
 
 impl Runs {
-    /// Counts a call of the session `session_id`, which may be empty.
-    pub fn add(&mut self, session_id: &str, time: Timestamp) -> Run {
-        let (gap_secs, session) = if session_id.is_empty() {
-            (UNNAMED_GAP_SECS, 1)
+    /// Counts a call of the session with this hash; 0 stands for a call that names none.
+    pub fn add(&mut self, session: u64, time: Timestamp) -> Run {
+        if let Some(moved) = self.base.follow(time) {
+            self.slots.retain_mut(|slot| slot.move_back(moved));
+        }
+        let (gap, session) = if session == 0 {
+            (UNNAMED_GAP_MILLIS, UNNAMED)
         } else {
-            // 0 marks an empty place and 1 runs without a session id.
-            (SESSION_GAP_SECS, hash_texts(&[session_id]).max(2))
+            (SESSION_GAP_MILLIS, short(session).max(2))
         };
-        let millis = time.as_millis();
+        let now = self.base.offset(time);
         let known = self.slots.iter_mut().find(|slot| slot.session == session);
-        if let Some(slot) = known {
-            if millis.saturating_sub(slot.last_millis) >= gap_secs * 1_000 {
-                *slot = Slot { session, last_millis: millis, length_ms: 0, calls: 0 };
-            }
-            return slot.count(millis);
-        }
-        // An empty place has 0 calls and is taken before any other.
-        let oldest = self
-            .slots
-            .iter_mut()
-            .min_by_key(|slot| (slot.calls > 0, slot.last_millis, slot.session));
-        match oldest {
+        let started = match known {
             Some(slot) => {
-                *slot = Slot { session, last_millis: millis, length_ms: 0, calls: 0 };
-                slot.count(millis)
+                if now.saturating_sub(slot.last) >= gap {
+                    *slot = Slot::new(session, now);
+                }
+                slot.count(now)
             }
-            None => Run { calls: 1, started: time },
+            None => self.push(session, now),
+        };
+        let (calls, started) = started;
+        Run { calls, started: self.base.time(started) }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
+    fn push(&mut self, session: u32, now: Offset) -> (u32, Offset) {
+        let mut slot = Slot::new(session, now);
+        let counted = slot.count(now);
+        if self.slots.len() < RUNS {
+            self.slots.reserve_exact(1);
+            self.slots.push(slot);
+        } else if let Some(oldest) =
+            self.slots.iter_mut().min_by_key(|slot| (slot.last, slot.session))
+        {
+            *oldest = slot;
         }
+        counted
     }
 }
 
 impl Slot {
-    fn count(&mut self, millis: i64) -> Run {
-        let started = self.last_millis.saturating_sub(self.length_ms.into()).min(millis);
-        self.last_millis = self.last_millis.max(millis);
-        let length = self.last_millis.saturating_sub(started);
-        self.length_ms = u32::try_from(length).unwrap_or(u32::MAX);
+    const fn new(session: u32, now: Offset) -> Self {
+        Self { session, last: now, length_ms: 0, calls: 0 }
+    }
+
+    /// Counts a call; returns how many there are and when the first was.
+    fn count(&mut self, now: Offset) -> (u32, Offset) {
+        let started = self.last.saturating_sub(self.length_ms).min(now);
+        self.last = self.last.max(now);
+        self.length_ms = self.last - started;
         self.calls = self.calls.saturating_add(1);
-        Run { calls: self.calls, started: Timestamp::from_millis(started) }
+        (self.calls, started)
+    }
+
+    /// Whether it is still of use after the base has moved.
+    fn move_back(&mut self, by: Offset) -> bool {
+        let last = self.last.checked_sub(by);
+        self.last = last.unwrap_or_default();
+        self.length_ms = self.length_ms.min(self.last);
+        last.is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::identity::hash_texts;
     use proptest::prelude::*;
+
+    impl Runs {
+        fn named(&mut self, session: &str, time: Timestamp) -> Run {
+            self.add(if session.is_empty() { 0 } else { hash_texts(&[session]) }, time)
+        }
+    }
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -97,36 +137,36 @@ mod tests {
     #[test]
     fn sessions_are_counted_apart_and_end_after_an_hour() {
         let mut runs = Runs::default();
-        assert_eq!(runs.add("a", at(0)).calls, 1);
-        assert_eq!(runs.add("b", at(1)).calls, 1);
-        assert_eq!(runs.add("a", at(3_599)), Run { calls: 2, started: at(0) });
-        assert_eq!(runs.add("a", at(7_198)).calls, 3);
-        assert_eq!(runs.add("a", at(10_798)), Run { calls: 1, started: at(10_798) });
+        assert_eq!(runs.named("a", at(0)).calls, 1);
+        assert_eq!(runs.named("b", at(1)).calls, 1);
+        assert_eq!(runs.named("a", at(3_599)), Run { calls: 2, started: at(0) });
+        assert_eq!(runs.named("a", at(7_198)).calls, 3);
+        assert_eq!(runs.named("a", at(10_798)), Run { calls: 1, started: at(10_798) });
     }
 
     #[test]
     fn without_a_session_two_minutes_of_rest_end_a_run() {
         let mut runs = Runs::default();
-        assert_eq!(runs.add("", at(0)).calls, 1);
-        assert_eq!(runs.add("", at(119)).calls, 2);
-        assert_eq!(runs.add("", at(239)).calls, 1);
+        assert_eq!(runs.named("", at(0)).calls, 1);
+        assert_eq!(runs.named("", at(119)).calls, 2);
+        assert_eq!(runs.named("", at(239)).calls, 1);
     }
 
     #[test]
     fn of_nine_sessions_the_quietest_is_forgotten() {
         let mut runs = Runs::default();
         for n in 0..9 {
-            runs.add(&format!("session-{n}"), at(n));
+            runs.named(&format!("session-{n}"), at(n));
         }
-        assert_eq!(runs.add("session-8", at(9)).calls, 2);
-        assert_eq!(runs.add("session-0", at(9)).calls, 1);
+        assert_eq!(runs.named("session-8", at(9)).calls, 2);
+        assert_eq!(runs.named("session-0", at(9)).calls, 1);
     }
 
     #[test]
     fn a_call_that_comes_late_moves_the_start_back() {
         let mut runs = Runs::default();
-        runs.add("a", at(100));
-        assert_eq!(runs.add("a", at(90)), Run { calls: 2, started: at(90) });
+        runs.named("a", at(100));
+        assert_eq!(runs.named("a", at(90)), Run { calls: 2, started: at(90) });
     }
 
     proptest! {
@@ -134,7 +174,7 @@ mod tests {
         fn any_times_are_survived(calls in prop::collection::vec((0_u8..20, any::<i64>()), 0..200)) {
             let mut runs = Runs::default();
             for (session, nanos) in calls {
-                let run = runs.add(&session.to_string(), Timestamp::from_nanos(nanos));
+                let run = runs.named(&session.to_string(), Timestamp::from_nanos(nanos));
                 prop_assert!(run.calls >= 1);
             }
         }

@@ -56,11 +56,19 @@ const fn number(kind: TargetKind) -> u64 {
 /// The identity of what a target names.
 #[must_use]
 pub fn entity(target: &Target) -> u64 {
-    let place = match target.kind {
-        TargetKind::Identifier | TargetKind::Word => u64::from(target.key) << 8,
+    entity_of(target.kind, place(target), target.value)
+}
+
+/// The key a target stands under, where its value means nothing without it; 0 elsewhere.
+const fn place(target: &Target) -> u32 {
+    match target.kind {
+        TargetKind::Identifier | TargetKind::Word => target.key,
         _ => 0,
-    };
-    mix(target.value ^ mix(place | number(target.kind)))
+    }
+}
+
+fn entity_of(kind: TargetKind, place: u32, value: u64) -> u64 {
+    mix(value ^ mix(u64::from(place) << 8 | number(kind)))
 }
 
 /// The identity of a class of values: those of one kind under one key of one tool.
@@ -118,8 +126,8 @@ pub const fn is_token(target: &Target) -> (bool, bool) {
 pub struct SessionValue {
     /// The hash of the value.
     pub value: u64,
-    /// What it names.
-    pub entity: u64,
+    /// The key it stands under, where it means nothing without it; 0 elsewhere.
+    pub place: u32,
     /// The class it was seen in.
     pub class: u32,
     /// Its kind.
@@ -130,6 +138,18 @@ pub struct SessionValue {
     pub near: [u32; 2],
     /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise.
     pub domain: u32,
+}
+
+impl SessionValue {
+    /// What it names.
+    #[must_use]
+    pub fn entity(&self) -> u64 {
+        entity_of(self.kind, self.place, self.value)
+    }
+
+    fn names(&self, target: &Target) -> bool {
+        self.value == target.value && self.kind == target.kind && self.place == place(target)
+    }
 }
 
 /// What a group learns from one session, or from one part of a long one.
@@ -171,10 +191,16 @@ pub struct LiveSession {
     last: Timestamp,
     calls: u32,
     /// How many tokens it had before the call from which on nothing is learned.
-    cut: Option<usize>,
+    cut: Option<u8>,
     words: Option<Box<WordBloom>>,
     tokens: Vec<u32>,
     values: Vec<SessionValue>,
+    more: Option<Box<More>>,
+}
+
+/// What only a long or a quarantined session has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct More {
     suspects: Vec<u64>,
     /// Values of parts that were handed over, the newest last.
     earlier: Vec<u64>,
@@ -196,8 +222,7 @@ impl LiveSession {
             words: None,
             tokens: Vec::new(),
             values: Vec::new(),
-            suspects: Vec::new(),
-            earlier: Vec::new(),
+            more: None,
         }
     }
 
@@ -239,7 +264,8 @@ impl LiveSession {
 
     /// From the call that is judged now on, nothing is learned.
     pub fn quarantine(&mut self) {
-        self.cut.get_or_insert(self.tokens.len());
+        let tokens = u8::try_from(self.tokens.len()).unwrap_or(u8::MAX);
+        self.cut.get_or_insert(tokens);
     }
 
     /// Whether the session has named the value before, or an address at that host.
@@ -247,7 +273,7 @@ impl LiveSession {
     pub fn has_named(&self, value: u64) -> bool {
         let host = short(value);
         self.values.iter().any(|known| known.value == value || known.domain == host)
-            || self.earlier.contains(&value)
+            || self.has_handed_over(value)
     }
 
     /// Whether the telling part of a value stood in the session's arguments before.
@@ -274,8 +300,9 @@ impl LiveSession {
 
     /// Keeps an unknown value of a quarantined session.
     pub fn suspect(&mut self, entity: u64) {
-        if self.suspects.len() < SUSPECTS_MAX && !self.suspects.contains(&entity) {
-            self.suspects.push(entity);
+        let suspects = &mut self.more.get_or_insert_default().suspects;
+        if suspects.len() < SUSPECTS_MAX && !suspects.contains(&entity) {
+            suspects.push(entity);
         }
     }
 
@@ -297,8 +324,8 @@ impl LiveSession {
     /// What the group learns from the session, which ended at `end`.
     #[must_use]
     pub fn learned(&self, agent: u64, end: Timestamp) -> LearnedSession {
-        let mut tokens =
-            self.tokens.get(..self.cut.unwrap_or(self.tokens.len())).unwrap_or_default().to_vec();
+        let before = self.cut.map_or(self.tokens.len(), usize::from);
+        let mut tokens = self.tokens.get(..before).unwrap_or_default().to_vec();
         tokens.sort_unstable();
         let nanos = u64::from_le_bytes(end.as_nanos().to_le_bytes());
         LearnedSession {
@@ -309,17 +336,21 @@ impl LiveSession {
             values: self.values.clone(),
             tokens,
             is_quarantined: self.is_quarantined(),
-            suspects: self.suspects.clone(),
+            suspects: self.more.as_ref().map_or_else(Vec::new, |more| more.suspects.clone()),
         }
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.words.as_ref().map_or(0, |_| size_of::<WordBloom>())
+        let more = self.more.as_ref().map_or(0, |more| {
+            let hashes = more.suspects.capacity() + more.earlier.capacity();
+            size_of::<More>() + hashes * size_of::<u64>()
+        });
+        self.words.as_ref().map_or(0, |words| words.memory_bytes())
             + self.tokens.capacity() * size_of::<u32>()
             + self.values.capacity() * size_of::<SessionValue>()
-            + (self.suspects.capacity() + self.earlier.capacity()) * size_of::<u64>()
+            + more
     }
 
     fn note_tokens(&mut self, tool: u64, targets: &[Target]) {
@@ -338,6 +369,7 @@ impl LiveSession {
 
     fn note_token(&mut self, token: u32, max: usize) {
         if self.tokens.len() < max && !self.tokens.contains(&token) {
+            reserve_some(&mut self.tokens, 8);
             self.tokens.push(token);
         }
     }
@@ -345,19 +377,19 @@ impl LiveSession {
     fn note_values(&mut self, tool: u64, targets: &[Target]) {
         let before = self.values.len();
         for target in targets.iter().filter(|target| target.kind.is_target()) {
-            let entity = entity(target);
             let earlier = self.values.get(..before).unwrap_or_default();
             let known = earlier.iter().any(|it| it.value == target.value)
-                || self.earlier.contains(&target.value);
+                || self.has_handed_over(target.value);
             let class = class(tool, target.key, target.kind);
             let is_noted =
-                self.values.iter().any(|it| it.entity == entity && (known || it.class == class));
+                self.values.iter().any(|it| it.names(target) && (known || it.class == class));
             if is_noted || self.is_full() {
                 continue;
             }
+            reserve_some(&mut self.values, 4);
             self.values.push(SessionValue {
                 value: target.value,
-                entity,
+                place: place(target),
                 class,
                 kind: target.kind,
                 counts: !known,
@@ -377,10 +409,22 @@ impl LiveSession {
     }
 
     fn remember(&mut self, value: u64) {
-        if self.earlier.len() >= EARLIER_MAX {
-            self.earlier.remove(0);
+        let earlier = &mut self.more.get_or_insert_default().earlier;
+        if earlier.len() >= EARLIER_MAX {
+            earlier.remove(0);
         }
-        self.earlier.push(value);
+        earlier.push(value);
+    }
+
+    fn has_handed_over(&self, value: u64) -> bool {
+        self.more.as_ref().is_some_and(|more| more.earlier.contains(&value))
+    }
+}
+
+/// Room for a few more, instead of for twice as many.
+fn reserve_some<T>(list: &mut Vec<T>, some: usize) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(some);
     }
 }
 

@@ -11,6 +11,7 @@ use std::f64::consts::LN_2;
 
 use crate::baseline::identity::short;
 use crate::baseline::maxima::gumbel_tail;
+use crate::baseline::moments::{Base, Offset};
 use crate::event::Timestamp;
 
 /// Words of 64 bits that the touched paths of a session are kept in.
@@ -21,10 +22,10 @@ const IN_FLIGHT_MAX: usize = 4;
 
 /// A call in flight counts when it started this long before another one, and ends this long after:
 /// calls of one turn of a model start together.
-const OVERLAP_MILLIS: (i64, i64) = (1_500, 500);
+const OVERLAP_MILLIS: (u32, u32) = (1_500, 500);
 
 /// Changes of untouched paths within this span are one.
-const BATCH_MILLIS: i64 = 2_000;
+const BATCH_MILLIS: u32 = 2_000;
 
 /// The share of changes that touch unread paths, and of calls that overlap, under another hand.
 const STRANGER: (f64, f64) = (0.12, 0.35);
@@ -111,26 +112,31 @@ pub struct Signs {
 }
 
 /// One session, as far as fitting goes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionFit {
-    id: u64,
-    /// The newest call.
-    last: Timestamp,
+    /// Of the first call. A session that goes on for seven weeks overlaps no more.
+    base: Base,
     previous: u64,
-    touched: [u64; BLOOM_WORDS],
-    /// Start and end of calls, in milliseconds since the Unix epoch.
-    in_flight: [(i64, i64); IN_FLIGHT_MAX],
-    /// Until when handed-over work may run.
-    delegated_until: i64,
-    /// When an untouched path was changed last.
-    untouched_at: i64,
+    /// Only once it touched a path.
+    touched: Option<Box<[u64; BLOOM_WORDS]>>,
     /// The evidence that has added up.
     evidence: f64,
-    run: Run,
+    /// Start and end of calls.
+    in_flight: [(Offset, Offset); IN_FLIGHT_MAX],
+    id: u32,
+    /// Until when handed-over work may run.
+    delegated_until: Offset,
+    /// When an untouched path was changed last.
+    untouched_at: Offset,
+    /// When the first call of the run was made.
+    since: Offset,
+    calls: u32,
+    untouched: u16,
+    overlaps: u16,
 }
 
 /// The calls since the evidence last was nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// When the first of them was made.
     pub since: Timestamp,
@@ -143,22 +149,35 @@ pub struct Run {
 }
 
 impl SessionFit {
-    /// A session that nothing is known of.
+    /// The session with this hash, whose first call is at `time`.
     #[must_use]
-    pub fn new(id: u64) -> Self {
-        Self { id, untouched_at: i64::MIN, ..Self::default() }
+    pub fn new(id: u64, time: Timestamp) -> Self {
+        Self {
+            base: Base::before(time),
+            previous: 0,
+            touched: None,
+            evidence: 0.0,
+            in_flight: [(0, 0); IN_FLIGHT_MAX],
+            id: short(id),
+            delegated_until: 0,
+            untouched_at: 0,
+            since: 0,
+            calls: 0,
+            untouched: 0,
+            overlaps: 0,
+        }
     }
 
-    /// Its hash.
+    /// Whether it is the session with this hash, as far as 32 bits tell.
     #[must_use]
-    pub const fn id(&self) -> u64 {
-        self.id
+    pub fn is(&self, id: u64) -> bool {
+        self.id == short(id)
     }
 
-    /// The time of its newest call.
+    /// Bytes on the heap.
     #[must_use]
-    pub const fn last(&self) -> Timestamp {
-        self.last
+    pub const fn heap_bytes(&self) -> usize {
+        if self.touched.is_some() { size_of::<[u64; BLOOM_WORDS]>() } else { 0 }
     }
 
     /// The evidence that has added up, in natural logarithms.
@@ -172,26 +191,27 @@ impl SessionFit {
         let mut signs = Signs { ratio: 1.0, previous: self.previous, ..Signs::default() };
         self.see_paths(step, manners, is_learning, &mut signs);
         self.see_overlap(step, manners, is_learning, &mut signs);
-        self.last = self.last.max(step.time);
         self.previous = step.tool;
         signs
     }
 
     /// The calls since the evidence last was nothing.
     #[must_use]
-    pub const fn run(&self) -> Run {
-        self.run
+    pub fn run(&self) -> Run {
+        let Self { calls, untouched, overlaps, .. } = *self;
+        Run { since: self.base.time(self.since), calls, untouched, overlaps }
     }
 
     /// Adds the evidence of one call made at `time`, less the constant `drift`; returns what there
     /// is now.
     pub fn add(&mut self, time: Timestamp, signs: &Signs, log_ratio: f64, drift: f64) -> f64 {
         if self.evidence <= 0.0 {
-            self.run = Run { since: time, ..Run::default() };
+            self.since = self.base.offset(time);
+            (self.calls, self.untouched, self.overlaps) = (0, 0, 0);
         }
-        self.run.calls = self.run.calls.saturating_add(1);
-        self.run.untouched = self.run.untouched.saturating_add(u16::from(signs.is_untouched));
-        self.run.overlaps = self.run.overlaps.saturating_add(u16::from(signs.is_overlap));
+        self.calls = self.calls.saturating_add(1);
+        self.untouched = self.untouched.saturating_add(u16::from(signs.is_untouched));
+        self.overlaps = self.overlaps.saturating_add(u16::from(signs.is_overlap));
         self.evidence = (self.evidence + log_ratio - drift).max(0.0);
         self.evidence
     }
@@ -205,7 +225,7 @@ impl SessionFit {
         let [first, ..] = step.paths;
         if step.is_edit && first != 0 {
             let is_untouched = !self.has_touched(first);
-            let now = millis(step.time);
+            let now = self.base.offset(step.time);
             let usual = manners.untouched.upper(1.0).min(0.5);
             if !is_untouched {
                 // Half of the evidence for the agent is believed: strangers read files as well.
@@ -225,10 +245,11 @@ impl SessionFit {
     }
 
     fn see_overlap(&mut self, step: &Step, manners: &mut Manners, learn: bool, signs: &mut Signs) {
-        let now = millis(step.time);
+        let now = self.base.offset(step.time);
         if self.delegated_until <= now {
             let (before, after) = OVERLAP_MILLIS;
-            let is_open = |(start, end): &(i64, i64)| *start < now - before && *end > now + after;
+            let (before, after) = (now.saturating_sub(before), now.saturating_add(after));
+            let is_open = |(start, end): &(Offset, Offset)| *start < before && *end > after;
             let is_overlap = self.in_flight.iter().any(is_open);
             if let Some(share) = manners.overlaps.get_mut(usize::from(step.is_acting)) {
                 let usual = share.upper(2.0).max(OVERLAP_FLOOR);
@@ -244,7 +265,7 @@ impl SessionFit {
                 }
             }
         }
-        let took = i64::try_from(step.duration_ms).unwrap_or(i64::MAX);
+        let took = Offset::try_from(step.duration_ms).unwrap_or(Offset::MAX);
         let end = now.saturating_add(took);
         if step.is_delegation {
             self.delegated_until = self.delegated_until.max(end);
@@ -256,14 +277,16 @@ impl SessionFit {
     }
 
     fn has_touched(&self, path: u64) -> bool {
+        let Some(touched) = &self.touched else { return false };
         bits_of(path)
             .iter()
-            .all(|(word, bit)| self.touched.get(*word).is_some_and(|word| word & bit != 0))
+            .all(|(word, bit)| touched.get(*word).is_some_and(|word| word & bit != 0))
     }
 
     fn touch(&mut self, path: u64) {
+        let touched = self.touched.get_or_insert_default();
         for (word, bit) in bits_of(path) {
-            if let Some(word) = self.touched.get_mut(word) {
+            if let Some(word) = touched.get_mut(word) {
                 *word |= bit;
             }
         }
@@ -281,10 +304,6 @@ fn bits_of(path: u64) -> [(usize, u64); 3] {
     };
     let low = short(path);
     [place(low), place(low >> 9), place(low >> 18)]
-}
-
-fn millis(time: Timestamp) -> i64 {
-    time.as_nanos().div_euclid(1_000_000)
 }
 
 /// What the highest evidence of a day is believed to be before anything was seen, and the deviation
@@ -393,7 +412,7 @@ mod tests {
 
     #[test]
     fn an_edit_fits_once_the_session_has_looked() {
-        let mut session = SessionFit::new(1);
+        let mut session = SessionFit::new(1, Timestamp::default());
         let edit = Step { is_edit: true, paths: path("a.rs"), ..at(10_000) };
         see(&mut session, &Step { paths: path("a.rs"), ..at(1_000) });
         assert!(see(&mut session, &edit).ratio < 1.0);
@@ -408,7 +427,7 @@ mod tests {
 
     #[test]
     fn edits_of_one_moment_count_once() {
-        let mut session = SessionFit::new(1);
+        let mut session = SessionFit::new(1, Timestamp::default());
         let edit = |name, millis| Step { is_edit: true, paths: path(name), ..at(millis) };
         assert!(see(&mut session, &edit("a", 1_000)).is_untouched);
         assert!(!see(&mut session, &edit("b", 1_500)).is_untouched);
@@ -417,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_call_beside_a_long_one_overlaps_and_one_of_the_same_turn_does_not() {
-        let mut session = SessionFit::new(1);
+        let mut session = SessionFit::new(1, Timestamp::default());
         see(&mut session, &Step { duration_ms: 10_000, ..at(1_000) });
         assert!(!see(&mut session, &at(1_300)).is_overlap);
         assert!(see(&mut session, &at(4_000)).is_overlap);
@@ -426,7 +445,7 @@ mod tests {
 
     #[test]
     fn while_another_agent_works_for_it_nothing_overlaps() {
-        let mut session = SessionFit::new(1);
+        let mut session = SessionFit::new(1, Timestamp::default());
         see(&mut session, &Step { duration_ms: 60_000, is_delegation: true, ..at(1_000) });
         see(&mut session, &Step { duration_ms: 10_000, ..at(2_000) });
         assert!(!see(&mut session, &at(6_000)).is_overlap);
@@ -434,7 +453,8 @@ mod tests {
 
     #[test]
     fn what_an_agent_often_does_soon_says_nothing() {
-        let (mut session, mut manners) = (SessionFit::new(1), Manners::default());
+        let (mut session, mut manners) =
+            (SessionFit::new(1, Timestamp::default()), Manners::default());
         let mut last = 0.0;
         for n in 0..500 {
             let step = Step { duration_ms: 30_000, ..at(n * 5_000) };
@@ -445,7 +465,7 @@ mod tests {
 
     #[test]
     fn evidence_fades_and_never_falls_below_nothing() {
-        let (mut session, signs) = (SessionFit::new(1), Signs::default());
+        let (mut session, signs) = (SessionFit::new(1, Timestamp::default()), Signs::default());
         let time = Timestamp::from_secs(1);
         assert!((session.add(time, &signs, 2.0, 0.5) - 1.5).abs() < 1e-12);
         assert!((session.add(time, &signs, 0.0, 0.5) - 1.0).abs() < 1e-12);
@@ -484,7 +504,7 @@ mod tests {
 
         #[test]
         fn signs_are_finite_and_bounded(steps in prop::collection::vec((any::<i64>(), any::<u64>(), any::<[u64; 3]>(), any::<[bool; 4]>()), 0..60)) {
-            let (mut session, mut manners) = (SessionFit::new(1), Manners::default());
+            let (mut session, mut manners) = (SessionFit::new(1, Timestamp::default()), Manners::default());
             for (millis, duration_ms, paths, [is_acting, is_edit, is_delegation, learn]) in steps {
                 let time = Timestamp::from_millis(millis);
                 let step = Step { time, duration_ms, tool: 1, is_acting, is_edit, is_delegation, paths };

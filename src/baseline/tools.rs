@@ -31,16 +31,33 @@ pub enum Adoption {
 /// One tool of one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
-    tool: u64,
+    tool: Tool,
     server: u32,
     last_minute: i32,
     alerted_minute: i32,
-    day: i32,
+    day: u16,
+    /// The shapes of its arguments: one bit for each sixteenth of them.
+    shapes: u16,
     days: u8,
     is_adopted: bool,
     is_in_burst: bool,
-    /// The shapes of its arguments: one bit for each sixteenth of them.
-    shapes: u16,
+}
+
+/// A tool's hash in two halves, so that a slot takes 28 bytes and not 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Tool([u32; 2]);
+
+impl Tool {
+    const fn of(hash: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+        Self([u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])])
+    }
+
+    const fn hash(self) -> u64 {
+        let Self([low, high]) = self;
+        let ([a, b, c, d], [e, f, g, h]) = (low.to_le_bytes(), high.to_le_bytes());
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 /// What a call says of its agent's tools.
@@ -79,7 +96,7 @@ pub struct Tools {
     slots: Vec<Slot>,
     /// Adopted tools that had to make room: two bits each, so that they are not news when they
     /// come back.
-    forgotten: [u64; 4],
+    forgotten: Option<Box<[u64; 4]>>,
 }
 
 /// A tool as a call names it.
@@ -97,7 +114,7 @@ impl Tools {
         let (day, minute) = (day_of(time), minute_of(time));
         // Hashed only where it is asked for: most calls are of adopted tools.
         let server = || id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == id.tool) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(id.tool)) {
             let idle_days = slot.idle_days(minute);
             slot.touch(day, minute, adoption);
             let slot = *slot;
@@ -122,15 +139,15 @@ impl Tools {
         self.make_room(max);
         self.slots.reserve_exact(1);
         self.slots.push(Slot {
-            tool: id.tool,
+            tool: Tool::of(id.tool),
             server,
             last_minute: minute,
             alerted_minute: NEVER,
             day,
+            shapes: 0,
             days: 1,
             is_adopted: used.is_adopted,
             is_in_burst: false,
-            shapes: 0,
         });
         used
     }
@@ -141,7 +158,7 @@ impl Tools {
     pub fn note_shape(&mut self, tool: u64, shape: u32) -> ShapeUse {
         let place = u8::try_from(shape & 63).unwrap_or(0);
         let bit = 1_u16 << (place & 15);
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) else {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) else {
             return ShapeUse { place, ..ShapeUse::default() };
         };
         let known = slot.shapes;
@@ -153,7 +170,7 @@ impl Tools {
     pub fn regular(&self, days: u32) -> impl Iterator<Item = u32> {
         let needed = days.min(u32::from(u8::MAX)).saturating_mul(7).div_ceil(10).max(1);
         let is_regular = move |slot: &&Slot| slot.is_adopted && u32::from(slot.days) >= needed;
-        self.slots.iter().filter(is_regular).map(|slot| short(slot.tool))
+        self.slots.iter().filter(is_regular).map(|slot| short(slot.tool.hash()))
     }
 
     /// Whether the shape of any tool's arguments is known.
@@ -165,7 +182,7 @@ impl Tools {
     /// Touches the memory a look-up needs.
     #[must_use]
     pub fn warm_up(&self) -> u64 {
-        let tool = |place: usize| self.slots.get(place).map_or(0, |slot| slot.tool);
+        let tool = |place: usize| self.slots.get(place).map_or(0, |slot| slot.tool.hash());
         tool(0) ^ tool(4) ^ tool(8)
     }
 
@@ -184,7 +201,8 @@ impl Tools {
     /// Bytes on the heap.
     #[must_use]
     pub const fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+        let forgotten = if self.forgotten.is_some() { size_of::<[u64; 4]>() } else { 0 };
+        self.slots.capacity() * size_of::<Slot>() + forgotten
     }
 
     /// Starts a new burst: no tool is part of it yet.
@@ -194,14 +212,14 @@ impl Tools {
 
     /// Makes a tool part of the current burst.
     pub fn join_burst(&mut self, tool: u64) {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) {
             slot.is_in_burst = true;
         }
     }
 
     /// Takes a tool out of the current burst.
     pub fn leave_burst(&mut self, tool: u64) {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.tool == tool) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) {
             slot.is_in_burst = false;
         }
     }
@@ -236,38 +254,44 @@ impl Tools {
                 .slots
                 .iter()
                 .enumerate()
-                .min_by_key(|(_, slot)| (slot.last_minute, slot.tool))
+                .min_by_key(|(_, slot)| (slot.last_minute, slot.tool.hash()))
                 .map(|(place, _)| place);
             let Some(place) = oldest else { return };
             let slot = self.slots.swap_remove(place);
             if slot.is_adopted {
-                self.remember_forgotten(slot.tool);
+                self.remember_forgotten(slot.tool.hash());
             }
         }
     }
 
     fn remember_forgotten(&mut self, tool: u64) {
-        let bits: u32 = self.forgotten.iter().map(|word| word.count_ones()).sum();
+        let forgotten = self.forgotten.get_or_insert_default();
+        let bits: u32 = forgotten.iter().map(|word| word.count_ones()).sum();
         // Half full, one new tool in four would pass for an old one: better to begin again.
         if bits >= 128 {
-            self.forgotten = [0; 4];
+            **forgotten = [0; 4];
         }
         for (word, bit) in bits_of(tool) {
-            if let Some(word) = self.forgotten.get_mut(word) {
+            if let Some(word) = forgotten.get_mut(word) {
                 *word |= bit;
             }
         }
     }
 
     fn was_forgotten(&self, tool: u64) -> bool {
+        let Some(forgotten) = &self.forgotten else { return false };
         bits_of(tool)
             .iter()
-            .all(|(word, bit)| self.forgotten.get(*word).is_some_and(|word| word & bit != 0))
+            .all(|(word, bit)| forgotten.get(*word).is_some_and(|word| word & bit != 0))
     }
 }
 
 impl Slot {
-    fn touch(&mut self, day: i32, minute: i32, adoption: Adoption) {
+    fn is(&self, tool: u64) -> bool {
+        self.tool == Tool::of(tool)
+    }
+
+    fn touch(&mut self, day: u16, minute: i32, adoption: Adoption) {
         self.last_minute = self.last_minute.max(minute);
         if day > self.day && adoption != Adoption::Never {
             self.day = day;
@@ -302,8 +326,9 @@ fn minute_of(time: Timestamp) -> i32 {
     i32::try_from(minutes).unwrap_or(if minutes < 0 { i32::MIN + 1 } else { i32::MAX })
 }
 
-fn day_of(time: Timestamp) -> i32 {
-    i32::try_from(time.day()).unwrap_or(0)
+/// The day of a time, since the Unix epoch, up to the year 2149.
+fn day_of(time: Timestamp) -> u16 {
+    u16::try_from(time.day()).unwrap_or(if time.day() < 0 { 0 } else { u16::MAX })
 }
 
 #[cfg(test)]

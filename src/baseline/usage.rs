@@ -92,8 +92,9 @@ impl Usage {
         self.0 % GROUP_PLACES
     }
 
-    fn own_place(self) -> usize {
-        usize::from(self.place()) % AGENT_PLACES
+    fn own_place(self) -> u8 {
+        let [low, _] = self.place().to_le_bytes();
+        low
     }
 }
 
@@ -174,11 +175,83 @@ impl GroupUsage {
     }
 }
 
+/// Counts by place: those that are in use, or all of them once that is shorter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Counts {
+    /// Places with their counts, ascending.
+    Few(Vec<(u8, u8)>),
+    /// Every place.
+    Many(Box<[u8]>),
+}
+
+/// Places in use from which all are kept.
+const MANY: usize = 112;
+
+impl Counts {
+    fn of(&self, place: u8) -> u8 {
+        match self {
+            Self::Few(few) => {
+                let at = few.binary_search_by_key(&place, |(known, _)| *known);
+                at.ok().and_then(|at| few.get(at)).map_or(0, |(_, count)| *count)
+            }
+            Self::Many(all) => all.get(usize::from(place)).copied().unwrap_or(0),
+        }
+    }
+
+    /// Counts one more and says how many there are.
+    fn add(&mut self, place: u8) -> u8 {
+        if let Self::Few(few) = self {
+            match few.binary_search_by_key(&place, |(known, _)| *known) {
+                Ok(at) => return few.get_mut(at).map_or(0, |(_, count)| raise(count)),
+                Err(at) if few.len() < MANY => {
+                    if few.len() == few.capacity() {
+                        few.reserve_exact(8);
+                    }
+                    few.insert(at, (place, 1));
+                    return 1;
+                }
+                Err(_) => {
+                    let mut all = vec![0; AGENT_PLACES].into_boxed_slice();
+                    for (known, count) in few.iter() {
+                        all.get_mut(usize::from(*known)).into_iter().for_each(|it| *it = *count);
+                    }
+                    *self = Self::Many(all);
+                }
+            }
+        }
+        match self {
+            Self::Many(all) => all.get_mut(usize::from(place)).map_or(0, raise),
+            Self::Few(_) => 0,
+        }
+    }
+
+    fn halve(&mut self) {
+        match self {
+            Self::Few(few) => few.retain_mut(|(_, count)| {
+                *count /= 2;
+                *count > 0
+            }),
+            Self::Many(all) => all.iter_mut().for_each(|count| *count /= 2),
+        }
+    }
+
+    const fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Few(few) => few.capacity() * 2,
+            Self::Many(all) => all.len(),
+        }
+    }
+}
+
+const fn raise(count: &mut u8) -> u8 {
+    *count = count.saturating_add(1);
+    *count
+}
+
 /// How often one agent used what, and what it has told its group of that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnUsage {
-    #[serde(with = "serde_big_array::BigArray")]
-    counts: [u8; AGENT_PLACES],
+    counts: Counts,
     totals: [u32; 3],
     told: [u32; 3],
     /// Not told yet.
@@ -189,7 +262,7 @@ pub struct OwnUsage {
 impl Default for OwnUsage {
     fn default() -> Self {
         Self {
-            counts: [0; AGENT_PLACES],
+            counts: Counts::Few(Vec::new()),
             totals: [0; 3],
             told: [0; 3],
             waiting: [Usage::default(); BATCH],
@@ -201,11 +274,8 @@ impl Default for OwnUsage {
 impl OwnUsage {
     /// Learns one use. Returns what the group should hear of, when there is enough of it.
     pub fn learn(&mut self, usage: Usage) -> Option<UsageBatch> {
-        if let Some(count) = self.counts.get_mut(usage.own_place()) {
-            *count = count.saturating_add(1);
-            if *count == u8::MAX {
-                self.halve();
-            }
+        if self.counts.add(usage.own_place()) == u8::MAX {
+            self.halve();
         }
         if let Some(total) = self.totals.get_mut(index(usage.kind())) {
             *total = total.saturating_add(1);
@@ -226,6 +296,12 @@ impl OwnUsage {
         Some(self.waiting)
     }
 
+    /// Bytes it takes, its own and on the heap.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.counts.heap_bytes()
+    }
+
     /// How much more likely a use is of the agent's peers than of the agent itself, tempered so
     /// that one use can say at most e^1.1 against the agent and e^-0.1 for it.
     ///
@@ -236,7 +312,7 @@ impl OwnUsage {
         let (weight, base) = usage.kind().prior();
         let at = |counts: &[u32; 3]| f64::from(counts.get(kind).copied().unwrap_or(0));
         let (own_total, told) = (at(&self.totals), at(&self.told));
-        let own = f64::from(self.counts.get(usage.own_place()).copied().unwrap_or(0));
+        let own = f64::from(self.counts.of(usage.own_place()));
         let group_total = float(group.totals.get(kind).copied().unwrap_or(0));
         let told_here = own * told / own_total.max(1.0);
         let of_peers = (f64::from(group.count(usage.place())) - told_here).max(0.0);
@@ -249,7 +325,7 @@ impl OwnUsage {
 
     /// Makes room: every count counts half from now on.
     fn halve(&mut self) {
-        self.counts.iter_mut().for_each(|count| *count /= 2);
+        self.counts.halve();
         self.totals.iter_mut().for_each(|total| *total /= 2);
     }
 }
@@ -337,7 +413,23 @@ mod tests {
     fn counts_halve_before_they_overflow() {
         let mut own = OwnUsage::default();
         (0..10_000).for_each(|_| _ = own.learn(directory("mine")));
-        assert!(own.totals[1] < 256 && own.counts.iter().all(|count| *count < u8::MAX));
+        assert!(own.totals[1] < 256 && (0..=255).all(|place| own.counts.of(place) < u8::MAX));
+    }
+
+    #[test]
+    fn few_counts_and_many_are_the_same_counts() {
+        let (mut own, mut plain) = (OwnUsage::default(), [0_u8; AGENT_PLACES]);
+        for n in 0..2_000_u64 {
+            let usage = Usage::of(UsageKind::Directory, n * 7_919 % (1 + n / 6));
+            own.learn(usage);
+            plain[usize::from(usage.own_place())] += 1;
+            if plain.contains(&u8::MAX) {
+                plain.iter_mut().for_each(|count| *count /= 2);
+            }
+            assert!((0..=255_u8).all(|place| own.counts.of(place) == plain[usize::from(place)]));
+            assert!(own.memory_bytes() <= size_of::<OwnUsage>() + AGENT_PLACES);
+        }
+        assert!(matches!(own.counts, Counts::Many(_)));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What happened in the last ten minutes: ten buckets of one minute, in integers.
 //!
-//! Not exact to the second: the window is 9 to 10 minutes long, for 250 bytes instead of a list of
+//! Not exact to the second: the window is 9 to 10 minutes long, for 112 bytes, and 40 more when calls
+//! fail, instead of a list of
 //! calls.
 
 use crate::event::{Status, Timestamp, ToolCall};
@@ -13,7 +14,7 @@ const BUCKET_SECS: i64 = 60;
 const BUCKETS: usize = 10;
 
 /// [`BUCKETS`] in the type of bucket numbers.
-const BUCKETS_I64: i64 = 10;
+const BUCKETS_I32: i32 = 10;
 
 /// Sums of one bucket, or of the whole window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,21 +43,25 @@ impl Sums {
             read: call.bytes_out.unwrap_or(0),
         }
     }
-
-    fn add(&mut self, other: &Self) {
-        self.calls = self.calls.saturating_add(other.calls);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.denied = self.denied.saturating_add(other.denied);
-        self.sent = self.sent.saturating_add(other.sent);
-        self.read = self.read.saturating_add(other.read);
-    }
 }
 
 /// The last ten minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenMinutes {
-    buckets: [Sums; BUCKETS],
-    newest: i64,
+    /// The number of the newest bucket.
+    newest: i32,
+    sent: [Packed; BUCKETS],
+    read: [Packed; BUCKETS],
+    calls: [u16; BUCKETS],
+    /// Only once there are any.
+    bad: Option<Box<Bad>>,
+}
+
+/// Calls that did not do what they were asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Bad {
+    failed: [u16; BUCKETS],
+    denied: [u16; BUCKETS],
 }
 
 impl TenMinutes {
@@ -66,34 +71,105 @@ impl TenMinutes {
     /// Adds a call at `time` and returns the sums of the window that ends with the newest call. A
     /// call that is older than the window is not added.
     pub fn add(&mut self, time: Timestamp, sums: &Sums) -> Sums {
-        let bucket = time.as_secs().div_euclid(BUCKET_SECS);
+        let bucket = i32::try_from(time.as_secs().div_euclid(BUCKET_SECS)).unwrap_or(0);
         self.advance(bucket);
-        if self.newest.saturating_sub(bucket) < BUCKETS_I64
-            && let Some(place) = self.buckets.get_mut(slot(bucket))
-        {
-            place.add(sums);
+        if self.newest.saturating_sub(bucket) < BUCKETS_I32 {
+            self.add_to(slot(bucket), sums);
         }
-        let mut whole = Sums::default();
-        self.buckets.iter().for_each(|bucket| whole.add(bucket));
-        whole
+        self.sums()
     }
 
-    fn advance(&mut self, bucket: i64) {
-        if bucket.saturating_sub(self.newest) >= BUCKETS_I64 {
-            self.buckets = [Sums::default(); BUCKETS];
-        } else {
-            for passed in self.newest + 1..=bucket {
-                if let Some(place) = self.buckets.get_mut(slot(passed)) {
-                    *place = Sums::default();
-                }
+    /// What the window holds.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        let count = |counts: &[u16; BUCKETS]| counts.iter().map(|count| u32::from(*count)).sum();
+        let bytes = |buckets: &[Packed; BUCKETS]| {
+            buckets.iter().map(|bytes| bytes.get()).fold(0, u64::saturating_add)
+        };
+        let bad = self.bad.as_ref();
+        Sums {
+            calls: count(&self.calls),
+            failed: bad.map_or(0, |bad| count(&bad.failed)),
+            denied: bad.map_or(0, |bad| count(&bad.denied)),
+            sent: bytes(&self.sent),
+            read: bytes(&self.read),
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        if self.bad.is_some() { size_of::<Bad>() } else { 0 }
+    }
+
+    fn add_to(&mut self, place: usize, sums: &Sums) {
+        let count = |counts: &mut [u16; BUCKETS], more: u32| {
+            if let Some(count) = counts.get_mut(place) {
+                *count = count.saturating_add(u16::try_from(more).unwrap_or(u16::MAX));
             }
+        };
+        count(&mut self.calls, sums.calls);
+        if sums.failed > 0 || sums.denied > 0 {
+            let bad = self.bad.get_or_insert_default();
+            count(&mut bad.failed, sums.failed);
+            count(&mut bad.denied, sums.denied);
+        }
+        for (buckets, more) in [(&mut self.sent, sums.sent), (&mut self.read, sums.read)] {
+            if let Some(bytes) = buckets.get_mut(place).filter(|_| more > 0) {
+                *bytes = Packed::of(bytes.get().saturating_add(more));
+            }
+        }
+    }
+
+    fn advance(&mut self, bucket: i32) {
+        if bucket.saturating_sub(self.newest) >= BUCKETS_I32 {
+            *self = Self { newest: bucket, ..Self::default() };
+            return;
+        }
+        for passed in self.newest + 1..=bucket {
+            self.clear(slot(passed));
         }
         self.newest = self.newest.max(bucket);
     }
+
+    fn clear(&mut self, place: usize) {
+        self.calls.get_mut(place).into_iter().for_each(|count| *count = 0);
+        if let Some(bad) = &mut self.bad {
+            bad.failed.get_mut(place).into_iter().for_each(|count| *count = 0);
+            bad.denied.get_mut(place).into_iter().for_each(|count| *count = 0);
+        }
+        for bytes in [&mut self.sent, &mut self.read] {
+            bytes.get_mut(place).into_iter().for_each(|bytes| *bytes = Packed::default());
+        }
+    }
 }
 
-fn slot(bucket: i64) -> usize {
-    usize::try_from(bucket.rem_euclid(BUCKETS_I64)).unwrap_or(0)
+/// Bytes in four bytes: exact below 2 GiB, whole KiB up to 2 TiB, which more is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Packed(u32);
+
+impl Packed {
+    const LARGE: u32 = 1 << 31;
+
+    fn of(bytes: u64) -> Self {
+        match u32::try_from(bytes) {
+            Ok(exact) if exact < Self::LARGE => Self(exact),
+            _ => {
+                let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
+                Self(kib.min(Self::LARGE - 1) | Self::LARGE)
+            }
+        }
+    }
+
+    const fn get(self) -> u64 {
+        #[expect(clippy::as_conversions, reason = "widening in a const function")]
+        let bytes = (self.0 & !Self::LARGE) as u64;
+        if self.0 & Self::LARGE == 0 { bytes } else { bytes << 10 }
+    }
+}
+
+fn slot(bucket: i32) -> usize {
+    usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -123,6 +199,15 @@ mod tests {
         assert_eq!(window.add(Timestamp::from_secs(600), &one()).calls, 2);
         assert_eq!(window.add(Timestamp::from_secs(1_200), &one()).calls, 1);
         assert_eq!(window.add(Timestamp::from_secs(300), &one()).calls, 1);
+    }
+
+    #[test]
+    fn bytes_are_exact_to_two_gib_and_whole_kib_beyond() {
+        for bytes in [0, 1, (1 << 31) - 1, 1 << 31, 5 << 30, (1 << 41) - 1_024] {
+            assert_eq!(Packed::of(bytes).get(), bytes);
+        }
+        assert_eq!(Packed::of((5 << 30) + 1_023).get(), 5 << 30);
+        assert_eq!(Packed::of(u64::MAX).get(), (1 << 41) - 1_024);
     }
 
     proptest! {

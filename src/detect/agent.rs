@@ -23,6 +23,7 @@ use crate::detect::peaks::Peaks;
 use crate::detect::repeat;
 use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
+use crate::detect::trails::Trails;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 use serde::{Deserialize, Serialize};
 
@@ -130,20 +131,11 @@ pub(crate) struct ShapeBurst {
 pub(crate) struct Live {
     pub(crate) repeats: Repeats,
     pub(crate) minute: MinuteRing,
-    /// The run-up of what may become a loop: its key and first calls.
-    pub(crate) loop_trail: Option<Box<(u64, Vec<Evidence>)>>,
-    /// The run-up of what may become a flood.
-    pub(crate) flood_trail: Vec<Evidence>,
+    pub(crate) trails: Trails,
     /// The sessions under way.
     pub(crate) sessions: Sessions,
     pub(crate) runs: Runs,
     pub(crate) window: TenMinutes,
-    /// The sums of the window with the call that is judged now.
-    pub(crate) sums: Sums,
-    /// The run-up of what may become a burst of failures.
-    pub(crate) failure_trail: Vec<Evidence>,
-    /// The run-up of what may become a burst of denials.
-    pub(crate) denial_trail: Vec<Evidence>,
     pub(crate) shape_burst: Option<Box<ShapeBurst>>,
     /// Sessions, the one of the newest call last.
     pub(crate) fits: Vec<SessionFit>,
@@ -247,16 +239,16 @@ impl AgentState {
     pub fn memory_bytes(&self) -> usize {
         let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
         let live = self.live.as_ref().map_or(0, |live| {
-            let looped = live.loop_trail.as_ref().map_or(0, |looped| 32 + trail(&looped.1));
             let shapes = live.shape_burst.as_ref();
             size_of::<Live>()
-                + looped
-                + trail(&live.flood_trail)
-                + trail(&live.failure_trail)
-                + trail(&live.denial_trail)
+                + live.trails.heap_bytes()
+                + live.runs.heap_bytes()
+                + live.repeats.heap_bytes()
+                + live.window.heap_bytes()
                 + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
                 + live.sessions.heap_bytes()
                 + live.fits.capacity() * size_of::<SessionFit>()
+                + live.fits.iter().map(SessionFit::heap_bytes).sum::<usize>()
         });
         let burst = self.burst.as_ref().map_or(0, |burst| {
             let tools = burst.tools.capacity() * size_of::<BurstTool>();
@@ -323,13 +315,14 @@ impl AgentState {
     }
 
     /// Counts a call that is not late; ends the day when it is the first of a new one.
-    /// Days fade in the busiest minutes with a half-life of `half_life_days`.
+    /// Days fade in the busiest minutes with a half-life of `half_life_days`. Returns what the last
+    /// ten minutes hold with this call.
     pub(crate) fn count(
         &mut self,
         call: &ToolCall<'_>,
         half_life_days: f64,
         verdict: &mut Verdict,
-    ) {
+    ) -> Sums {
         if self.history.calls == 0 {
             verdict.facts.push(Fact::Agent);
         }
@@ -344,8 +337,7 @@ impl AgentState {
         self.history.calls_today = self.history.calls_today.saturating_add(1);
         self.peaks.note(call);
         let sums = Sums::of(call);
-        let live = self.live();
-        live.sums = live.window.add(call.time, &sums);
+        self.live().window.add(call.time, &sums)
     }
 
     /// Whether a call at `time`, not yet counted, is the first of its hour.

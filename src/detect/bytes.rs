@@ -29,10 +29,14 @@ struct Way<'a> {
     unit: &'static str,
 }
 
-/// Judges one call.
-pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
-    let sums = state.live().sums;
-    for way in ways(judgement, &sums).into_iter().flatten() {
+/// Judges one call; `sums` are those of the last ten minutes with it.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    sums: &Sums,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    for way in ways(judgement, sums).into_iter().flatten() {
         judge(judgement, &way, (state, verdict), sums.calls);
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::alert::Expected;
 use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior};
-use crate::detect::agent::{AgentState, keep, with_trigger};
+use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
+use crate::detect::trails::Trail;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{CallRateParameters, Detector, Rule};
 
@@ -53,11 +54,11 @@ pub(crate) fn model(minutes: &BlockMaxima, parameters: &CallRateParameters) -> M
 }
 
 fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, ratio: f64) {
-    let trail = &mut state.live().flood_trail;
+    let trails = &mut state.live().trails;
     if ratio >= TRAIL_FROM {
-        keep(trail, judgement.call);
-    } else if !trail.is_empty() {
-        *trail = Vec::new();
+        trails.keep(Trail::Flood, judgement.call);
+    } else {
+        trails.forget(Trail::Flood);
     }
 }
 
@@ -71,7 +72,7 @@ fn describe(
     let (low, high) = model.usual();
     let silent =
         (model.limit(rule.words.budget) - 1.0).max(f64::from(rule.parameters.calls_min) - 1.0);
-    let trail = state.live.as_ref().map_or(&[][..], |live| &live.flood_trail);
+    let trail = state.live.as_ref().map_or(&[][..], |live| live.trails.of(Trail::Flood));
     let days = state.history.days;
     let basis = if days < 2 {
         "what is usual of agents; this one has less than 2 active days".to_owned()

@@ -6,10 +6,11 @@
 
 use crate::alert::{Evidence, Expected};
 use crate::baseline::peaks::Standing;
-use crate::baseline::window::TenMinutes;
-use crate::detect::agent::{AgentState, keep, with_trigger};
+use crate::baseline::window::{Sums, TenMinutes};
+use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
+use crate::detect::trails::Trail;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::{Status, ToolCall};
 use crate::policy::{Detector, Words};
@@ -29,15 +30,20 @@ struct Kind<'a> {
     usually: &'static str,
 }
 
-/// Judges one call.
-pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+/// Judges one call; `sums` are those of the last ten minutes with it.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    sums: &Sums,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
     let kind = match judgement.call.status {
         Status::Error | Status::Timeout => failures(judgement),
         Status::Denied => denials(judgement),
         Status::Ok | Status::Cancelled | Status::Unknown => return,
     };
     if let Some(kind) = kind {
-        judge(judgement, &kind, state, verdict);
+        judge(judgement, &kind, (state, sums), verdict);
     }
 }
 
@@ -72,13 +78,12 @@ fn denials<'a>(judgement: &Judgement<'a>) -> Option<Kind<'a>> {
 fn judge(
     judgement: &Judgement<'_>,
     kind: &Kind<'_>,
-    state: &mut AgentState,
+    (state, sums): (&mut AgentState, &Sums),
     verdict: &mut Verdict,
 ) {
     let detector = kind.rule.detector;
-    let sums = state.live().sums;
     let count = if detector == Detector::Denials { sums.denied } else { sums.failed };
-    keep_trail(trail_of(state, detector), judgement.call, (count, kind.calls_min));
+    keep_trail(state, trail_of(detector), judgement.call, (count, kind.calls_min));
     // A loop of failures is told as a loop; one of denials is worth a word of its own.
     let is_told = detector == Detector::Errors && state.is_open(Detector::Repeat);
     let is_share = f64::from(count) >= kind.share_min * f64::from(sums.calls);
@@ -99,17 +104,21 @@ fn judge(
     }
 }
 
-fn trail_of(state: &mut AgentState, detector: Detector) -> &mut Vec<Evidence> {
-    let live = state.live();
-    if detector == Detector::Denials { &mut live.denial_trail } else { &mut live.failure_trail }
+fn trail_of(detector: Detector) -> Trail {
+    if detector == Detector::Denials { Trail::Denials } else { Trail::Failures }
 }
 
 /// Keeps the calls of what is half a burst already; single failures cost nothing.
-fn keep_trail(trail: &mut Vec<Evidence>, call: &ToolCall<'_>, (count, calls_min): (u32, u32)) {
+fn keep_trail(
+    state: &mut AgentState,
+    trail: Trail,
+    call: &ToolCall<'_>,
+    (count, calls_min): (u32, u32),
+) {
     if count <= 1 {
-        *trail = Vec::new();
+        state.live().trails.forget(trail);
     } else if count.saturating_mul(2) >= calls_min {
-        keep(trail, call);
+        state.live().trails.keep(trail, call);
     }
 }
 
@@ -122,9 +131,8 @@ fn describe(
     let (call, word, detector) = (judgement.call, kind.word, kind.rule.detector);
     let (low, high) = (libm::round(standing.usual.0), libm::round(standing.usual.1));
     let silent = libm::floor(standing.silent).max(f64::from(kind.calls_min) - 1.0);
-    let trail: &[Evidence] = state.live.as_ref().map_or(&[], |live| {
-        if detector == Detector::Denials { &live.denial_trail } else { &live.failure_trail }
-    });
+    let trail: &[Evidence] =
+        state.live.as_ref().map_or(&[], |live| live.trails.of(trail_of(detector)));
     Description {
         summary: format!(
             "{count} of {} of {} in 10 min {}, {} the latest; in the worst 10 min of its day {low:.0} to {high:.0} {}.",

@@ -80,7 +80,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let (agent, group) = (state.agent, state.group);
     let habits = judgement.peers.habits(group);
     let is_learning = judgement.group_progress(group).is_some();
-    let session = state.live().sessions.of_call(agent, call, verdict);
+    let session = state.live().sessions.of_call(agent, (judgement.session, call.time), verdict);
     let mut finding = None;
     if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
         // Before anything was read nothing can have been injected.

@@ -19,7 +19,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let habits = judgement.peers.habits(state.group);
     let Some(habits) = habits.filter(|_| call.operation.is_acting()) else { return };
     let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
-    let live = state.live.as_ref().and_then(|live| live.sessions.find(call));
+    let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
     let is_named = live.is_some_and(|session| session.has_named(target.value));
     if is_named || judgement.said.is_expected(target) {
         return;

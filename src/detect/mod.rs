@@ -30,12 +30,13 @@ mod sessions;
 mod subjects;
 #[cfg(test)]
 mod tests;
+mod trails;
 mod unusual_hour;
 mod version;
 mod words;
 
 use crate::alert::Alert;
-use crate::baseline::identity::tool_hash;
+use crate::baseline::identity::{hash_texts, tool_hash};
 use crate::baseline::peers::{Fact, Peers};
 use crate::baseline::tools::ToolId;
 use crate::event::{Timestamp, ToolCall};
@@ -99,6 +100,8 @@ pub(crate) struct Judgement<'a> {
     pub(crate) call: &'a ToolCall<'a>,
     /// The tool's hash, server included.
     pub(crate) tool: u64,
+    /// The session's hash, which calls without a session id share.
+    pub(crate) session: u64,
 }
 
 /// Judges one call and learns from it.
@@ -117,6 +120,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         said: expectations.said(state.agent, state.group, call.time),
         call,
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
+        session: hash_texts(&[&call.session_id]),
     };
     let lateness = i64::try_from(rules.limits.lateness.as_millis()).unwrap_or(i64::MAX);
     if call.time.plus_millis(lateness) < state.newest {
@@ -129,7 +133,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     state.rest(call.time);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
-    state.count(call, half_life_days, &mut verdict);
+    let sums = state.count(call, half_life_days, &mut verdict);
     version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);
@@ -142,8 +146,8 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     argument_shape::observe(&judgement, used, state, &mut verdict);
     dormant_tool::observe(&judgement, used, state, &mut verdict);
     run_size::observe(&judgement, state, &mut verdict);
-    errors::observe(&judgement, state, &mut verdict);
-    bytes::observe(&judgement, state, &mut verdict);
+    errors::observe(&judgement, &sums, state, &mut verdict);
+    bytes::observe(&judgement, &sums, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     session_fit::observe(&judgement, state, &mut verdict);
     // Last, because it looks at what was said of the call.

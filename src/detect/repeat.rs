@@ -10,7 +10,7 @@
 use crate::alert::{Evidence, Expected};
 use crate::baseline::maxima::{MaximumModel, Prior};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
-use crate::detect::agent::{AgentState, keep, with_trigger};
+use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RepeatParameters, Rule};
@@ -60,11 +60,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
 }
 
 fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, key: u64) {
-    let trail = state.live().loop_trail.get_or_insert_default();
-    if trail.0 != key {
-        **trail = (key, Vec::new());
-    }
-    keep(&mut trail.1, judgement.call);
+    state.live().trails.keep_loop(key, judgement.call);
 }
 
 fn describe(
@@ -76,12 +72,7 @@ fn describe(
     let call = judgement.call;
     let share = state.share.upper(rule.parameters.share_floor);
     let usual = usual_count(share).max(longest.usual().1);
-    let trail: &[Evidence] = state
-        .live
-        .as_ref()
-        .and_then(|live| live.loop_trail.as_deref())
-        .filter(|trail| trail.0 == key)
-        .map_or(&[], |trail| &trail.1);
+    let trail: &[Evidence] = state.live.as_ref().map_or(&[], |live| live.trails.of_loop(key));
     let basis = if state.share.upper(0.0) > rule.parameters.share_floor {
         format!("{:.0} % of this agent's calls repeat one of the last 5 min", share * 100.0)
     } else {

@@ -20,7 +20,8 @@ const DEVIATION: (f64, f64) = (0.8, 0.4);
 /// Judges one call.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
     let (Some(rule), call) = (&judgement.rules.run_size, judgement.call) else { return };
-    let run = state.live().runs.add(&call.session_id, call.time);
+    let session = if call.session_id.is_empty() { 0 } else { judgement.session.max(1) };
+    let run = state.live().runs.add(session, call.time);
     let is_told = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
     let standing = state.stand(&Reading {

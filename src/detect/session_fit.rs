@@ -7,7 +7,6 @@
 //! they have said so.
 
 use crate::alert::Expected;
-use crate::baseline::identity::hash_texts;
 use crate::baseline::peers::Fact;
 use crate::baseline::session_fit::{
     Manners, PeakModel, PeakPrior, Peaks, SessionFit, Signs, Step, narrow,
@@ -16,7 +15,7 @@ use crate::baseline::usage::{OwnUsage, Usage, UsageKind};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::event::{TargetKind, ToolCall};
+use crate::event::{TargetKind, Timestamp, ToolCall};
 use crate::policy::{Detector, Rule, SessionFitParameters};
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +48,7 @@ pub(crate) struct Fit {
 impl Fit {
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.usage.as_ref().map_or(0, |_| size_of::<OwnUsage>())
+        self.usage.as_ref().map_or(0, |usage| usage.memory_bytes())
     }
 
     /// Ends a day of `calls` calls.
@@ -69,7 +68,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let is_learning = state.open.is_empty();
     let step = step_of(judgement);
     let live = state.live.get_or_insert_default();
-    let session = session_of(&mut live.fits, hash_texts(&[&call.session_id]));
+    let session = session_of(&mut live.fits, judgement.session, call.time);
     let signs = session.see(&step, &mut state.fit.manners, is_learning);
     let uses = uses_of(call, signs.previous, judgement.tool);
     let likeness = likeness(judgement, state, &uses);
@@ -125,8 +124,8 @@ fn model(peaks: &Peaks, parameters: &SessionFitParameters) -> PeakModel {
 }
 
 /// The session of a call, moved to the end; made when it is not there.
-fn session_of(fits: &mut Vec<SessionFit>, id: u64) -> &mut SessionFit {
-    if let Some(at) = fits.iter().position(|session| session.id() == id) {
+fn session_of(fits: &mut Vec<SessionFit>, id: u64, time: Timestamp) -> &mut SessionFit {
+    if let Some(at) = fits.iter().position(|session| session.is(id)) {
         if let Some(moved) = fits.get_mut(at..) {
             moved.rotate_left(1);
         }
@@ -135,7 +134,7 @@ fn session_of(fits: &mut Vec<SessionFit>, id: u64) -> &mut SessionFit {
             fits.remove(0);
         }
         fits.reserve_exact(1);
-        fits.push(SessionFit::new(id));
+        fits.push(SessionFit::new(id, time));
     }
     let last = fits.len() - 1;
     #[expect(clippy::indexing_slicing, reason = "it was found or pushed just above")]

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::baseline::identity::hash_texts;
 use crate::baseline::peers::Fact;
 use crate::baseline::session::LiveSession;
 use crate::detect::Verdict;
-use crate::event::{Timestamp, ToolCall};
+use crate::event::Timestamp;
 
 /// Sessions an agent has under way at once. Of more, the one unseen longest is over.
 const SESSIONS_MAX: usize = 24;
@@ -37,14 +36,14 @@ impl Sessions {
         }
     }
 
-    /// The session of a call, moved to the end; made when it is not there.
+    /// The session with the hash `key` of a call at `time`, moved to the end; made when it is not
+    /// there.
     pub(crate) fn of_call(
         &mut self,
         agent: u64,
-        call: &ToolCall<'_>,
+        (key, time): (u64, Timestamp),
         verdict: &mut Verdict,
     ) -> &mut LiveSession {
-        let key = hash_texts(&[&call.session_id]);
         match self.live.iter().position(|session| session.key() == key) {
             Some(at) => {
                 if let Some(moved) = self.live.get_mut(at..) {
@@ -53,23 +52,22 @@ impl Sessions {
             }
             None => {
                 self.live.reserve_exact(1);
-                self.live.push(LiveSession::new(key, call.time));
+                self.live.push(LiveSession::new(key, time));
             }
         }
         while self.live.len() > 1
             && (self.live.len() > SESSIONS_MAX || self.heap_bytes() > BYTES_MAX)
         {
             let oldest = self.live.remove(0);
-            tell(&oldest, agent, oldest.deadline().min(call.time), verdict);
+            tell(&oldest, agent, oldest.deadline().min(time), verdict);
         }
         let last = self.live.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "it was found or pushed just above")]
         &mut self.live[last]
     }
 
-    /// The session of a call, if it is under way.
-    pub(crate) fn find(&self, call: &ToolCall<'_>) -> Option<&LiveSession> {
-        let key = hash_texts(&[&call.session_id]);
+    /// The session with the hash `key`, if it is under way.
+    pub(crate) fn find(&self, key: u64) -> Option<&LiveSession> {
         self.live.iter().find(|session| session.key() == key)
     }
 

@@ -96,6 +96,12 @@ impl Habits {
         self.sessions
     }
 
+    /// Learned sessions that a session under way is compared with, at most [`SKETCHES_MAX`].
+    #[must_use]
+    pub fn sketches(&self) -> usize {
+        self.sketches.len()
+    }
+
     /// Whole days of the calendar since the first learned session began.
     #[must_use]
     pub fn days(&self, now: Timestamp) -> u32 {
@@ -178,13 +184,14 @@ impl Habits {
         self.variants.0 = self.variants.0 * VARIANT_FADE + f64::from(u8::from(is_variant));
         self.variants.1 = self.variants.1 * VARIANT_FADE + 1.0;
         for (place, value) in session.values.iter().enumerate() {
+            let entity = value.entity();
             if value.counts {
-                let is_new = self.entities.count(value.entity) == 0;
+                let is_new = self.entities.count(entity) == 0;
                 self.rates.add(value.class, value.kind, is_new);
             }
             let before = session.values.get(..place).unwrap_or_default();
-            if !before.iter().any(|earlier| earlier.entity == value.entity) {
-                self.learn_entity(value);
+            if !before.iter().any(|earlier| earlier.entity() == entity) {
+                self.learn_entity(entity, value);
             }
         }
         if session.is_quarantined {
@@ -192,8 +199,8 @@ impl Habits {
         }
     }
 
-    fn learn_entity(&mut self, value: &SessionValue) {
-        self.entities.add(value.entity, self.sessions);
+    fn learn_entity(&mut self, entity: u64, value: &SessionValue) {
+        self.entities.add(entity, self.sessions);
         for near in value.near.iter().filter(|near| **near != 0) {
             self.near.add(u64::from(*near), self.sessions);
         }
@@ -204,7 +211,7 @@ impl Habits {
 
     fn is_variant(&self, value: &SessionValue) -> bool {
         has_look_alikes(value.kind)
-            && self.entities.count(value.entity) == 0
+            && self.entities.count(value.entity()) == 0
             && value.near.iter().any(|near| *near != 0 && self.near.count(u64::from(*near)) > 0)
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::alert::{AlertStatus, LEARNING_SCORE_MAX, LearningState};
 use crate::baseline::epochs::Epochs;
 use crate::baseline::peers::{GroupKey, GroupSummary};
-use crate::event::{Arguments, HOUR_NS, Operation, Status};
+use crate::event::{Arguments, HOUR_NS, Operation, Status, Target, TargetKind};
 use crate::policy::RawRule;
 
 /// 2026-01-05T00:00:00Z, a Monday.
@@ -245,17 +245,52 @@ fn first_uses_are_listed_up_to_a_bound_a_day() {
     assert_eq!((listed, facts), (100, 100));
 }
 
+/// What a call of a session names: somebody of twelve, a file of eight, and words.
+fn named(n: u64) -> (Vec<Target>, Vec<u32>) {
+    let target = |kind, value| Target {
+        kind,
+        key: 3,
+        value: hash_texts(&[&format!("value-{value}")]),
+        is_whole: true,
+        near: [7, 8],
+        ..Target::default()
+    };
+    let words = (0..12).map(|word| u32::try_from(n % 9 * 12 + word).unwrap() * 7_919).collect();
+    let targets = vec![
+        target(TargetKind::Email, n % 8),
+        target(TargetKind::Path, 100 + n % 4),
+        target(TargetKind::Word, 200 + n % 2),
+    ];
+    (targets, words)
+}
+
 #[test]
 fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     let rules = rules();
-    let mut state = known_agent(&rules);
-    assert!(state.memory_bytes() <= 2_048, "at work: {}", state.memory_bytes());
-    let peers = Peers::default();
+    let peers = peers_of(&rules, 3);
     let context = Context::new(&rules, &peers);
+    let mut state = known_agent(&rules);
+    assert!(state.memory_bytes() <= 1_750, "at work: {}", state.memory_bytes());
+    let tools: Vec<String> = (0..10).map(|n| format!("tool-{n}")).collect();
+    for n in 0..60_u64 {
+        let (targets, words) = named(n);
+        let tool = &tools[usize::try_from(n % 10).unwrap()];
+        let secs = MORNING + f64::from(u32::try_from(n).unwrap()) * 20.0;
+        let call = ToolCall {
+            duration_ms: Some(4_000),
+            targets: targets.into(),
+            words: words.into(),
+            ..call(secs, 1_000 + n, tool, 1_000 + n)
+        };
+        drop(observe(&context, &mut state, &call));
+    }
+    assert!(state.fit.usage.is_some(), "it is compared with its peers");
+    assert!(state.live.as_ref().unwrap().sessions.heap_bytes() > 500, "its session has targets");
+    assert!(state.memory_bytes() <= 2_560, "in a session: {}", state.memory_bytes());
     while let Some(deadline) = state.deadline() {
         assert!(tick(&context, &mut state, deadline).alerts.is_empty());
     }
-    assert!(state.memory_bytes() <= 1_331, "idle: {}", state.memory_bytes());
+    assert!(state.memory_bytes() <= 1_150, "idle: {}", state.memory_bytes());
     assert_eq!(state.deadline(), None);
 }
 
