@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use crate::cli::bench_judgement::{self, JudgementArgs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::{RuleSource, load_text};
@@ -16,6 +17,8 @@ use crate::pipeline::bench::{self, BenchOptions};
 pub(crate) enum BenchCommand {
     /// The whole way of a call, against bare librdkafka on the same topic in the same run.
     Pipeline(PipelineArgs),
+    /// False alarms and delays on generated, service-like traffic.
+    Judgement(JudgementArgs),
 }
 
 /// What `bench pipeline` is told.
@@ -42,7 +45,13 @@ pub(crate) struct PipelineArgs {
 }
 
 pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
-    let BenchCommand::Pipeline(args) = command;
+    match command {
+        BenchCommand::Pipeline(args) => pipeline(args),
+        BenchCommand::Judgement(args) => bench_judgement::judgement(args),
+    }
+}
+
+fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
     let text = format!(
         "version: 1\nkafka:\n  brokers: [{}]\nsources:\n  - topic: bench\n    format: native\n",
         serde_json::to_string(&args.broker).context("cannot quote the broker's address")?

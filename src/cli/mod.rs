@@ -3,6 +3,7 @@
 
 mod alert;
 mod bench;
+mod bench_judgement;
 pub mod check;
 pub mod config_cmd;
 mod demo;

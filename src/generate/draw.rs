@@ -21,7 +21,7 @@ pub(crate) const fn mix(value: u64) -> u64 {
 }
 
 /// A standard normal draw (Box and Muller's).
-fn normal(rng: &mut Rng) -> f64 {
+pub(crate) fn normal(rng: &mut Rng) -> f64 {
     let radius = libm::sqrt(-2.0 * libm::log(1.0 - rng.f64()));
     radius * libm::cos(std::f64::consts::TAU * rng.f64())
 }

@@ -8,6 +8,7 @@ mod anomaly;
 mod arguments;
 mod check;
 mod company;
+pub mod corpora;
 mod day;
 mod draw;
 mod event;

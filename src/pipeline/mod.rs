@@ -7,6 +7,7 @@
 
 pub mod baselines;
 pub mod bench;
+pub mod bench_judgement;
 pub mod clock;
 pub mod delivery;
 pub mod demo;
