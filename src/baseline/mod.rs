@@ -21,6 +21,7 @@ pub mod runs;
 pub mod session;
 pub mod session_fit;
 pub mod shapes;
+pub mod steady;
 pub mod tools;
 pub mod usage;
 pub mod versions;

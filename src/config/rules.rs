@@ -8,7 +8,7 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 17] = [
+pub const SHIPPED: [(&str, &str); 19] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
@@ -24,9 +24,11 @@ pub const SHIPPED: [(&str, &str); 17] = [
     ),
     ("rules/look_alike/target.yaml", include_str!("../../rules/look_alike/target.yaml")),
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
+    ("rules/rate_shift/shift.yaml", include_str!("../../rules/rate_shift/shift.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
     ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),
     ("rules/session_fit/stranger.yaml", include_str!("../../rules/session_fit/stranger.yaml")),
+    ("rules/silence/stopped.yaml", include_str!("../../rules/silence/stopped.yaml")),
     ("rules/unusual_hour/activity.yaml", include_str!("../../rules/unusual_hour/activity.yaml")),
     ("rules/version/changed.yaml", include_str!("../../rules/version/changed.yaml")),
 ];

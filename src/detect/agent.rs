@@ -13,6 +13,7 @@ use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
 use crate::baseline::session_fit::SessionFit;
+use crate::baseline::steady::Steady;
 use crate::baseline::tools::Tools;
 use crate::baseline::versions::{Day, Versions};
 use crate::baseline::window::{Sums, TenMinutes};
@@ -76,6 +77,10 @@ pub struct AgentState {
     pub(crate) burst: Option<Box<Burst>>,
     pub(crate) open: Vec<Open>,
     pub(crate) live: Option<Box<Live>>,
+    /// The hours of today with a call, one bit each.
+    pub(crate) hours_seen: u32,
+    /// What is learned of an agent that may be steady.
+    pub(crate) steady: Option<Box<Steady>>,
 }
 
 /// How much was seen of an agent.
@@ -172,20 +177,23 @@ impl AgentState {
             burst: None,
             open: Vec::new(),
             live: None,
+            hours_seen: 0,
+            steady: None,
         }
     }
 
     /// When [`crate::detect::tick`] next has something to do, if no call comes before.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        let episode = self.open.iter().map(|open| open.episode.deadline()).min();
+        let episode = self.open.iter().map(Open::deadline).min();
         let has_trail = self
             .burst
             .as_ref()
             .is_some_and(|burst| !burst.trail.is_empty() || !burst.tools.is_empty());
         let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
         let session = self.live.as_ref().and_then(|live| live.sessions.deadline());
-        episode.into_iter().chain(rest).chain(session).min()
+        let steady = self.steady.as_ref().and_then(|steady| steady.wake());
+        episode.into_iter().chain(rest).chain(session).chain(steady).min()
     }
 
     /// How far learning has come, 0 to 1, while it goes on; `None` once the agent is known.
@@ -262,6 +270,7 @@ impl AgentState {
             + self.versions.as_ref().map_or(0, |it| size_of::<Versions>() + it.heap_bytes())
             + burst
             + live
+            + self.steady.as_ref().map_or(0, |_| size_of::<Steady>())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
             + self.open.iter().map(Open::memory_bytes).sum::<usize>()
     }
@@ -292,14 +301,14 @@ impl AgentState {
         }
         while let Some(place) = self.first_over(now) {
             let open = self.open.remove(place);
-            verdict.alerts.push(resolve(&open));
+            verdict.alerts.push(resolve(&open, open.deadline()));
         }
     }
 
     /// The episode that ended first, if one is over.
     fn first_over(&self, now: Timestamp) -> Option<usize> {
-        let over = self.open.iter().enumerate().filter(|(_, open)| open.episode.is_over(now));
-        over.min_by_key(|(_, open)| open.episode.deadline()).map(|(place, _)| place)
+        let over = self.open.iter().enumerate().filter(|(_, open)| open.deadline() <= now);
+        over.min_by_key(|(_, open)| open.deadline()).map(|(place, _)| place)
     }
 
     /// Drops the live part of an agent that rests at `now`.

@@ -51,10 +51,26 @@ pub(crate) struct Decided<'a> {
 /// Episodes of one detector that are open at once. Of more, the one quiet longest ends.
 const OPEN_MAX: usize = 8;
 
+/// After so many seconds nobody waits for a silent agent any more.
+const SILENCE_SECS_MAX: i64 = 7 * 86_400;
+
 /// Words on one session that come at once: each is about another target.
 const SESSION_WORDS: u32 = 8;
 
 impl Open {
+    /// An episode that no call has caused, and the first word on it.
+    pub(crate) fn without_call(detector: Detector, episode: Episode, alert: &Alert) -> Self {
+        Self { detector, session: 0, episode, before: 0, last: Box::new(alert.clone()) }
+    }
+
+    /// When it ends if nothing more is seen. Silence lasts until a call ends it, a week at most.
+    pub(crate) fn deadline(&self) -> Timestamp {
+        match self.detector {
+            Detector::Silence => self.episode.opened.plus_secs(SILENCE_SECS_MAX),
+            _ => self.episode.deadline(),
+        }
+    }
+
     /// Bytes on the heap, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
         let samples = self.episode.evidence.len() + self.last.evidence.len();
@@ -142,10 +158,10 @@ impl AgentState {
         if open.clone().count() < OPEN_MAX {
             return;
         }
-        let oldest = open.min_by_key(|(_, open)| open.episode.deadline()).map(|(place, _)| place);
+        let oldest = open.min_by_key(|(_, open)| open.deadline()).map(|(place, _)| place);
         if let Some(place) = oldest {
-            let ended = resolve(&self.open.remove(place));
-            verdict.alerts.push(Alert { time: now.to_string(), ..ended });
+            let ended = resolve(&self.open.remove(place), now);
+            verdict.alerts.push(ended);
         }
     }
 
@@ -229,13 +245,13 @@ impl Open {
     }
 }
 
-/// The last word on an episode: what was wrong, how long and how often.
-pub(crate) fn resolve(open: &Open) -> Alert {
+/// The last word on an episode, at `time`: what was wrong, how long and how often.
+pub(crate) fn resolve(open: &Open, time: Timestamp) -> Alert {
     let episode = &open.episode;
     Alert {
         revision: episode.revision.saturating_add(1),
         status: AlertStatus::Resolved,
-        time: episode.deadline().to_string(),
+        time: time.to_string(),
         score: episode.peak,
         window: Window { start: open.last.window.start.clone(), end: episode.last.to_string() },
         trigger: None,

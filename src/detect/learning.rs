@@ -4,6 +4,7 @@ use crate::alert::{Learning, LearningState};
 use crate::baseline::float;
 use crate::baseline::peaks::KNOWN_DAYS;
 use crate::baseline::peers::Peers;
+use crate::baseline::steady::{Steady, Trust};
 use crate::detect::agent::{AgentState, LEARNED};
 use crate::detect::{injected_session, version};
 use crate::event::Timestamp;
@@ -100,6 +101,9 @@ impl AgentState {
         if let Some(progress) = self.staleness() {
             return (LearningState::Stale, progress);
         }
+        if let Some(known) = self.steadiness(detector) {
+            return known;
+        }
         let progress = self.data_of(detector);
         let state = match progress {
             p if p >= 1.0 => LearningState::Active,
@@ -109,6 +113,26 @@ impl AgentState {
             _ => LearningState::Starved,
         };
         (state, progress.min(1.0))
+    }
+
+    /// How far the detectors of steady agents judge this one; `None` for other detectors. An agent
+    /// that is not steady starves them, and is judged by its daily maxima instead.
+    fn steadiness(&self, detector: Detector) -> Option<(LearningState, f64)> {
+        let trust = match detector {
+            Detector::RateShift => Steady::trust,
+            Detector::Silence => Steady::trust_low,
+            _ => return None,
+        };
+        let Some(steady) = &self.steady else {
+            let is_young = self.history.days < STARVED_AFTER_DAYS;
+            let state = if is_young { LearningState::Learning } else { LearningState::Starved };
+            return Some((state, 0.0));
+        };
+        Some(match trust(steady) {
+            Trust::Learning(progress) => (LearningState::Learning, progress),
+            Trust::Starved => (LearningState::Starved, 0.0),
+            Trust::Active => (LearningState::Active, 1.0),
+        })
     }
 
     /// How far an agent that came back is known again, 0 to 1; `None` when it was never away.

@@ -23,10 +23,12 @@ mod learning;
 mod look_alike;
 mod new_tool;
 mod peaks;
+mod rate_shift;
 mod repeat;
 mod run_size;
 mod session_fit;
 mod sessions;
+mod silence;
 mod subjects;
 #[cfg(test)]
 mod tests;
@@ -129,10 +131,12 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         first_use::observe(&judgement, state, &mut verdict);
         return verdict;
     }
-    state.settle(call.time, &mut verdict);
+    silence::settle(context, state, call.time, &mut verdict);
     state.rest(call.time);
+    silence::end(state, call.time, &mut verdict);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
+    rate_shift::end_day(&judgement, state);
     let sums = state.count(call, half_life_days, &mut verdict);
     version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
@@ -150,17 +154,20 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     bytes::observe(&judgement, &sums, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     session_fit::observe(&judgement, state, &mut verdict);
+    rate_shift::observe(&judgement, is_first_of_hour, state, &mut verdict);
+    silence::arm(rules, is_first_of_hour, state);
     // Last, because it looks at what was said of the call.
     version::observe(&judgement, used, state, &mut verdict);
     verdict
 }
 
-/// Lets event time reach `now`: ends episodes that are over and drops what only an agent at work
-/// needs. `now` must not run ahead of calls still to come.
+/// Lets event time reach `now`: tells of a steady agent that has stopped, ends episodes that are over
+/// and drops what only an agent at work needs. `now` must not run ahead of calls still to come;
+/// [`Timestamp::MAX`] says that there are none, and no silence is concluded from that.
 #[must_use]
-pub fn tick(_context: &Context<'_>, state: &mut AgentState, now: Timestamp) -> Verdict {
+pub fn tick(context: &Context<'_>, state: &mut AgentState, now: Timestamp) -> Verdict {
     let mut verdict = Verdict::default();
-    state.settle(now, &mut verdict);
+    silence::settle(context, state, now, &mut verdict);
     state.rest(now);
     verdict
 }

@@ -278,29 +278,34 @@ impl World<'_> {
             duration_ms: made.takes_ms,
             ..reach(made)
         };
-        self.let_time_pass(call.time);
+        let mut alerts = self.let_time_pass(call.time);
         if !self.agents.iter().any(|(agent, _)| *agent == made.agent) {
             self.agents.push((made.agent, AgentState::new(&call)));
         }
         let known = self.agents.iter_mut().find(|(agent, _)| *agent == made.agent);
-        let Some((_, state)) = known else { return Vec::new() };
+        let Some((_, state)) = known else { return alerts };
         let hour = call.time.hour();
         let verdict = observe(&Context::new(self.rules, self.epochs.peers(hour)), state, &call);
         self.epochs.learn(hour, state.group, &verdict.facts);
         self.epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
-        verdict.alerts
+        alerts.extend(verdict.alerts);
+        alerts
     }
 
-    /// Ends what is over before the hour of `time`, so that it is known when its epoch is.
-    fn let_time_pass(&mut self, time: Timestamp) {
+    /// Ends what is over before the hour of `time`, so that it is known when its epoch is. Returns
+    /// what that made the tested agent say.
+    fn let_time_pass(&mut self, time: Timestamp) -> Vec<Alert> {
+        let mut alerts = Vec::new();
         let hour = Timestamp::from_nanos(time.hour().saturating_mul(HOUR_NS));
-        for (_, state) in &mut self.agents {
+        for (agent, state) in &mut self.agents {
             while let Some(deadline) = state.deadline().filter(|deadline| *deadline <= hour) {
                 let peers = Peers::default();
                 let verdict = tick(&Context::new(self.rules, &peers), state, deadline);
                 self.epochs.learn(deadline.hour(), state.group, &verdict.facts);
+                alerts.extend(verdict.alerts.into_iter().filter(|_| *agent == 0));
             }
         }
+        alerts
     }
 
     /// Lets a day pass, so that every episode ends.

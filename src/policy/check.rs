@@ -115,6 +115,8 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::DormantTool => rules.dormant_tool = parse(raw)?,
         Detector::FanOut => rules.fan_out = parse(raw)?,
         Detector::SessionFit => rules.session_fit = parse(raw)?,
+        Detector::RateShift => rules.rate_shift = parse(raw)?,
+        Detector::Silence => rules.silence = parse(raw)?,
         Detector::Version => rules.version = parse(raw)?,
     }
     Ok(())

@@ -10,6 +10,7 @@ mod check;
 mod day_parameters;
 mod parameters;
 mod raw;
+mod steady_parameters;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use parameters::{
     NewToolParameters, RepeatParameters, SessionFitParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
+pub use steady_parameters::{RateShiftParameters, SilenceParameters};
 
 /// The rules in force, checked. A detector without a rule is off.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,10 @@ pub struct Rules {
     pub fan_out: Option<Rule<FanOutParameters>>,
     /// Calls that do not fit their session.
     pub session_fit: Option<Rule<SessionFitParameters>>,
+    /// More or fewer calls than a steady agent makes at this hour.
+    pub rate_shift: Option<Rule<RateShiftParameters>>,
+    /// A steady agent that has stopped.
+    pub silence: Option<Rule<SilenceParameters>>,
     /// What a new version of the agent changed, listed.
     pub version: Option<Rule<VersionParameters>>,
     /// The bounds of one agent's state and time.
@@ -166,6 +172,8 @@ impl Rules {
             self.dormant_tool.as_ref().map(|rule| &rule.words),
             self.fan_out.as_ref().map(|rule| &rule.words),
             self.session_fit.as_ref().map(|rule| &rule.words),
+            self.rate_shift.as_ref().map(|rule| &rule.words),
+            self.silence.as_ref().map(|rule| &rule.words),
             self.version.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::policy::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
-    DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
-    VersionParameters,
+    DormantToolParameters, ErrorsParameters, FanOutParameters, RateShiftParameters,
+    RunSizeParameters, SilenceParameters, VersionParameters,
 };
 
 /// Parameters of `repeat`.
@@ -202,6 +202,10 @@ pub(crate) enum AnyParameters {
     Version(VersionParameters),
     /// Of `session_fit`.
     SessionFit(SessionFitParameters),
+    /// Of `rate_shift`.
+    RateShift(RateShiftParameters),
+    /// Of `silence`.
+    Silence(SilenceParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.

@@ -85,13 +85,17 @@ pub enum Detector {
     FanOut,
     /// Calls that do not fit their session.
     SessionFit,
+    /// More or fewer calls than a steady agent makes at this hour.
+    RateShift,
+    /// A steady agent that has stopped.
+    Silence,
     /// What a new version of the agent changed, listed.
     Version,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -108,6 +112,8 @@ impl Detector {
         Self::DormantTool,
         Self::FanOut,
         Self::SessionFit,
+        Self::RateShift,
+        Self::Silence,
         Self::Version,
     ];
 
@@ -131,6 +137,8 @@ impl Detector {
             Self::DormantTool => "dormant_tool",
             Self::FanOut => "fan_out",
             Self::SessionFit => "session_fit",
+            Self::RateShift => "rate_shift",
+            Self::Silence => "silence",
             Self::Version => "version",
         }
     }

@@ -46,6 +46,8 @@ fn rules() -> Rules {
         raw("version.changed", 0.1),
         raw("injected_session.target", 0.1),
         raw("look_alike.target", 0.03),
+        raw("rate_shift.shift", 0.01),
+        raw("silence.stopped", 0.005),
     ])
     .unwrap()
 }

@@ -1,0 +1,122 @@
+//! More or fewer calls than a steady agent makes at this hour of this day: a rate that has changed.
+//!
+//! For services only: agents at work around the clock, whose evidence keeps its promises. All
+//! others are judged by the busiest minute of each day. Too many is told at once, in the open
+//! bucket; too few when a call shows that the agent is still there.
+
+use crate::alert::Expected;
+use crate::baseline::steady::{Since, Steady, Trust};
+use crate::detect::agent::{AgentState, with_trigger};
+use crate::detect::episodes::Description;
+use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::policy::{Detector, RateShiftParameters, Rule};
+
+/// An agent that is not trusted and was seen in fewer hours of a day is forgotten as a service.
+const HOURS_LOST: u32 = 8;
+
+/// Ends the day before the call that is judged, if it is over: begins to learn an agent that was
+/// at work around the clock, and gives up one that is not.
+pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) {
+    let (rules, time) = (judgement.rules, judgement.call.time);
+    if rules.rate_shift.is_none() && rules.silence.is_none() {
+        return;
+    }
+    if time.day() > state.history.today {
+        let hours = state.hours_seen.count_ones();
+        let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
+        let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
+        if state.steady.as_deref().is_some_and(is_lost) {
+            state.steady = None;
+        } else if state.steady.is_none() && hours >= parameters.hours_min {
+            state.steady = Some(Box::new(Steady::new(state.history.calls_today, time)));
+        }
+        state.hours_seen = 0;
+    }
+    state.hours_seen |= 1 << time.hour_of_day();
+}
+
+/// Counts one call and judges what it makes of the rate.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    is_first_of_hour: bool,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    let is_flooded = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
+    let peers = is_first_of_hour.then(|| state.peer_count(judgement.peers));
+    let Some(steady) = state.steady.as_deref_mut() else { return };
+    steady.add_call(judgement.call.time);
+    if let Some(peers) = peers {
+        steady.peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    }
+    if is_flooded {
+        steady.distrust();
+    }
+    let Some(rule) = &judgement.rules.rate_shift else { return };
+    let level = 1.0 / rule.words.budget;
+    let is_up = steady.many() >= level;
+    if !is_up && steady.few() < level {
+        return;
+    }
+    let trust = if is_up { steady.trust() } else { steady.trust_low() };
+    let (since, usual) = (steady.since(is_up), steady.hourly());
+    let hourly = f64::from(since.calls) / (since.secs / 3_600.0);
+    if trust != Trust::Active || since.calls < rule.parameters.calls_min {
+        return;
+    }
+    let expected = judgement.said.expected_level(Detector::RateShift);
+    let is_expected =
+        |level: f64| if is_up { hourly <= level } else { level <= hourly && level < usual };
+    if expected.is_some_and(is_expected) {
+        return;
+    }
+    let evidence = if is_up { steady.many() } else { steady.few() };
+    let ratio = evidence * rule.words.budget;
+    state.report(judgement, (&rule.words, ratio), verdict, |state| {
+        describe(judgement, rule, state, (since, is_up))
+    });
+}
+
+fn describe(
+    judgement: &Judgement<'_>,
+    rule: &Rule<RateShiftParameters>,
+    state: &AgentState,
+    (since, is_up): (Since, bool),
+) -> Description {
+    let span = words::span(since.secs);
+    let (low, high) = (libm::floor(since.usual.0), libm::ceil(since.usual.1));
+    let level = 1.0 / rule.words.budget;
+    let steady = state.steady.as_deref();
+    let days = steady.map_or(0, Steady::days);
+    let change = if is_up {
+        let fewer = steady.map_or(0, |steady| steady.calls_too_many(level, since.calls));
+        format!("at most {}", since.calls.saturating_sub(fewer))
+    } else {
+        let more = steady.map_or(0, |steady| steady.calls_too_few(level));
+        format!("at least {}", since.calls.saturating_add(more))
+    };
+    let hourly = f64::from(since.calls) / (since.secs / 3_600.0);
+    Description {
+        summary: format!(
+            "{} made {} in {span}; at this hour {low:.0} to {high:.0} are usual.",
+            words::quote(&state.agent_id),
+            words::count(since.calls, "call"),
+        ),
+        expected: Expected {
+            low,
+            high,
+            unit: format!("calls in {span}"),
+            basis: format!("its rate at this hour and day of the week, from {days} days"),
+        },
+        observed: f64::from(since.calls),
+        start: since.start,
+        counterfactual: format!("silent if {change} calls in {span}"),
+        evidence: with_trigger(&[], judgement.call),
+        evidence_total: u64::from(since.calls.max(1)),
+        subjects: vec![subjects::amount(
+            Detector::RateShift,
+            words::tenth(hourly),
+            &format!("{hourly:.0} calls an hour"),
+        )],
+    }
+}
