@@ -116,6 +116,35 @@ pub struct Learning {
     /// How well the version of the agent is known; null where its records name none.
     #[serde(default)]
     pub version: Option<VersionLearning>,
+    /// Who the agent's peers are, and why.
+    #[serde(default)]
+    pub group: PeerGroup,
+}
+
+/// On what it rests who an agent's peers are.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerBasis {
+    /// The operator's configuration.
+    Configured,
+    /// What the records say.
+    Declared,
+    /// The product in the agent's id.
+    #[default]
+    Id,
+    /// The tools it uses.
+    Inferred,
+}
+
+/// The group of an agent's peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerGroup {
+    /// Its name within the tenant.
+    pub name: String,
+    /// On what it rests that the agent is one of it.
+    pub basis: PeerBasis,
 }
 
 /// How well the version of an agent is known.

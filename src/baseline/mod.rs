@@ -10,6 +10,7 @@ pub mod group_versions;
 pub mod habits;
 pub mod hours;
 pub mod identity;
+pub mod kinds;
 pub mod maxima;
 pub mod minute;
 pub mod moments;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::baseline::group_versions::GroupVersions;
 use crate::baseline::habits::Habits;
+use crate::baseline::kinds::{Kinds, ToolSketch};
 use crate::baseline::session::LearnedSession;
 use crate::baseline::usage::{GroupUsage, UsageBatch};
 use crate::event::HOUR_NS;
@@ -63,6 +64,13 @@ pub enum Fact {
     },
     /// An agent did what it and its peers are told apart by.
     Usage(UsageBatch),
+    /// An agent whose name says nothing uses these tools; told to the whole tenant.
+    Kind {
+        /// The agent's id.
+        name: Arc<str>,
+        /// A sketch of its tools.
+        sketch: ToolSketch,
+    },
     /// An agent took a version up.
     Version {
         /// What the version is known by.
@@ -223,6 +231,8 @@ pub struct GroupSummary {
     families: BTreeMap<u64, Family>,
     usage: GroupUsage,
     versions: GroupVersions,
+    /// Only the summary of a tenant knows kinds.
+    kinds: Kinds,
 }
 
 impl GroupSummary {
@@ -233,6 +243,7 @@ impl GroupSummary {
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
             Fact::Usage(batch) => self.usage.add(&batch),
+            Fact::Kind { name, sketch } => self.kinds.add(name, sketch),
             Fact::Version { version, day } => self.versions.add((day, version), 1),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
@@ -262,6 +273,7 @@ impl GroupSummary {
         self.is_full |= other.is_full;
         self.usage.merge(&other.usage);
         self.versions.merge(&other.versions);
+        self.kinds.merge(&other.kinds);
         for session in other.sessions.values() {
             self.add_session(Arc::clone(session));
         }
@@ -313,6 +325,12 @@ impl GroupSummary {
     #[must_use]
     pub const fn versions(&self) -> &GroupVersions {
         &self.versions
+    }
+
+    /// What kinds of agents there are; only the summary of a tenant knows.
+    #[must_use]
+    pub const fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// Every tool remembered, by its hash.
@@ -413,6 +431,10 @@ mod tests {
             (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),
             (0_u64..3, 0_i64..20).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
             (0_u32..3, 0_i32..5).prop_map(|(version, day)| Fact::Version { version, day }),
+            (0_u64..3).prop_map(|n| Fact::Kind {
+                name: n.to_string().into(),
+                sketch: ToolSketch::of(&[n, n + 1, n + 2]).unwrap(),
+            }),
             (0_u64..60, 0_u64..4).prop_map(|(n, agent)| session(n, agent)),
         ]
     }

@@ -166,6 +166,14 @@ impl Tools {
         ShapeUse { is_new: known & bit == 0, is_first: known == 0, days: slot.days, place }
     }
 
+    /// The adopted tools used on two active days or more that were never part of an alert.
+    pub fn usual(&self) -> impl Iterator<Item = u64> {
+        let is_usual = |slot: &&Slot| {
+            slot.is_adopted && slot.days >= ADOPTED_AFTER_DAYS.0 && slot.alerted_minute == NEVER
+        };
+        self.slots.iter().filter(is_usual).map(|slot| slot.tool)
+    }
+
     /// The adopted tools used on at least seven in ten of `days` active days, as short hashes.
     pub fn regular(&self, days: u32) -> impl Iterator<Item = u32> {
         let needed = days.min(u32::from(u8::MAX)).saturating_mul(7).div_ceil(10).max(1);

@@ -18,7 +18,7 @@ use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::replay::{Replay, Summary, open};
 use crate::pipeline::verdicts::VerdictBoard;
-use crate::policy;
+use crate::policy::{self, Groups};
 use crate::state::Agents;
 
 /// What `replay` is told.
@@ -123,6 +123,7 @@ fn engine(args: &ReplayArgs, config: Option<&Config>) -> Result<Shared, Failure>
         lateness: config.event_time.lateness,
         ..policy::Limits::default()
     });
+    let groups = config.map_or_else(Groups::default, |it| Groups::new(it.groups.clone()));
     let listed_score = args.alert_score.unwrap_or(limits.listed_score);
     let limits = policy::Limits { listed_score, ..limits };
     // A file has no one waiting for it, so it is put in order as far as calls may be late.
@@ -132,7 +133,7 @@ fn engine(args: &ReplayArgs, config: Option<&Config>) -> Result<Shared, Failure>
         said.map_or_else(VerdictBoard::default, |book| VerdictBoard::of(book.expectations()));
     let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     Ok(Shared {
-        rules: Arc::new(rules.with_limits(limits)),
+        rules: Arc::new(rules.with_limits(limits).with_groups(groups)),
         agents: Arc::new(Agents::new(config.map_or(1_000_000, |it| it.limits.agents))),
         board: PeerBoard::default(),
         verdicts,

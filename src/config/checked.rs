@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::decode::{Format, HashKey};
+use crate::policy::GroupPattern;
 
 /// Everything an instance is told.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub event_time: EventTime,
     /// How peer knowledge is exchanged.
     pub peers: Peers,
+    /// Agents that are peers, whatever their ids or records say.
+    pub groups: Vec<GroupPattern>,
     /// The bounds of everything that could grow.
     pub limits: Limits,
     /// What is kept of values in arguments, and what is shown of them.

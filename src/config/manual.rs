@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use crate::config::groups::RawGroup;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
     RawConfig, RawEventTime, RawKafka, RawLimits, RawMechanism, RawPeers, RawPrivacy, RawProperty,
@@ -20,10 +21,11 @@ use crate::decode::Format;
 
 /// Parts of the example that are commented out: they need files, or have a default that differs
 /// from the example.
-const OFF: [&str; 6] = [
+const OFF: [&str; 7] = [
     "/kafka/security",
     "/kafka/properties",
     "/sources/0/tenant",
+    "/groups",
     "/privacy/hash_key_file",
     "/rules",
     "/receivers",
@@ -79,6 +81,11 @@ fn example() -> RawConfig {
         topics: RawTopics::default(),
         event_time: RawEventTime::default(),
         peers: RawPeers::default(),
+        groups: vec![RawGroup {
+            name: "payments".to_owned(),
+            tenant: "acme".to_owned(),
+            agents: "pay-*".to_owned(),
+        }],
         limits: RawLimits::default(),
         privacy: RawPrivacy {
             hash_key_file: text("/run/secrets/toolwarden-hash-key"),

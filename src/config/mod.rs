@@ -13,6 +13,7 @@ mod checking;
 mod choice;
 mod document;
 mod environment;
+mod groups;
 mod load;
 mod manual;
 mod outline;

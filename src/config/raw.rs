@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::checked::Start;
+use crate::config::groups::RawGroup;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::Format;
 
@@ -36,6 +37,10 @@ pub(crate) struct RawConfig {
     /// How peer knowledge is exchanged between partitions.
     #[serde(default)]
     pub(crate) peers: RawPeers,
+    /// Agents that are peers, whatever their ids or records say; the first entry that fits counts.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub(crate) groups: Vec<RawGroup>,
     /// The bounds of everything that could grow.
     #[serde(default)]
     pub(crate) limits: RawLimits,

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::config::checked::{Config, Privacy, Start};
+use crate::config::groups::RawGroup;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
     RawEventTime, RawLimits, RawPeers, RawRules, RawServer, RawSource, RawTopics,
@@ -27,6 +28,7 @@ struct Shown {
     topics: RawTopics,
     event_time: RawEventTime,
     peers: RawPeers,
+    groups: Vec<RawGroup>,
     limits: RawLimits,
     privacy: ShownPrivacy,
     rules: RawRules,
@@ -131,6 +133,7 @@ fn shown(config: &Config) -> Shown {
             wait: FriendlyDuration(config.peers.wait),
             idle_after: FriendlyDuration(config.peers.idle_after),
         },
+        groups: config.groups.iter().map(RawGroup::of).collect(),
         limits: RawLimits {
             agents: config.limits.agents,
             tools_per_agent: config.limits.tools_per_agent,

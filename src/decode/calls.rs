@@ -137,7 +137,8 @@ impl<'r> Calls<'r> {
         identifier::check("tool_server", call.tool_server.as_deref().unwrap_or_default())?;
         identifier::check("user_id", call.user_id.as_deref().unwrap_or_default())?;
         identifier::check("parent_agent_id", call.parent_agent_id.as_deref().unwrap_or_default())?;
-        identifier::check("agent_version", call.agent_version.as_deref().unwrap_or_default())
+        identifier::check("agent_version", call.agent_version.as_deref().unwrap_or_default())?;
+        identifier::check("agent_group", call.agent_group.as_deref().unwrap_or_default())
     }
 }
 

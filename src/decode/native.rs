@@ -58,6 +58,8 @@ enum Field {
     TenantId,
     AgentId,
     AgentVersion,
+    AgentGroup,
+    AgentType,
     SessionId,
     CallId,
     ToolName,
@@ -93,6 +95,8 @@ impl Key {
             "tenant_id" => Self::Native(Field::TenantId, "tenant_id"),
             "agent_id" => Self::Native(Field::AgentId, "agent_id"),
             "agent_version" => Self::Native(Field::AgentVersion, "agent_version"),
+            "agent_group" => Self::Native(Field::AgentGroup, "agent_group"),
+            "agent_type" => Self::Native(Field::AgentType, "agent_type"),
             "session_id" => Self::Native(Field::SessionId, "session_id"),
             "call_id" => Self::Native(Field::CallId, "call_id"),
             "tool_name" => Self::Native(Field::ToolName, "tool_name"),
@@ -203,6 +207,14 @@ impl<'de> Document<'de> {
             Field::TenantId => self.call.tenant_id = self.text(map)?,
             Field::AgentId => self.call.agent_id = self.text(map)?,
             Field::AgentVersion => self.call.agent_version = non_empty(self.text(map)?),
+            Field::AgentGroup => {
+                let group = non_empty(self.text(map)?);
+                self.call.agent_group = group.or(self.call.agent_group.take());
+            }
+            Field::AgentType => {
+                let kind = non_empty(self.text(map)?);
+                self.call.agent_group = self.call.agent_group.take().or(kind);
+            }
             Field::SessionId => self.call.session_id = self.text(map)?,
             Field::CallId => self.call.call_id = self.text(map)?,
             Field::ToolName => self.call.tool_name = self.text(map)?,

@@ -65,6 +65,7 @@ fn alert() -> Alert {
             active_days: 38,
             peers: 12,
             version: None,
+            group: crate::alert::PeerGroup::default(),
         },
         trigger: None,
         evidence: vec![evidence("call_81c2", 9_918_231)],

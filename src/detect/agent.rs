@@ -19,6 +19,7 @@ use crate::baseline::versions::{Day, Versions};
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
 use crate::detect::episodes::{Open, resolve};
+use crate::detect::grouping::{Grouping, product};
 use crate::detect::learning::Return;
 use crate::detect::peaks::Peaks;
 use crate::detect::repeat;
@@ -69,6 +70,8 @@ pub struct AgentState {
     /// The last hour of its sub-agents that was judged, since the Unix epoch.
     pub(crate) family_hour: i32,
     pub(crate) peaks: Peaks,
+    /// Only of an agent that is not simply in the group its id names.
+    pub(crate) grouping: Option<Box<Grouping>>,
     /// Only of an agent whose records name one.
     pub(crate) versions: Option<Box<Versions>>,
     /// When it last came back after a long silence.
@@ -153,7 +156,7 @@ impl AgentState {
         Self {
             tenant_id: (*call.tenant_id).into(),
             agent_id: (*call.agent_id).into(),
-            group: GroupKey::of(&call.tenant_id, call.group()),
+            group: GroupKey::of(&call.tenant_id, product(&call.agent_id)),
             agent: agent_hash(&call.tenant_id, &call.agent_id),
             since: call.time,
             newest: call.time,
@@ -171,6 +174,7 @@ impl AgentState {
             shape_bursts: 0,
             family_hour: i32::MIN,
             peaks: Peaks::default(),
+            grouping: None,
             versions: None,
             returned: None,
             fit: Fit::default(),
@@ -271,6 +275,7 @@ impl AgentState {
             + burst
             + live
             + self.steady.as_ref().map_or(0, |_| size_of::<Steady>())
+            + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
             + self.open.iter().map(Open::memory_bytes).sum::<usize>()
     }
@@ -278,7 +283,8 @@ impl AgentState {
     /// How many other agents of its product the agent has, as far as `peers` knows.
     pub(crate) fn peer_count(&self, peers: &Peers) -> u64 {
         let agents = peers.group(self.group).map_or(0, |group| group.agents);
-        let is_counted = self.since.hour() <= peers.epoch;
+        let since = self.grouping.as_ref().map_or(self.since.hour(), |group| group.since_hour);
+        let is_counted = since <= peers.epoch;
         agents.saturating_sub(u64::from(is_counted))
     }
 

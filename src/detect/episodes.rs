@@ -185,7 +185,7 @@ impl AgentState {
             AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
         let mut subjects = description.subjects;
         subjects.truncate(SUBJECTS_MAX);
-        let dedup_key = incident(&rule.id, &self.tenant_id, call.group(), &subjects);
+        let dedup_key = incident(&rule.id, &self.tenant_id, self.group_name(), &subjects);
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),

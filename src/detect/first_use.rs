@@ -9,6 +9,7 @@ use crate::baseline::peers::Fact;
 use crate::baseline::tools::{Adoption, Use};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
+use crate::detect::grouping::product;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Catalogue, FirstUseParameters, Rule, Stance};
 
@@ -117,7 +118,9 @@ pub(crate) fn stand_in<'a>(
         return None;
     }
     let call = judgement.call;
-    let catalogue = judgement.rules.catalogues.of(call.group())?;
+    let catalogues = &judgement.rules.catalogues;
+    let catalogue =
+        catalogues.of(product(&state.agent_id)).or_else(|| catalogues.of(state.group_name()))?;
     Some((catalogue, call.tool_server.is_none() && catalogue.contains(&call.tool_name)))
 }
 

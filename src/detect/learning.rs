@@ -51,6 +51,7 @@ impl AgentState {
             active_days: self.history.days,
             peers: u32::try_from(self.peer_count(peers)).unwrap_or(u32::MAX),
             version: version::learning(self),
+            group: self.peer_group(),
         }
     }
 

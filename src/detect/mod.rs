@@ -17,6 +17,7 @@ mod errors;
 mod expectations;
 mod fan_out;
 mod first_use;
+mod grouping;
 mod injected_session;
 mod intake;
 mod learning;
@@ -39,7 +40,7 @@ mod words;
 
 use crate::alert::Alert;
 use crate::baseline::identity::{hash_texts, tool_hash};
-use crate::baseline::peers::{Fact, Peers};
+use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::tools::ToolId;
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
@@ -57,6 +58,9 @@ pub struct Verdict {
     /// What every agent of the tenant may learn from this; for
     /// [`crate::baseline::peers::GroupKey::of_tenant`].
     pub tenant_facts: Vec<Fact>,
+    /// When the agent went to another group with this call: its former group, and what that may
+    /// still learn.
+    pub left: Option<(GroupKey, Vec<Fact>)>,
     /// What was done with the call.
     pub fate: Fate,
 }
@@ -116,6 +120,14 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         verdict.fate = Fate::Duplicate;
         return verdict;
     }
+    let lateness = i64::try_from(rules.limits.lateness.as_millis()).unwrap_or(i64::MAX);
+    let is_late = call.time.plus_millis(lateness) < state.newest;
+    if !is_late {
+        silence::settle(context, state, call.time, &mut verdict);
+        state.rest(call.time);
+        silence::end(state, call.time, &mut verdict);
+        grouping::settle(context, state, call, &mut verdict);
+    }
     let judgement = Judgement {
         rules,
         peers,
@@ -124,16 +136,12 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
         session: hash_texts(&[&call.session_id]),
     };
-    let lateness = i64::try_from(rules.limits.lateness.as_millis()).unwrap_or(i64::MAX);
-    if call.time.plus_millis(lateness) < state.newest {
+    if is_late {
         state.history.calls += 1;
         verdict.fate = Fate::Late;
         first_use::observe(&judgement, state, &mut verdict);
         return verdict;
     }
-    silence::settle(context, state, call.time, &mut verdict);
-    state.rest(call.time);
-    silence::end(state, call.time, &mut verdict);
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
     rate_shift::end_day(&judgement, state);

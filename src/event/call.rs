@@ -125,6 +125,8 @@ pub struct ToolCall<'a> {
     pub agent_id: Cow<'a, str>,
     /// The agent's version, where the record tells.
     pub agent_version: Option<Cow<'a, str>>,
+    /// The agent's peer group, where the record declares one.
+    pub agent_group: Option<Cow<'a, str>>,
     /// The session or conversation; empty when the record does not tell.
     pub session_id: Cow<'a, str>,
     /// The call's own id; never empty (see [`Quality::MISSING_CALL_ID`]).
@@ -159,12 +161,16 @@ pub struct ToolCall<'a> {
 }
 
 impl ToolCall<'_> {
-    /// The peer group within the tenant: the product an agent is an instance of.
+    /// The peer group within the tenant as far as the call tells: the one it declares, else the
+    /// product its agent is an instance of.
     ///
     /// `claude-code@dev03` and `claude-code@ci` are peers, and so are `billing/eu` and `billing/us`;
     /// an id without `@` and `/` is a group of its own.
     #[must_use]
     pub fn group(&self) -> &str {
+        if let Some(group) = &self.agent_group {
+            return group;
+        }
         let parts = self.agent_id.split_once('@').or_else(|| self.agent_id.rsplit_once('/'));
         parts.map_or(&self.agent_id, |(product, _)| product)
     }
@@ -178,6 +184,7 @@ impl ToolCall<'_> {
             tenant_id: Cow::Borrowed(&self.tenant_id),
             agent_id: Cow::Borrowed(&self.agent_id),
             agent_version: self.agent_version.as_deref().map(Cow::Borrowed),
+            agent_group: self.agent_group.as_deref().map(Cow::Borrowed),
             session_id: Cow::Borrowed(&self.session_id),
             call_id: Cow::Borrowed(&self.call_id),
             tool_name: Cow::Borrowed(&self.tool_name),
@@ -206,6 +213,7 @@ impl ToolCall<'_> {
             tenant_id: own(self.tenant_id),
             agent_id: own(self.agent_id),
             agent_version: self.agent_version.map(own),
+            agent_group: self.agent_group.map(own),
             session_id: own(self.session_id),
             call_id: own(self.call_id),
             tool_name: own(self.tool_name),

@@ -186,6 +186,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         },
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },
         peers: Peers { wait: Duration::from_secs(30), idle_after: Duration::from_secs(1) },
+        groups: Vec::new(),
         limits: Limits {
             agents: 100_000,
             tools_per_agent: 40,

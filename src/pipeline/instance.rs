@@ -25,7 +25,7 @@ use crate::pipeline::monitor::{COMPONENTS, Monitor};
 use crate::pipeline::verdict_feed::VerdictFeed;
 use crate::pipeline::verdicts::VerdictBoard;
 use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
-use crate::policy::{self, Rules};
+use crate::policy::{self, Groups, Rules};
 use crate::serve::{self, Readiness};
 use crate::state::Agents;
 use crate::telemetry::{
@@ -73,7 +73,7 @@ pub fn shared(config: &Config, rules: Rules) -> Shared {
         ..policy::Limits::default()
     };
     Shared {
-        rules: Arc::new(rules.with_limits(limits)),
+        rules: Arc::new(rules.with_limits(limits).with_groups(Groups::new(config.groups.clone()))),
         agents: Arc::new(Agents::new(config.limits.agents)),
         board: PeerBoard::default(),
         verdicts: VerdictBoard::default(),

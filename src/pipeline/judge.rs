@@ -298,6 +298,9 @@ impl Judge {
             before.map(|deadline| self.deadlines.remove(&(deadline, key)));
             after.map(|deadline| self.deadlines.insert((deadline, key)));
         }
+        if let Some((former, facts)) = &verdict.left {
+            self.log.note(call.time.hour(), *former, facts);
+        }
         self.log.note(call.time.hour(), group, &verdict.facts);
         if !verdict.tenant_facts.is_empty() {
             let tenant = GroupKey::of_tenant(&call.tenant_id);

@@ -128,6 +128,7 @@ fn refill(slot: &mut ToolCall<'static>, call: &ToolCall<'_>) {
     copy(&mut slot.tenant_id, &call.tenant_id);
     copy(&mut slot.agent_id, &call.agent_id);
     copy_optional(&mut slot.agent_version, call.agent_version.as_deref());
+    copy_optional(&mut slot.agent_group, call.agent_group.as_deref());
     copy(&mut slot.session_id, &call.session_id);
     copy(&mut slot.call_id, &call.call_id);
     copy(&mut slot.tool_name, &call.tool_name);

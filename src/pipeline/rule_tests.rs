@@ -286,6 +286,9 @@ impl World<'_> {
         let Some((_, state)) = known else { return alerts };
         let hour = call.time.hour();
         let verdict = observe(&Context::new(self.rules, self.epochs.peers(hour)), state, &call);
+        if let Some((former, facts)) = &verdict.left {
+            self.epochs.learn(hour, *former, facts);
+        }
         self.epochs.learn(hour, state.group, &verdict.facts);
         self.epochs.learn(hour, GroupKey::of_tenant(&call.tenant_id), &verdict.tenant_facts);
         alerts.extend(verdict.alerts);

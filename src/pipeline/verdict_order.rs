@@ -89,7 +89,9 @@ pub fn on_alert(words: &[Alert], saying: &Saying) -> Result<Vec<Acceptance>, Ord
         Stance::NotExpected => saying.now,
     };
     let scope = if saying.for_group {
-        Scope::Group(group_of(&last.agent_id).to_owned())
+        let named = last.learning.group.name.as_str();
+        let group = if named.is_empty() { group_of(&last.agent_id) } else { named };
+        Scope::Group(group.to_owned())
     } else {
         Scope::Agent(last.agent_id.clone())
     };

@@ -81,6 +81,11 @@ impl Catalogue {
         &self.name
     }
 
+    /// The tools, in the order of their names.
+    pub fn tools(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().map(String::as_str)
+    }
+
     /// Whether the product ships with the tool.
     #[must_use]
     pub fn contains(&self, tool: &str) -> bool {
@@ -132,7 +137,8 @@ impl Catalogues {
     }
 
     /// Every catalogue, in the order given.
-    pub fn all(&self) -> impl Iterator<Item = &Catalogue> {
+    #[must_use]
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Catalogue> {
         self.lists.iter()
     }
 }

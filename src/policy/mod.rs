@@ -8,6 +8,7 @@ mod case;
 mod catalogue;
 mod check;
 mod day_parameters;
+mod groups;
 mod parameters;
 mod raw;
 mod steady_parameters;
@@ -30,6 +31,7 @@ pub use day_parameters::{
     DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
     VersionParameters,
 };
+pub use groups::{GroupPattern, Groups};
 pub use parameters::{
     CallRateParameters, FirstUseParameters, InjectedSessionParameters, LookAlikeParameters,
     NewToolParameters, RepeatParameters, SessionFitParameters, UnusualHourParameters,
@@ -82,6 +84,8 @@ pub struct Rules {
     pub limits: Limits,
     /// The tools that known products ship with.
     pub catalogues: Catalogues,
+    /// The peer groups that the operator named.
+    pub groups: Groups,
 }
 
 /// One rule, checked.
@@ -143,6 +147,13 @@ impl Rules {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same rules with peer groups that the operator named.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Groups) -> Self {
+        self.groups = groups;
         self
     }
 

@@ -168,6 +168,7 @@ fn alert() -> Alert {
             active_days: 9,
             peers: 3,
             version: None,
+            group: toolwarden::alert::PeerGroup::default(),
         },
         trigger: None,
         evidence: Vec::new(),

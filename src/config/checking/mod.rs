@@ -17,6 +17,7 @@ use crate::config::checked::{
 };
 use crate::config::document::{Document, Fault};
 use crate::config::environment::Environment;
+use crate::config::groups::RawGroup;
 use crate::config::problem::Code;
 use crate::config::raw::RawConfig;
 use crate::config::units::{FriendlyDuration, FriendlySize, format_duration, format_size};
@@ -126,6 +127,7 @@ impl Checker<'_> {
             },
             event_time,
             peers,
+            groups: raw.groups.iter().map(RawGroup::pattern).collect(),
             limits: Limits {
                 agents: raw.limits.agents,
                 tools_per_agent: raw.limits.tools_per_agent,

@@ -127,6 +127,7 @@ fn identify<'b>(
         call.agent_id = carrier.attributes.text(AGENT).unwrap_or_default();
         call.parent_agent_id = traces.agent_above(span, &call.agent_id);
         call.agent_version = carrier.attributes.text("gen_ai.agent.version");
+        call.agent_group = group_of(&call.agent_id, &carrier.attributes);
     } else if let Some(agent) = from_resource(&[AGENT, "agent.id"]) {
         call.agent_id = agent;
         call.agent_version = from_resource(&["gen_ai.agent.version", "service.version"]);
@@ -135,6 +136,20 @@ fn identify<'b>(
         call.agent_version = from_resource(&["service.version"]);
         call.quality.insert(Quality::DERIVED_AGENT);
     }
+}
+
+/// The group an agent is declared to be in: by a name for it, else by the agent's own name when its
+/// id is an opaque one, which many instances of one agent have each for itself.
+fn group_of<'b>(agent_id: &str, attributes: &'b Attributes<'_>) -> Option<Cow<'b, str>> {
+    let declared = attributes.text("agent.group").or_else(|| attributes.text("agent.type"));
+    declared.or_else(|| attributes.text("gen_ai.agent.name").filter(|_| is_opaque(agent_id)))
+}
+
+/// Whether an id is a UUID or another long number, and so says nothing of what the agent is.
+fn is_opaque(id: &str) -> bool {
+    let digits = id.bytes().filter(u8::is_ascii_hexdigit).count();
+    let rest = id.bytes().filter(|byte| !byte.is_ascii_hexdigit() && *byte != b'-').count();
+    rest == 0 && digits >= 16
 }
 
 /// How a span ended. Instrumentation that behaves leaves the status of a success unset.

@@ -72,6 +72,7 @@ fn absorb<'b>(known: &mut Draft<'b>, mut other: Draft<'b>) {
     }
     into.tool_server = into.tool_server.take().or(from.tool_server);
     into.agent_version = into.agent_version.take().or(from.agent_version);
+    into.agent_group = into.agent_group.take().or(from.agent_group);
     into.user_id = into.user_id.take().or(from.user_id);
     into.parent_agent_id = into.parent_agent_id.take().or(from.parent_agent_id);
     into.duration_ms = into.duration_ms.or(from.duration_ms);

@@ -1,6 +1,7 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
 mod days;
+mod groups;
 mod verdicts;
 mod versions;
 

@@ -33,6 +33,20 @@ fn a_native_event_is_read_field_by_field() {
 }
 
 #[test]
+fn a_native_event_declares_its_group_and_only_without_one_its_type() {
+    let group = |fields: &str| {
+        let event = format!(
+            r#"{{"ts":1767571200,"tenant_id":"t","agent_id":"a","tool_name":"x"{fields}}}"#
+        );
+        decode_auto(event.as_bytes()).call().agent_group.map(String::from)
+    };
+    assert_eq!(group(r#","agent_type":"kind","agent_group":"g""#).as_deref(), Some("g"));
+    assert_eq!(group(r#","agent_group":"g","agent_type":"kind""#).as_deref(), Some("g"));
+    assert_eq!(group(r#","agent_group":"","agent_type":"kind""#).as_deref(), Some("kind"));
+    assert_eq!(group(""), None);
+}
+
+#[test]
 fn wrong_types_are_read_all_the_same_and_flagged() {
     let check = |field: &str, flagged: bool| {
         let text = format!(

@@ -144,6 +144,26 @@ fn the_agent_around_an_agent_started_it() {
 }
 
 #[test]
+fn an_agent_with_an_opaque_id_is_of_the_group_its_name_tells() {
+    let group = |id: &str, more: &[Value]| {
+        let mut attributes = vec![
+            text("gen_ai.operation.name", "invoke_agent"),
+            text("gen_ai.agent.id", id),
+            text("gen_ai.agent.name", "billing"),
+        ];
+        attributes.extend_from_slice(more);
+        let tool_span = span("00000000000000aa", "00000000000000a1", 2, tool("get_x", "c1"));
+        let calls = calls_of(&[tool_span, span("00000000000000a1", "", 9, attributes)]);
+        calls[0].agent_group.clone().map(String::from)
+    };
+    let uuid = "8d0a7cf2-30f5-4c1c-8a53-1b6a2f9a6f10";
+    assert_eq!(group(uuid, &[]).as_deref(), Some("billing"));
+    assert_eq!(group("billing@7", &[]), None, "the id tells");
+    assert_eq!(group(uuid, &[text("agent.group", "payments")]).as_deref(), Some("payments"));
+    assert_eq!(group("billing@7", &[text("agent.type", "payments")]).as_deref(), Some("payments"));
+}
+
+#[test]
 fn the_user_is_named_by_the_span_or_one_around_it_or_the_resource() {
     let check = |resource: &[Value], outer: &[Value], inner: &[Value], expected: Option<&str>| {
         let mut base = vec![text("service.name", "svc"), text("tenant.id", "t")];
