@@ -171,7 +171,7 @@ impl Tools {
         let is_usual = |slot: &&Slot| {
             slot.is_adopted && slot.days >= ADOPTED_AFTER_DAYS.0 && slot.alerted_minute == NEVER
         };
-        self.slots.iter().filter(is_usual).map(|slot| slot.tool)
+        self.slots.iter().filter(is_usual).map(|slot| slot.tool.hash())
     }
 
     /// The adopted tools used on at least seven in ten of `days` active days, as short hashes.
