@@ -126,29 +126,62 @@ pub const fn is_token(target: &Target) -> (bool, bool) {
 pub struct SessionValue {
     /// The hash of the value.
     pub value: u64,
-    /// The key it stands under, where it means nothing without it; 0 elsewhere.
-    pub place: u32,
     /// The class it was seen in.
     pub class: u32,
     /// Its kind.
     pub kind: TargetKind,
     /// Whether it was new to the session there, so that its class had a chance to discover it.
     pub counts: bool,
-    /// What nearly the same values share; 0 where there is nothing.
-    pub near: [u32; 2],
-    /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise.
-    pub domain: u32,
+    /// What else is known of a value of its kind: the key it stands under, of an identifier or a
+    /// word; what nearly the same values share, of a path, a host or an e-mail address, and of the
+    /// last its domain.
+    pub more: [u32; 2],
 }
 
 impl SessionValue {
     /// What it names.
     #[must_use]
     pub fn entity(&self) -> u64 {
-        entity_of(self.kind, self.place, self.value)
+        entity_of(self.kind, self.place(), self.value)
+    }
+
+    /// What nearly the same values share; 0 where there is nothing.
+    #[must_use]
+    pub const fn near(&self) -> [u32; 2] {
+        let [first, second] = self.more;
+        match self.kind {
+            TargetKind::Path => [first, second],
+            TargetKind::Email | TargetKind::Host => [first, 0],
+            _ => [0, 0],
+        }
+    }
+
+    /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise, and of a mailbox provider.
+    #[must_use]
+    pub const fn domain(&self) -> u32 {
+        let [_, second] = self.more;
+        if matches!(self.kind, TargetKind::Email) { second } else { 0 }
+    }
+
+    fn of(target: &Target, class: u32, counts: bool) -> Self {
+        let [first, second] = target.near;
+        let more = match target.kind {
+            TargetKind::Path => [first, second],
+            TargetKind::Email if target.is_freemail => [first, 0],
+            TargetKind::Email => [first, short(target.domain)],
+            TargetKind::Host => [first, 0],
+            _ => [place(target), 0],
+        };
+        Self { value: target.value, class, kind: target.kind, counts, more }
+    }
+
+    const fn place(&self) -> u32 {
+        let [first, _] = self.more;
+        if matches!(self.kind, TargetKind::Identifier | TargetKind::Word) { first } else { 0 }
     }
 
     fn names(&self, target: &Target) -> bool {
-        self.value == target.value && self.kind == target.kind && self.place == place(target)
+        self.value == target.value && self.kind == target.kind && self.place() == place(target)
     }
 }
 
@@ -272,7 +305,7 @@ impl LiveSession {
     #[must_use]
     pub fn has_named(&self, value: u64) -> bool {
         let host = short(value);
-        self.values.iter().any(|known| known.value == value || known.domain == host)
+        self.values.iter().any(|known| known.value == value || known.domain() == host)
             || self.has_handed_over(value)
     }
 
@@ -369,7 +402,7 @@ impl LiveSession {
 
     fn note_token(&mut self, token: u32, max: usize) {
         if self.tokens.len() < max && !self.tokens.contains(&token) {
-            reserve_some(&mut self.tokens, 8);
+            reserve_some(&mut self.tokens, 4);
             self.tokens.push(token);
         }
     }
@@ -387,15 +420,7 @@ impl LiveSession {
                 continue;
             }
             reserve_some(&mut self.values, 4);
-            self.values.push(SessionValue {
-                value: target.value,
-                place: place(target),
-                class,
-                kind: target.kind,
-                counts: !known,
-                near: target.near,
-                domain: if target.is_freemail { 0 } else { short(target.domain) },
-            });
+            self.values.push(SessionValue::of(target, class, !known));
         }
     }
 

@@ -34,7 +34,6 @@ struct Slot {
     tool: Tool,
     server: u32,
     last_minute: i32,
-    alerted_minute: i32,
     day: u16,
     /// The shapes of its arguments: one bit for each sixteenth of them.
     shapes: u16,
@@ -43,7 +42,7 @@ struct Slot {
     is_in_burst: bool,
 }
 
-/// A tool's hash in two halves, so that a slot takes 28 bytes and not 32.
+/// A tool's hash in two halves, so that a slot takes 24 bytes and not 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Tool([u32; 2]);
 
@@ -94,9 +93,17 @@ pub struct ShapeUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
     slots: Vec<Slot>,
+    more: Option<Box<More>>,
+}
+
+/// What only some agents need to know of their tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct More {
     /// Adopted tools that had to make room: two bits each, so that they are not news when they
     /// come back.
-    forgotten: Option<Box<[u64; 4]>>,
+    forgotten: [u64; 4],
+    /// Tools that are remembered and were part of an alert, and the minute of the last one.
+    alerted: Vec<(Tool, i32)>,
 }
 
 /// A tool as a call names it.
@@ -114,14 +121,15 @@ impl Tools {
         let (day, minute) = (day_of(time), minute_of(time));
         // Hashed only where it is asked for: most calls are of adopted tools.
         let server = || id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
+        let alerted = self.alerted_minute(id.tool);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(id.tool)) {
             let idle_days = slot.idle_days(minute);
-            slot.touch(day, minute, adoption);
+            slot.touch((day, minute), adoption, alerted != NEVER);
             let slot = *slot;
             return Use {
                 is_adopted: slot.is_adopted,
                 is_server_adopted: !slot.is_adopted && self.is_server_adopted(server()),
-                is_muted: slot.is_muted(minute),
+                is_muted: is_muted(alerted, minute),
                 idle_days,
                 ..Use::default()
             };
@@ -142,7 +150,6 @@ impl Tools {
             tool: Tool::of(id.tool),
             server,
             last_minute: minute,
-            alerted_minute: NEVER,
             day,
             shapes: 0,
             days: 1,
@@ -209,8 +216,11 @@ impl Tools {
     /// Bytes on the heap.
     #[must_use]
     pub const fn heap_bytes(&self) -> usize {
-        let forgotten = if self.forgotten.is_some() { size_of::<[u64; 4]>() } else { 0 };
-        self.slots.capacity() * size_of::<Slot>() + forgotten
+        let more = match &self.more {
+            Some(more) => size_of::<More>() + more.alerted.capacity() * size_of::<(Tool, i32)>(),
+            None => 0,
+        };
+        self.slots.capacity() * size_of::<Slot>() + more
     }
 
     /// Starts a new burst: no tool is part of it yet.
@@ -241,11 +251,24 @@ impl Tools {
     /// Notes that the current burst alerted: its tools stay in quarantine longer.
     pub fn note_alert(&mut self, time: Timestamp) {
         let minute = minute_of(time);
-        for slot in self.slots.iter_mut().filter(|slot| slot.is_in_burst && !slot.is_adopted) {
-            if !slot.is_muted(minute) {
-                slot.alerted_minute = minute;
+        for slot in self.slots.iter().filter(|slot| slot.is_in_burst && !slot.is_adopted) {
+            let alerted = &mut self.more.get_or_insert_default().alerted;
+            match alerted.iter_mut().find(|(tool, _)| *tool == slot.tool) {
+                Some((_, at)) if !is_muted(*at, minute) => *at = minute,
+                Some(_) => {}
+                None => {
+                    alerted.reserve_exact(1);
+                    alerted.push((slot.tool, minute));
+                }
             }
         }
+    }
+
+    /// When a tool was last part of an alert.
+    fn alerted_minute(&self, tool: u64) -> i32 {
+        let Some(more) = &self.more else { return NEVER };
+        let known = more.alerted.iter().find(|(known, _)| *known == Tool::of(tool));
+        known.map_or(NEVER, |(_, minute)| *minute)
     }
 
     fn knows_server(&self, server: u32) -> bool {
@@ -266,6 +289,9 @@ impl Tools {
                 .map(|(place, _)| place);
             let Some(place) = oldest else { return };
             let slot = self.slots.swap_remove(place);
+            if let Some(more) = &mut self.more {
+                more.alerted.retain(|(tool, _)| *tool != slot.tool);
+            }
             if slot.is_adopted {
                 self.remember_forgotten(slot.tool.hash());
             }
@@ -273,11 +299,11 @@ impl Tools {
     }
 
     fn remember_forgotten(&mut self, tool: u64) {
-        let forgotten = self.forgotten.get_or_insert_default();
+        let forgotten = &mut self.more.get_or_insert_default().forgotten;
         let bits: u32 = forgotten.iter().map(|word| word.count_ones()).sum();
         // Half full, one new tool in four would pass for an old one: better to begin again.
         if bits >= 128 {
-            **forgotten = [0; 4];
+            *forgotten = [0; 4];
         }
         for (word, bit) in bits_of(tool) {
             if let Some(word) = forgotten.get_mut(word) {
@@ -287,10 +313,10 @@ impl Tools {
     }
 
     fn was_forgotten(&self, tool: u64) -> bool {
-        let Some(forgotten) = &self.forgotten else { return false };
+        let Some(more) = &self.more else { return false };
         bits_of(tool)
             .iter()
-            .all(|(word, bit)| forgotten.get(*word).is_some_and(|word| word & bit != 0))
+            .all(|(word, bit)| more.forgotten.get(*word).is_some_and(|word| word & bit != 0))
     }
 }
 
@@ -299,13 +325,13 @@ impl Slot {
         self.tool == Tool::of(tool)
     }
 
-    fn touch(&mut self, day: u16, minute: i32, adoption: Adoption) {
+    fn touch(&mut self, (day, minute): (u16, i32), adoption: Adoption, has_alerted: bool) {
         self.last_minute = self.last_minute.max(minute);
         if day > self.day && adoption != Adoption::Never {
             self.day = day;
             self.days = self.days.saturating_add(1);
             let (clean, alerted) = ADOPTED_AFTER_DAYS;
-            let needed = if self.alerted_minute == NEVER { clean } else { alerted };
+            let needed = if has_alerted { alerted } else { clean };
             self.is_adopted |= self.days >= needed;
         }
     }
@@ -318,10 +344,11 @@ impl Slot {
         let minutes = minute.saturating_sub(self.last_minute).max(0);
         u32::try_from(minutes / 1_440).unwrap_or(0)
     }
+}
 
-    const fn is_muted(&self, minute: i32) -> bool {
-        self.alerted_minute != NEVER && minute.saturating_sub(self.alerted_minute) < MUTED_MINUTES
-    }
+/// Whether a tool that alerted at one minute weighs less at another.
+const fn is_muted(alerted: i32, minute: i32) -> bool {
+    alerted != NEVER && minute.saturating_sub(alerted) < MUTED_MINUTES
 }
 
 /// The two places of a tool among 256 bits.

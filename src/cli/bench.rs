@@ -11,6 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::{RuleSource, load_text};
 use crate::pipeline::bench::{self, BenchOptions};
+use crate::pipeline::bench_memory::{self, MemoryOptions};
 
 /// What can be measured.
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,19 @@ pub(crate) enum BenchCommand {
     Pipeline(PipelineArgs),
     /// False alarms and delays on generated, service-like traffic.
     Judgement(JudgementArgs),
+    /// What agents take in memory, in groups of peers and with ten tools each.
+    Memory(MemoryArgs),
+}
+
+/// What `bench memory` is told.
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    /// Agents in memory.
+    #[arg(long, default_value_t = 1_000_000)]
+    agents: u32,
+    /// How many of them are in a session at the end.
+    #[arg(long, default_value_t = 50_000)]
+    live: u32,
 }
 
 /// What `bench pipeline` is told.
@@ -48,7 +62,18 @@ pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Pipeline(args) => pipeline(args),
         BenchCommand::Judgement(args) => bench_judgement::judgement(args),
+        BenchCommand::Memory(args) => memory(args),
     }
+}
+
+fn memory(args: &MemoryArgs) -> Result<Exit, Failure> {
+    let rules = settings::load_rules(&RuleSource::default())?.rules;
+    let options = MemoryOptions { agents: args.agents, live: args.live.min(args.agents) };
+    let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));
+    let report = bench_memory::memory(rules, &options, &mut say)?;
+    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+    writeln!(stdout(), "{json}")?;
+    Ok(Exit::Done)
 }
 
 fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@
 pub mod baselines;
 pub mod bench;
 pub mod bench_judgement;
+pub mod bench_memory;
 pub mod clock;
 pub mod delivery;
 pub mod demo;

@@ -152,6 +152,11 @@ impl Agents {
         self.map.iter().filter(|resident| matches(&resident.state)).count()
     }
 
+    /// Shows every agent, in no order.
+    pub fn each(&self, mut look: impl FnMut(&AgentState)) {
+        self.map.iter().for_each(|resident| look(&resident.state));
+    }
+
     /// Whether none is in memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {

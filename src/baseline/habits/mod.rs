@@ -201,18 +201,18 @@ impl Habits {
 
     fn learn_entity(&mut self, entity: u64, value: &SessionValue) {
         self.entities.add(entity, self.sessions);
-        for near in value.near.iter().filter(|near| **near != 0) {
-            self.near.add(u64::from(*near), self.sessions);
+        for near in value.near().into_iter().filter(|near| *near != 0) {
+            self.near.add(u64::from(near), self.sessions);
         }
-        if value.domain != 0 {
-            self.domains.add(u64::from(value.domain), self.sessions);
+        if value.domain() != 0 {
+            self.domains.add(u64::from(value.domain()), self.sessions);
         }
     }
 
     fn is_variant(&self, value: &SessionValue) -> bool {
         has_look_alikes(value.kind)
             && self.entities.count(value.entity()) == 0
-            && value.near.iter().any(|near| *near != 0 && self.near.count(u64::from(*near)) > 0)
+            && value.near().iter().any(|near| *near != 0 && self.near.count(u64::from(*near)) > 0)
     }
 }
 
@@ -315,9 +315,9 @@ mod tests {
                     session.is_quarantined = n % 3 == 0;
                     session.suspects = values;
                     for (value, n) in session.values.iter_mut().zip(0_u32..6) {
-                        value.near = [n.wrapping_mul(7_919), session.tokens[0] ^ n];
+                        value.kind = if n % 2 == 0 { TargetKind::Path } else { TargetKind::Email };
+                        value.more = [session.tokens[0] ^ n, n.wrapping_mul(7_919)];
                         value.class ^= n;
-                        value.domain = n;
                     }
                     session
                 })

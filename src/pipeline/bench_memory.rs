@@ -1,0 +1,251 @@
+//! `toolwarden bench memory`: what agents take in memory, on the way every call goes.
+//!
+//! Calls are made up and judged by one partition's judge: agents with ten tools each on two days, in
+//! groups of peers, most of them at rest at the end and some in a session with targets. What counts
+//! is the resident memory of the whole process, so maps, deadlines and what the allocator holds back
+//! count as well; nothing is estimated.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::baseline::identity::hash_texts;
+use crate::event::{
+    Arguments, Operation, Position, Status, Target, TargetKind, Timestamp, ToolCall,
+};
+use crate::pipeline::epochs::PeerBoard;
+use crate::pipeline::judge::{Judge, Shared};
+use crate::pipeline::verdicts::VerdictBoard;
+use crate::policy::Rules;
+use crate::state::{Agents, PartitionId};
+
+/// 2026-01-05T09:00:00Z in milliseconds.
+const START_MILLIS: i64 = 1_767_603_600_000;
+
+/// A day in milliseconds.
+const DAY_MILLIS: i64 = 86_400_000;
+
+/// Tools of each agent.
+const TOOLS: u32 = 10;
+
+/// Calls of each agent on each of two days.
+const CALLS_A_DAY: u32 = 20;
+
+/// Calls of the session of one at work.
+const CALLS_A_SESSION: u32 = 12;
+
+/// Agents of one peer group.
+const AGENTS_A_GROUP: u32 = 1_000;
+
+/// The most that may be resident for a million agents: 1.5 GiB.
+const BYTES_A_MILLION: f64 = 1.5 * 1_073_741_824.0;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    /// Agents.
+    pub agents: u32,
+    /// How many of them are in a session at the end.
+    pub live: u32,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryReport {
+    /// Agents in memory.
+    pub agents: usize,
+    /// How many of them are in a session.
+    pub live: usize,
+    /// Calls judged.
+    pub calls: u64,
+    /// Resident bytes before the first agent.
+    pub before_bytes: u64,
+    /// Resident bytes with all of them.
+    pub resident_bytes: u64,
+    /// The same in GiB.
+    pub resident_gib: f64,
+    /// What the agents added, each.
+    pub bytes_an_agent: f64,
+    /// Bytes of the state of an agent at rest, without the allocator's part; the mean of all.
+    pub idle_state_bytes: f64,
+    /// Bytes of the state of one in a session; the mean of all.
+    pub live_state_bytes: f64,
+    /// The bar for this many agents, in GiB.
+    pub bar_gib: f64,
+}
+
+/// Measures; `say` is told how it goes.
+///
+/// # Errors
+///
+/// Where the system does not tell how much memory a process has (only Linux does), or when not
+/// every agent found room.
+pub fn memory(
+    rules: Rules,
+    options: &MemoryOptions,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<MemoryReport> {
+    let before_bytes = resident_bytes()?;
+    let room = usize::try_from(options.agents).context("too many agents")?;
+    let shared = Shared {
+        rules: Arc::new(rules),
+        agents: Arc::new(Agents::new(room)),
+        board: PeerBoard::default(),
+        verdicts: VerdictBoard::default(),
+        reorder_ns: 0,
+        lateness_ns: 30_000_000_000,
+    };
+    let partition = PartitionId { topic: 0, partition: 0 };
+    let mut fleet = Fleet {
+        judge: Judge::new(shared.clone(), partition, Arc::from("memory")),
+        tools: (0..TOOLS).map(|tool| format!("tool_number_{tool}")).collect(),
+        calls: 0,
+    };
+    for day in 0..2 {
+        for round in 0..CALLS_A_DAY {
+            // All agents' calls of one round lie within six minutes, and a round takes ten.
+            let start = START_MILLIS + day * DAY_MILLIS + i64::from(round) * 600_000;
+            fleet.round(options.agents, (start, 360_000), round, false);
+        }
+        say(&format!("day {day}: {} calls, {}", fleet.calls, resident()?));
+    }
+    // The rest of the day passes, and all of them come to rest, before some begin to work.
+    let start = START_MILLIS + 2 * DAY_MILLIS;
+    for round in 0..CALLS_A_SESSION {
+        let start = start + i64::from(round) * 20_000;
+        fleet.round(options.live, (start, 19_000), round, true);
+    }
+    say(&format!("in sessions: {} calls, {}", fleet.calls, resident()?));
+    report(&shared.agents, options, (before_bytes, fleet.judge.tally().judged))
+}
+
+fn report(
+    agents: &Agents,
+    options: &MemoryOptions,
+    (before_bytes, calls): (u64, u64),
+) -> anyhow::Result<MemoryReport> {
+    let resident_bytes = resident_bytes()?;
+    let live = agents.count(|state| state.deadline().is_some());
+    if agents.len() != usize::try_from(options.agents).unwrap_or(usize::MAX) {
+        bail!("{} of {} agents are in memory", agents.len(), options.agents);
+    }
+    let mean = |is_live: bool| {
+        let (mut bytes, mut count) = (0.0, 0.0_f64);
+        agents.each(|state| {
+            if state.deadline().is_some() == is_live {
+                bytes += f64::from(u32::try_from(state.memory_bytes()).unwrap_or(u32::MAX));
+                count += 1.0;
+            }
+        });
+        bytes / count.max(1.0)
+    };
+    let added = as_f64(resident_bytes.saturating_sub(before_bytes));
+    Ok(MemoryReport {
+        agents: agents.len(),
+        live,
+        calls,
+        before_bytes,
+        resident_bytes,
+        resident_gib: as_f64(resident_bytes) / 1_073_741_824.0,
+        bytes_an_agent: added / f64::from(options.agents.max(1)),
+        idle_state_bytes: mean(false),
+        live_state_bytes: mean(true),
+        bar_gib: BYTES_A_MILLION / 1_073_741_824.0 * f64::from(options.agents) / 1e6,
+    })
+}
+
+/// The agents and who judges them.
+struct Fleet {
+    judge: Judge,
+    tools: Vec<String>,
+    calls: u32,
+}
+
+impl Fleet {
+    /// Call number `round` of each of `agents`, spread over a span from a start on, both in
+    /// milliseconds; with targets when it is one of a session.
+    fn round(&mut self, agents: u32, (start, span): (i64, i64), round: u32, has_targets: bool) {
+        for agent in 0..agents {
+            let after = i64::from(agent) * span / i64::from(agents.max(1));
+            let name =
+                format!("product-{}@agent-{}", agent / AGENTS_A_GROUP, agent % AGENTS_A_GROUP);
+            let tool = usize::try_from(round.wrapping_add(agent) % TOOLS).unwrap_or(0);
+            let id = format!("call-{:x}", self.calls);
+            let mut call = ToolCall {
+                position: Position { offset: i64::from(self.calls), ..Position::default() },
+                time: Timestamp::from_millis(start + after),
+                tenant_id: "acme".into(),
+                agent_id: name.as_str().into(),
+                session_id: "5b7028e59d71".into(),
+                tool_name: self.tools.get(tool).map_or("tool", String::as_str).into(),
+                operation: if tool.is_multiple_of(3) { Operation::Read } else { Operation::Write },
+                arguments: Arguments { digest: hash_texts(&[&id]), bytes: 120, shape: 77 },
+                status: Status::Ok,
+                duration_ms: Some(800),
+                bytes_out: Some(1_500),
+                call_id: id.as_str().into(),
+                ..ToolCall::default()
+            };
+            if has_targets {
+                call.targets = targets(agent, round).into();
+                call.words = (0..12).map(|word| round % 8 * 12 + word).collect::<Vec<_>>().into();
+            }
+            self.judge.hold(&call);
+            self.judge.judge_due(&mut |_| ());
+            self.calls = self.calls.wrapping_add(1);
+        }
+        while !self.judge.judge_all(&mut |_| ()) {}
+    }
+}
+
+/// Somebody, a record and a topic.
+fn targets(agent: u32, round: u32) -> Vec<Target> {
+    let of = |kind, name: String| Target {
+        kind,
+        key: 3,
+        value: hash_texts(&[&name]),
+        is_whole: true,
+        ..Target::default()
+    };
+    let group = agent / AGENTS_A_GROUP;
+    vec![
+        of(TargetKind::Email, format!("{group}-somebody-{}", (agent + round / 3) % 40)),
+        of(TargetKind::Identifier, format!("{group}-record-{}", (agent + round / 2) % 200)),
+        of(TargetKind::Word, format!("{group}-topic-{}", agent % 10)),
+    ]
+}
+
+fn resident() -> anyhow::Result<String> {
+    Ok(format!("{:.3} GiB resident", as_f64(resident_bytes()?) / 1_073_741_824.0))
+}
+
+/// The resident memory of this process, as Linux tells it.
+fn resident_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("only Linux says how much memory a process has")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
+    Ok(kib.parse::<u64>().context("VmRSS is no number")?.saturating_mul(1_024))
+}
+
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "bytes, for people")]
+const fn as_f64(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RuleSource, load_rules};
+
+    #[test]
+    fn a_few_agents_are_measured_with_those_in_a_session_told_apart() {
+        let rules = load_rules(&RuleSource::default()).unwrap().rules;
+        let options = MemoryOptions { agents: 40, live: 5 };
+        let report = memory(rules, &options, &mut |_| ()).unwrap();
+        assert_eq!((report.agents, report.live), (40, 5));
+        assert_eq!(report.calls, u64::from(2 * CALLS_A_DAY * 40 + CALLS_A_SESSION * 5));
+        assert!(report.idle_state_bytes < report.live_state_bytes);
+    }
+}
