@@ -175,8 +175,9 @@ impl Tools {
 
     /// The adopted tools used on two active days or more that were never part of an alert.
     pub fn usual(&self) -> impl Iterator<Item = u64> {
-        let is_usual = |slot: &&Slot| {
-            slot.is_adopted && slot.days >= ADOPTED_AFTER_DAYS.0 && slot.alerted_minute == NEVER
+        let has_alerted = |slot: &Slot| self.alerted_minute(slot.tool.hash()) != NEVER;
+        let is_usual = move |slot: &&Slot| {
+            slot.is_adopted && slot.days >= ADOPTED_AFTER_DAYS.0 && !has_alerted(slot)
         };
         self.slots.iter().filter(is_usual).map(|slot| slot.tool.hash())
     }
