@@ -91,6 +91,15 @@ impl Peak {
         })
     }
 
+    /// The usual range of a day's maximum, and the largest value that stays silent.
+    #[must_use]
+    pub fn range(&self, measure: &Measure, budget: f64) -> ((f64, f64), f64) {
+        let (model, scale) = (self.model(measure), measure.scale);
+        let usual = model.usual_at();
+        let silent = scale.leave(model.limit_at(budget));
+        ((scale.leave(usual.0), scale.leave(usual.1)), silent)
+    }
+
     /// Learns a value of today. What fires teaches no more than the largest silent value.
     pub fn raise(&mut self, value: f64, standing: &Standing) {
         self.note(if standing.ratio >= 1.0 { value.min(standing.silent) } else { value });

@@ -208,6 +208,12 @@ impl Tools {
         self.slots.len()
     }
 
+    /// Tools that are the agent's own.
+    #[must_use]
+    pub fn adopted(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_adopted).count()
+    }
+
     /// Whether none is remembered.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -2,11 +2,13 @@
 //! standard error is talk.
 
 mod alert;
+mod baseline;
 mod bench;
 mod bench_judgement;
 pub mod check;
 pub mod config_cmd;
 mod demo;
+mod engine;
 mod exit;
 mod generate;
 mod replay;
@@ -58,6 +60,9 @@ enum Command {
     Test(rule_tests::TestArgs),
     /// Judges recorded calls from files.
     Replay(replay::ReplayArgs),
+    /// Shows what is known of an agent, and writes and reads what was learned.
+    #[command(subcommand)]
+    Baseline(baseline::BaselineCommand),
     /// Says what is expected, and lists what was said.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
@@ -104,6 +109,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => settings::check(&args),
         Command::Test(args) => rule_tests::test(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Baseline(command) => baseline::baseline(&command),
         Command::Alert(command) => alert::alert(&command),
         Command::Config(command) => settings::config(&command),
         Command::Generate(command) => generate::generate(&command),
@@ -129,6 +135,21 @@ fn version() -> Result<Exit, Failure> {
 fn colored(stream: &impl IsTerminal) -> bool {
     let asked = |name| crate::config::Environment::get(&crate::config::ProcessEnvironment, name);
     stream.is_terminal() && asked("NO_COLOR").is_none() && asked("TERM").as_deref() != Some("dumb")
+}
+
+/// Writes rows of cells as columns; the first row is the head.
+fn columns<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> std::io::Result<()> {
+    let width = |column: usize| {
+        let widths = rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 /// A runtime for the commands that need one.

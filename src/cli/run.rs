@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::engine;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::kafka::{Topic, ensure_topics};
-use crate::pipeline::instance::{Instance, client_settings};
+use crate::pipeline::instance::{Beginning, Instance, client_settings};
 
 /// What `run` is told.
 #[derive(Debug, Args)]
@@ -16,11 +17,23 @@ pub(crate) struct RunArgs {
     /// The configuration.
     #[arg(long, short, env = "TOOLWARDEN_CONFIG", default_value = "/etc/toolwarden/config.yaml")]
     config: PathBuf,
+    /// Know from the start what was learned before: a file that `toolwarden baseline export` wrote.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let config = settings::load(&args.config)?;
     let rules = settings::load_rules(&config.rules)?.rules;
+    let hash_key = config.privacy.hash_key.fingerprint().to_string();
+    let read = |path: &PathBuf| {
+        engine::read_baselines(path, engine::bounds(Some(&config)), Some(&hash_key))
+    };
+    let baselines = args.baseline.as_ref().map(read).transpose()?;
+    if let Some(baselines) = &baselines {
+        let agents = baselines.header.agents;
+        tracing::info!(agents, "known from the start");
+    }
     let runtime = crate::cli::runtime()?;
     let clean = runtime.block_on(async {
         let topics = [
@@ -35,7 +48,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let instance = Instance::start(&config, rules).await?;
+        let instance = Instance::start_from(&config, rules, Beginning { baselines }).await?;
         let hash_key = config.privacy.hash_key.fingerprint();
         tracing::info!(listen = %instance.listen, hash_key, "running");
         tokio::select! {

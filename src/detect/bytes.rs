@@ -16,7 +16,7 @@ use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, Words};
 
 /// The deviation of the logarithm without history, and the least with it.
-const DEVIATION: (f64, f64) = (1.5, 0.6);
+pub(crate) const DEVIATION: (f64, f64) = (1.5, 0.6);
 
 /// One direction.
 struct Way<'a> {

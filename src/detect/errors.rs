@@ -16,7 +16,7 @@ use crate::event::{Status, ToolCall};
 use crate::policy::{Detector, Words};
 
 /// The deviation of the logarithm without history, and the least with it.
-const DEVIATION: (f64, f64) = (0.8, 0.5);
+pub(crate) const DEVIATION: (f64, f64) = (0.8, 0.5);
 
 /// What is counted.
 struct Kind<'a> {

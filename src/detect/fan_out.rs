@@ -19,7 +19,7 @@ use crate::event::{HOUR_NS, Timestamp};
 use crate::policy::{Detector, FanOutParameters};
 
 /// The deviation of the logarithm without history, and the least with it.
-const DEVIATION: (f64, f64) = (0.8, 0.5);
+pub(crate) const DEVIATION: (f64, f64) = (0.8, 0.5);
 
 /// Judges one call, which is the first of its agent in this hour when `is_first_of_hour`.
 pub(crate) fn observe(

@@ -24,6 +24,7 @@ mod learning;
 mod look_alike;
 mod new_tool;
 mod peaks;
+mod portrait;
 mod rate_shift;
 mod repeat;
 mod run_size;
@@ -35,6 +36,7 @@ mod subjects;
 mod tests;
 mod trails;
 mod unusual_hour;
+mod usual;
 mod version;
 mod words;
 
@@ -46,6 +48,9 @@ use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
 
 pub use agent::AgentState;
+pub use portrait::{DetectorPortrait, OpenEpisode, Portrait, ToolsKnown, portrait};
+pub use usual::Usual;
+
 pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
 
 /// What came of one call, or of time passing.

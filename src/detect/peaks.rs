@@ -76,6 +76,16 @@ impl Peaks {
         self.today = Told::default();
     }
 
+    /// The usual range of a statistic's daily maxima, and the largest value that stays silent.
+    pub(crate) fn range(
+        &self,
+        detector: Detector,
+        measure: &Measure,
+        budget: f64,
+    ) -> Option<((f64, f64), f64)> {
+        self.of(detector).map(|peak| peak.range(measure, budget))
+    }
+
     const fn of(&self, detector: Detector) -> Option<&Peak> {
         match detector {
             Detector::RunSize => Some(&self.run_size),

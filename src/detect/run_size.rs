@@ -15,7 +15,7 @@ use crate::policy::{Detector, RunSizeParameters};
 
 /// The deviation of the logarithm without history, and the least with it: a run of three and a
 /// half times the usual size is within a mature agent's work.
-const DEVIATION: (f64, f64) = (0.8, 0.4);
+pub(crate) const DEVIATION: (f64, f64) = (0.8, 0.4);
 
 /// Judges one call.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {

@@ -16,6 +16,7 @@ use crate::deliver::{Webhook, WebhookSettings};
 use crate::kafka::{
     ClientSettings, ConsumerSettings, Outbox, PartitionConsumer, librdkafka_version,
 };
+use crate::pipeline::baselines::Baselines;
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::delivery::{self, Delivering, DeliverySignals};
 use crate::pipeline::desk::Source;
@@ -52,6 +53,13 @@ pub struct Instance {
     shutdown_timeout: Duration,
     /// Set to make the reader of verdicts stop.
     feed_stop: Arc<AtomicBool>,
+}
+
+/// What an instance knows before it reads its first record.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    /// What was learned elsewhere.
+    pub baselines: Option<Baselines>,
 }
 
 /// How to reach the cluster, by the configuration.
@@ -94,6 +102,19 @@ impl Instance {
     /// When the cluster's clients cannot be made, a receiver is unusable, or the admin address is
     /// taken.
     pub async fn start(config: &Config, rules: Rules) -> anyhow::Result<Self> {
+        Self::start_from(config, rules, Beginning::default()).await
+    }
+
+    /// The same, with something known from the start.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::start`], and when the baselines hold more agents than there may be.
+    pub async fn start_from(
+        config: &Config,
+        rules: Rules,
+        beginning: Beginning,
+    ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(&BuildInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("TOOLWARDEN_REVISION").unwrap_or_default().to_owned(),
@@ -119,6 +140,9 @@ impl Instance {
             metrics,
             feed_stop: Arc::default(),
         };
+        if let Some(baselines) = beginning.baselines {
+            baselines.into_instance(&instance.shared)?;
+        }
         instance.start_verdicts(config)?;
         instance.start_workers(config)?;
         instance.start_delivery(config)?;

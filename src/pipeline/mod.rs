@@ -21,6 +21,7 @@ pub mod monitor;
 pub mod order;
 pub mod pager;
 pub mod player;
+pub mod portraits;
 pub mod replay;
 pub mod rule_tests;
 pub mod verdict_book;

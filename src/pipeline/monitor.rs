@@ -8,6 +8,7 @@ use crate::kafka::Outbox;
 use crate::pipeline::clock;
 use crate::pipeline::desk::Source;
 use crate::pipeline::judge::Shared;
+use crate::pipeline::portraits;
 use crate::pipeline::worker::{Report, Signals};
 use crate::serve::{AppState, Component, OwnedPartition, Readiness, Status};
 use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
@@ -53,6 +54,7 @@ impl Monitor {
         let (signals, shared, started) =
             (Arc::clone(&self.signals), self.shared.clone(), self.started);
         let sources = Arc::clone(&self.sources);
+        let known = self.shared.clone();
         let status = move || {
             let reports = signals.reports();
             let mut partitions: Vec<OwnedPartition> = reports
@@ -78,6 +80,9 @@ impl Monitor {
             metrics: self.metrics.clone(),
             ready: Arc::clone(&self.readiness),
             status: Arc::new(status),
+            agent: Arc::new(move |tenant, agent| {
+                portraits::json(&known, Some(tenant), agent).map_err(|error| error.to_string())
+            }),
         }
     }
 

@@ -14,8 +14,10 @@ use anyhow::Context as _;
 use crate::alert::{Alert, AlertStatus};
 use crate::decode::{self, Item, Record};
 use crate::event::{Position, Timestamp};
+use crate::pipeline::baselines::{self, Baselines};
 use crate::pipeline::judge::{Decision, Judge, Shared};
-use crate::state::PartitionId;
+use crate::state::codec::StateError;
+use crate::state::{Full, PartitionId};
 
 /// The one partition of a replay.
 const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
@@ -64,6 +66,24 @@ impl Replay {
     pub fn new(shared: Shared, options: decode::Options, started: Timestamp) -> Self {
         let judge = Judge::new(shared.clone(), PARTITION, Arc::from(""));
         Self { judge, shared, options, started, summary: Summary::default() }
+    }
+
+    /// Goes on where what `baselines` were learned from ended.
+    ///
+    /// # Errors
+    ///
+    /// When there are more agents than there may be.
+    pub fn go_on(&mut self, baselines: Baselines) -> Result<(), Full> {
+        baselines.into_judge(&self.shared, &mut self.judge)
+    }
+
+    /// Writes what was learned so far.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn export(&self, hash_key: String, out: impl std::io::Write) -> Result<(), StateError> {
+        baselines::write(&self.shared, &[&self.judge], hash_key, out)
     }
 
     /// Judges every line of `input`, which goes by `name` in positions.

@@ -8,13 +8,13 @@ mod readiness;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
@@ -26,6 +26,9 @@ pub use readiness::{Component, Readiness, Waiting};
 const EXPOSITION: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
+/// What a portrait is.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct AppState {
@@ -35,6 +38,17 @@ pub struct AppState {
     pub ready: Arc<Readiness>,
     /// Tells the rest of `/api/v1/status`; called once a request, and must not block.
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// Tells what is known of an agent, by tenant and agent: JSON, or why there is none.
+    pub agent: AgentTeller,
+}
+
+/// Tells what is known of an agent.
+pub type AgentTeller = Arc<dyn Fn(&str, &str) -> Result<String, String> + Send + Sync>;
+
+/// Whose agent is asked for.
+#[derive(Debug, Deserialize)]
+struct Whose {
+    tenant: Option<String>,
 }
 
 impl std::fmt::Debug for AppState {
@@ -84,8 +98,8 @@ struct FullStatus {
 
 /// Everything the admin listener answers.
 ///
-/// `/metrics`, `/-/healthy` (also `/healthz`, `/livez`), `/-/ready` (also `/readyz`) and
-/// `/api/v1/status`, by GET or HEAD.
+/// `/metrics`, `/-/healthy` (also `/healthz`, `/livez`), `/-/ready` (also `/readyz`),
+/// `/api/v1/status` and `/api/v1/agents/{agent}?tenant=`, by GET or HEAD.
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
@@ -95,6 +109,7 @@ pub fn router(state: AppState) -> Router {
         .route("/-/ready", get(ready))
         .route("/readyz", get(ready))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/agents/{agent}", get(agent))
         .with_state(state)
 }
 
@@ -130,6 +145,21 @@ async fn ready(State(state): State<AppState>) -> Response {
 
 async fn status(State(state): State<AppState>) -> impl IntoResponse {
     Json(FullStatus { ready: readable(&state.ready), status: (state.status)() })
+}
+
+async fn agent(
+    State(state): State<AppState>,
+    Path(agent): Path<String>,
+    Query(whose): Query<Whose>,
+) -> Response {
+    let Some(tenant) = whose.tenant else {
+        return (StatusCode::BAD_REQUEST, "say whose agent it is, with `?tenant=`\n")
+            .into_response();
+    };
+    match (state.agent)(&tenant, &agent) {
+        Ok(json) => ([(CONTENT_TYPE, JSON)], json).into_response(),
+        Err(words) => (StatusCode::NOT_FOUND, format!("{words}\n")).into_response(),
+    }
 }
 
 fn readable(readiness: &Readiness) -> Readable {

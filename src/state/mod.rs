@@ -124,7 +124,8 @@ struct Orphan {
 }
 
 /// There is no room for one more agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are more agents than `limits.agents` allows; raise it")]
 pub struct Full;
 
 impl Agents {
@@ -209,6 +210,15 @@ impl Agents {
         let partition = partition.unwrap_or(UNCLAIMED);
         self.map.insert(key, Box::new(Resident { partition, state }));
         Ok(())
+    }
+
+    /// The keys of the agents that `matches` holds for, in their order, at most `max` of them.
+    #[must_use]
+    pub fn find(&self, max: usize, matches: impl Fn(&AgentState) -> bool) -> Vec<AgentKey> {
+        let found = self.map.iter().filter(|resident| matches(&resident.state));
+        let mut keys: Vec<AgentKey> = found.take(max).map(|resident| *resident.key()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// What waits for time in a partition: each agent's deadline.

@@ -29,7 +29,12 @@ impl Admin {
             agents_limit: 10,
             partitions: vec![OwnedPartition { topic: "calls".into(), partition: 1 }],
         };
-        let state = AppState { metrics, ready: Arc::clone(&ready), status: Arc::new(status) };
+        let agent = Arc::new(|tenant: &str, agent: &str| match (tenant, agent) {
+            ("acme", "billing/eu") => Ok(r#"{"agent_id":"billing/eu"}"#.to_owned()),
+            _ => Err("no such agent".to_owned()),
+        });
+        let status = Arc::new(status);
+        let state = AppState { metrics, ready: Arc::clone(&ready), status, agent };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -129,6 +134,18 @@ fn the_status_is_one_json_object() {
         "partitions": [{"topic": "calls", "partition": 1}],
     });
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), wanted);
+}
+
+#[test]
+fn an_agent_is_told_to_who_names_its_tenant() {
+    let admin = Admin::start();
+    let (head, body) = admin.get("/api/v1/agents/billing%2Feu?tenant=acme");
+    assert!(head.starts_with("http/1.1 200") && head.contains("application/json"), "{head}");
+    assert_eq!(body, r#"{"agent_id":"billing/eu"}"#);
+    let (head, body) = admin.get("/api/v1/agents/nobody?tenant=acme");
+    assert!(head.starts_with("http/1.1 404") && body.contains("no such agent"), "{head}{body}");
+    let (head, body) = admin.get("/api/v1/agents/nobody");
+    assert!(head.starts_with("http/1.1 400") && body.contains("?tenant="), "{head}{body}");
 }
 
 #[test]

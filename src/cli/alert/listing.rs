@@ -90,17 +90,7 @@ fn write(
     let head = ["STANDING", "VERDICT", "WHO", "WHAT", "FROM", "UNTIL", "BY", "WHY"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(listed.iter().map(|(it, standing)| row(it, *standing)));
-    let width = |column: usize| {
-        let widths = rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
+    crate::cli::columns(&rows, out)
 }
 
 fn row(acceptance: &Acceptance, standing: Standing) -> [String; 8] {
