@@ -40,6 +40,14 @@ impl PeerBoard {
         board.pending = kept.pending;
     }
 
+    /// What was known up to and including `epoch`, if that was merged; merges nothing.
+    #[must_use]
+    pub fn known(&self, epoch: i64) -> Option<Arc<Peers>> {
+        let board = self.lock();
+        let is_merged = board.merged.is_some_and(|merged| epoch <= merged);
+        is_merged.then(|| board.version(epoch))
+    }
+
     /// The newest version of what is known.
     #[must_use]
     pub fn newest(&self) -> Arc<Peers> {

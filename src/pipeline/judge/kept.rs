@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::peers::EPOCHS_BEHIND;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::EpochLog;
 use crate::pipeline::epochs::kept::Lessons;
@@ -95,6 +96,9 @@ impl Judge {
     /// Goes on where another judge stopped, with other records.
     pub fn go_on(&mut self, reached: &Reached, taught: Lessons) {
         self.watermark = reached.watermark;
+        let hour = reached.watermark.map(Timestamp::hour);
+        let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
+        self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
         self.deadlines.extend(self.shared.agents.deadlines(self.partition));
         self.log = EpochLog::from_parts(reached.closed, taught);
