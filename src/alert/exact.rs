@@ -6,8 +6,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::alert::{
-    Alert, AlertStatus, Evidence, Expected, Learning, Severity, Subject, SubjectHash, SubjectKind,
-    Window,
+    Alert, AlertStatus, Calibration, Evidence, Expected, Learning, Severity, Subject, SubjectHash,
+    SubjectKind, Window,
 };
 
 /// Every field of an alert.
@@ -35,6 +35,7 @@ struct Whole {
     probability: f64,
     window: Window,
     learning: Learning,
+    calibration: Option<Calibration>,
     trigger: Option<Evidence>,
     evidence: Vec<Evidence>,
     evidence_total: u64,

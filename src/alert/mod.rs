@@ -47,6 +47,17 @@ impl Severity {
     /// Every severity, mildest first.
     pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
 
+    /// One step milder; `info` stays what it is.
+    #[must_use]
+    pub const fn lowered(self) -> Self {
+        match self {
+            Self::Critical => Self::High,
+            Self::High => Self::Medium,
+            Self::Medium => Self::Low,
+            Self::Low | Self::Info => Self::Info,
+        }
+    }
+
     /// The word used in JSON, configuration and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -169,6 +180,22 @@ pub struct VersionLearning {
     pub since: Option<String>,
 }
 
+/// Why an alert is one step less severe than its rule says: in its group the detector comes near to
+/// an alert more often than its budget allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Calibration {
+    /// How near: the ratio of budget to chance that was reached; at 1 an alert is due.
+    pub tier: f64,
+    /// The active agent-days of the last one to two months on which it was.
+    pub observed: u64,
+    /// The most that the budget allows.
+    pub allowed: f64,
+    /// Of how many active agent-days.
+    pub agent_days: u64,
+    /// The severity that the rule says.
+    pub rule_severity: Severity,
+}
+
 /// What would have been usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Expected {
@@ -279,6 +306,9 @@ pub struct Alert {
     pub window: Window,
     /// How much is known of the agent.
     pub learning: Learning,
+    /// Why it is one step less severe than its rule says; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// The call on which this was decided; absent when no call caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Evidence>,

@@ -16,6 +16,7 @@ pub mod minute;
 pub mod moments;
 pub mod peaks;
 pub mod peers;
+pub mod realised;
 pub mod recent;
 pub mod repeats;
 pub mod runs;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::baseline::group_versions::GroupVersions;
 use crate::baseline::habits::Habits;
 use crate::baseline::kinds::{Kinds, ToolSketch};
+use crate::baseline::realised::Realised;
 use crate::baseline::session::LearnedSession;
 use crate::baseline::usage::{GroupUsage, UsageBatch};
 use crate::event::HOUR_NS;
@@ -71,6 +72,20 @@ pub enum Fact {
         /// A sketch of its tools.
         sketch: ToolSketch,
     },
+    /// A known agent began an active day.
+    JudgedDay {
+        /// The day, since the Unix epoch.
+        day: i32,
+    },
+    /// A detector's ratio of budget to chance reached a tier for the first time on such a day.
+    Crossing {
+        /// The detector's place.
+        detector: u8,
+        /// The tier's place.
+        tier: u8,
+        /// The epoch hour.
+        hour: i64,
+    },
     /// An agent took a version up.
     Version {
         /// What the version is known by.
@@ -82,11 +97,12 @@ pub enum Fact {
 
 impl Fact {
     /// The epoch it belongs to, where that is not the one of the call that gave it: a session
-    /// belongs to the hour of its end, whenever that is noticed.
+    /// belongs to the hour of its end and a silence to that of its alert, whenever that is noticed.
     #[must_use]
     pub fn epoch(&self) -> Option<i64> {
         match self {
             Self::Session(session) => Some(session.end.as_nanos().div_euclid(HOUR_NS)),
+            Self::Crossing { hour, .. } => Some(*hour),
             _ => None,
         }
     }
@@ -230,6 +246,7 @@ pub struct GroupSummary {
     sessions: BTreeMap<u64, Arc<LearnedSession>>,
     families: BTreeMap<u64, Family>,
     usage: GroupUsage,
+    realised: Realised,
     versions: GroupVersions,
     /// Only the summary of a tenant knows kinds.
     kinds: Kinds,
@@ -244,6 +261,11 @@ impl GroupSummary {
             Fact::Discovery => self.discoveries += 1,
             Fact::Usage(batch) => self.usage.add(&batch),
             Fact::Kind { name, sketch } => self.kinds.add(name, sketch),
+            Fact::JudgedDay { day } => self.realised.add_day(day),
+            Fact::Crossing { detector, tier, hour } => {
+                let day = i32::try_from(hour.div_euclid(24)).unwrap_or(i32::MAX);
+                self.realised.add_crossing(detector, tier, day);
+            }
             Fact::Version { version, day } => self.versions.add((day, version), 1),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
@@ -272,6 +294,7 @@ impl GroupSummary {
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
         self.usage.merge(&other.usage);
+        self.realised.merge(&other.realised);
         self.versions.merge(&other.versions);
         self.kinds.merge(&other.kinds);
         for session in other.sessions.values() {
@@ -333,6 +356,12 @@ impl GroupSummary {
         &self.kinds
     }
 
+    /// How often its detectors came near to an alert, and how often they may have.
+    #[must_use]
+    pub const fn realised(&self) -> &Realised {
+        &self.realised
+    }
+
     /// Every tool remembered, by its hash.
     pub fn tools(&self) -> impl Iterator<Item = (u64, &ToolUse)> {
         self.tools.iter().map(|(tool, tool_use)| (*tool, tool_use))
@@ -372,6 +401,11 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// What is known of every group, in the order of their keys.
+    pub fn summaries(&self) -> impl Iterator<Item = &GroupSummary> {
+        self.groups.values().map(|group| &group.summary)
+    }
+
     /// What is known of one group.
     #[must_use]
     pub fn group(&self, key: GroupKey) -> Option<&GroupSummary> {
@@ -423,6 +457,12 @@ mod tests {
             Just(Fact::Agent),
             Just(Fact::ActiveDay),
             Just(Fact::Discovery),
+            (0_i32..99).prop_map(|day| Fact::JudgedDay { day }),
+            (0_u8..4, 0_u8..4, 0_i64..2_000).prop_map(|(detector, tier, hour)| Fact::Crossing {
+                detector,
+                tier,
+                hour
+            }),
             any::<[u64; 24]>().prop_map(|hashes| {
                 Fact::Usage(hashes.map(|hash| Usage::of(UsageKind::Command, hash)))
             }),

@@ -67,6 +67,7 @@ fn alert() -> Alert {
             version: None,
             group: crate::alert::PeerGroup::default(),
         },
+        calibration: None,
         trigger: None,
         evidence: vec![evidence("call_81c2", 9_918_231)],
         evidence_total: 41,

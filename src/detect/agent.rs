@@ -25,6 +25,7 @@ use crate::detect::peaks::Peaks;
 use crate::detect::repeat;
 use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
+use crate::detect::shadow::Shadow;
 use crate::detect::trails::Trails;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,8 @@ pub struct AgentState {
     pub(crate) peaks: Peaks,
     /// Only of an agent that is not simply in the group its id names.
     pub(crate) grouping: Option<Box<Grouping>>,
+    /// What the detectors reached today.
+    pub(crate) shadow: Shadow,
     /// Only of an agent whose records name one.
     pub(crate) versions: Option<Box<Versions>>,
     /// When it last came back after a long silence.
@@ -175,6 +178,7 @@ impl AgentState {
             family_hour: i32::MIN,
             peaks: Peaks::default(),
             grouping: None,
+            shadow: Shadow::default(),
             versions: None,
             returned: None,
             fit: Fit::default(),
@@ -345,6 +349,7 @@ impl AgentState {
             self.end_day(half_life_days);
             self.history.today = call.time.day();
             verdict.facts.push(Fact::ActiveDay);
+            self.begin_shadow(call.time, verdict);
         }
         self.note_return(call.time);
         self.newest = self.newest.max(call.time);

@@ -13,7 +13,7 @@ use crate::baseline::tools::{ShapeUse, Use};
 use crate::detect::agent::{AgentState, ShapeBurst, keep, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::policy::{ArgumentShapeParameters, Rule};
+use crate::policy::{ArgumentShapeParameters, Detector, Rule};
 
 /// What a new shape of a reading call weighs; of an acting one it is 1.
 const READING_WEIGHT: f64 = 0.5;
@@ -69,7 +69,11 @@ fn judge(
     let budget = budget(judgement, rule, state);
     let rate = rate(state.shape_bursts, state.history.days);
     let ratio = budget / tail(rate, weight).max(1e-12);
-    if ratio < 1.0 || weight < rule.parameters.weight_min {
+    if weight < rule.parameters.weight_min {
+        return;
+    }
+    state.weigh(judgement, (Detector::ArgumentShape, ratio), verdict);
+    if ratio < 1.0 {
         return;
     }
     take_back(state);

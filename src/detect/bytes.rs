@@ -68,14 +68,18 @@ fn judge(
     (state, verdict): (&mut AgentState, &mut Verdict),
     calls: u32,
 ) {
-    let standing = state.stand(&Reading {
-        detector: way.rule.detector,
-        value: size(way.bytes),
-        may_fire: way.bytes >= way.bytes_min
-            && !judgement.said.is_expected_amount(way.rule.detector, size(way.bytes)),
-        measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
-        budget: way.rule.budget,
-    });
+    let standing = state.stand(
+        judgement,
+        &Reading {
+            detector: way.rule.detector,
+            value: size(way.bytes),
+            may_fire: way.bytes >= way.bytes_min
+                && !judgement.said.is_expected_amount(way.rule.detector, size(way.bytes)),
+            measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
+            budget: way.rule.budget,
+        },
+        verdict,
+    );
     if let Some(standing) = standing {
         state.report(judgement, (way.rule, standing.ratio), verdict, |state| {
             describe(judgement, way, state, (standing, calls))

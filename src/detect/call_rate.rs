@@ -32,6 +32,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
             // Neither told nor learned: taken back, it fires as before.
             return;
         }
+        state.weigh(judgement, (Detector::CallRate, ratio), verdict);
         if ratio >= 1.0 {
             state.report(judgement, (&rule.words, ratio), verdict, |state| {
                 describe(judgement, rule, state, (calls, model))

@@ -186,6 +186,8 @@ impl AgentState {
         let mut subjects = description.subjects;
         subjects.truncate(SUBJECTS_MAX);
         let dedup_key = incident(&rule.id, &self.tenant_id, self.group_name(), &subjects);
+        let calibration = self.calibration(rule, judgement.peers);
+        let is_trusted = calibration.is_none();
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),
@@ -196,7 +198,7 @@ impl AgentState {
             time: call.time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
-            severity: rule.severity,
+            severity: if is_trusted { rule.severity } else { rule.severity.lowered() },
             score: rarity.0,
             tenant_id: self.tenant_id.to_string(),
             agent_id: self.agent_id.to_string(),
@@ -211,6 +213,7 @@ impl AgentState {
                 end: call.time.to_string(),
             },
             learning: self.learning_of(rule.detector, judgement.rules, judgement.peers),
+            calibration,
             trigger: Some(Evidence::of(call)),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
@@ -235,6 +238,8 @@ impl Open {
             // What it was opened with: an episode stays in its incident.
             dedup_key: self.last.dedup_key.clone(),
             score: episode.peak,
+            severity: self.last.severity,
+            calibration: self.last.calibration.clone(),
             window: Window { start: self.last.window.start.clone(), end: alert.window.end.clone() },
             evidence: episode.evidence.clone(),
             evidence_total: self.before.saturating_add(episode.calls),

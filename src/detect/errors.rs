@@ -87,16 +87,20 @@ fn judge(
     // A loop of failures is told as a loop; one of denials is worth a word of its own.
     let is_told = detector == Detector::Errors && state.is_open(Detector::Repeat);
     let is_share = f64::from(count) >= kind.share_min * f64::from(sums.calls);
-    let standing = state.stand(&Reading {
-        detector,
-        value: f64::from(count),
-        may_fire: count >= kind.calls_min
-            && is_share
-            && !is_told
-            && !judgement.said.is_expected_level(detector, count),
-        measure: peaks::measure(peaks::COUNT, kind.usual_maximum, DEVIATION),
-        budget: kind.rule.budget,
-    });
+    let standing = state.stand(
+        judgement,
+        &Reading {
+            detector,
+            value: f64::from(count),
+            may_fire: count >= kind.calls_min
+                && is_share
+                && !is_told
+                && !judgement.said.is_expected_level(detector, count),
+            measure: peaks::measure(peaks::COUNT, kind.usual_maximum, DEVIATION),
+            budget: kind.rule.budget,
+        },
+        verdict,
+    );
     if let Some(standing) = standing {
         state.report(judgement, (kind.rule, standing.ratio), verdict, |state| {
             describe(judgement, kind, state, (count, sums.calls, standing))

@@ -35,14 +35,18 @@ pub(crate) fn observe(
     tell(judgement, verdict);
     let Some((hour, agents)) = largest_hour(judgement, state) else { return };
     let FanOutParameters { agents_min, usual_maximum } = rule.parameters;
-    let standing = state.stand(&Reading {
-        detector: Detector::FanOut,
-        value: f64::from(agents),
-        may_fire: agents >= agents_min
-            && !judgement.said.is_expected_level(Detector::FanOut, agents),
-        measure: peaks::measure(peaks::COUNT, usual_maximum, DEVIATION),
-        budget: rule.words.budget,
-    });
+    let standing = state.stand(
+        judgement,
+        &Reading {
+            detector: Detector::FanOut,
+            value: f64::from(agents),
+            may_fire: agents >= agents_min
+                && !judgement.said.is_expected_level(Detector::FanOut, agents),
+            measure: peaks::measure(peaks::COUNT, usual_maximum, DEVIATION),
+            budget: rule.words.budget,
+        },
+        verdict,
+    );
     if let Some(standing) = standing {
         state.report(judgement, (&rule.words, standing.ratio), verdict, |state| {
             describe(judgement, state, ((hour, agents), standing, agents_min))

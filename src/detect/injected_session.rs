@@ -113,6 +113,7 @@ fn tell(
     (state, verdict): (&mut AgentState, &mut Verdict),
 ) {
     let ratio = libm::exp(finding.nats - rule.parameters.surprise);
+    state.weigh(judgement, (rule.words.detector, ratio), verdict);
     let score = state.cap(judgement, rule.words.detector, score(ratio));
     let describe = |state: &AgentState| describe(judgement, rule, state, finding);
     if score >= PAGE_SCORE {

@@ -28,6 +28,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let days = judgement.peers.group(state.group).map_or(0, |group| group.active_days);
     let sessions_a_day = float(habits.sessions().into()) / float(days.max(1));
     let ratio = rule.words.budget / (rate * sessions_a_day.max(1.0));
+    state.weigh(judgement, (rule.words.detector, ratio), verdict);
     let score = state.cap(judgement, rule.words.detector, score(ratio));
     let describe = |state: &AgentState| describe(judgement, habits, state, (target, rate));
     if score >= PAGE_SCORE {

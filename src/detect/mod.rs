@@ -30,6 +30,7 @@ mod repeat;
 mod run_size;
 mod session_fit;
 mod sessions;
+mod shadow;
 mod silence;
 mod subjects;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use portrait::{DetectorPortrait, OpenEpisode, Portrait, ToolsKnown, portrait
 pub use usual::Usual;
 
 pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
+pub use shadow::{has_tiers, promises};
 
 /// What came of one call, or of time passing.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use crate::detect::agent::{AgentState, Burst, BurstTool, keep, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, first_use, subjects, words};
 use crate::event::Status;
-use crate::policy::{NewToolParameters, Rule};
+use crate::policy::{Detector, NewToolParameters, Rule};
 
 /// Judges one call, of whose tool `used` tells.
 pub(crate) fn observe(
@@ -34,7 +34,11 @@ pub(crate) fn observe(
     let rate = state.discoveries.rate(state.history.days, group);
     // The score speaks of the rule's own budget; the lonely factor makes it harder to reach.
     let ratio = budget / burst_tail(rate, total).max(1e-12);
-    if ratio < 1.0 || total < rule.parameters.weight_min {
+    if total < rule.parameters.weight_min {
+        return;
+    }
+    state.weigh(judgement, (Detector::NewTool, ratio), verdict);
+    if ratio < 1.0 {
         return;
     }
     state.tools.note_alert(judgement.call.time);

@@ -4,6 +4,7 @@
 use crate::baseline::maxima::Prior;
 use crate::baseline::peaks::{Measure, Peak, Scale, Standing};
 use crate::detect::agent::AgentState;
+use crate::detect::{Judgement, Verdict};
 use crate::event::{Status, ToolCall};
 use crate::policy::Detector;
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,12 @@ impl AgentState {
     /// Judges a value and learns it; `Some` when it fires.
     ///
     /// Nothing is learned while a loop or a flood is open: its calls would pass for work.
-    pub(crate) fn stand(&mut self, reading: &Reading) -> Option<Standing> {
+    pub(crate) fn stand(
+        &mut self,
+        judgement: &Judgement<'_>,
+        reading: &Reading,
+        verdict: &mut Verdict,
+    ) -> Option<Standing> {
         let is_gated = self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate);
         let peak = self.peaks.of_mut(reading.detector)?;
         if !reading.may_fire {
@@ -128,6 +134,7 @@ impl AgentState {
         if !is_gated {
             peak.raise(reading.value, &standing);
         }
+        self.weigh(judgement, (reading.detector, standing.ratio), verdict);
         (standing.ratio >= 1.0).then_some(standing)
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn observe(
     }
     let evidence = if is_up { steady.many() } else { steady.few() };
     let ratio = evidence * rule.words.budget;
+    state.weigh(judgement, (Detector::RateShift, ratio), verdict);
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, (since, is_up))
     });

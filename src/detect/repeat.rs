@@ -12,6 +12,7 @@ use crate::baseline::maxima::{MaximumModel, Prior};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
+use crate::detect::shadow::LOWEST;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RepeatParameters, Rule};
 
@@ -45,11 +46,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         return;
     }
     state.longest_run = state.longest_run.max(run.count);
-    if run.evidence < 1.0 {
+    if run.evidence < LOWEST {
         return;
     }
     let longest = state.runs.model(&LONGEST_RUN);
     let ratio = run.evidence.min(rule.words.budget / longest.tail(run.count).max(1e-12));
+    state.weigh(judgement, (Detector::Repeat, ratio), verdict);
     if ratio < 1.0 {
         return;
     }

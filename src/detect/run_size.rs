@@ -24,15 +24,19 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let run = state.live().runs.add(session, call.time);
     let is_told = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
-    let standing = state.stand(&Reading {
-        detector: Detector::RunSize,
-        value: f64::from(run.calls),
-        may_fire: run.calls >= calls_min
-            && !is_told
-            && !judgement.said.is_expected_level(Detector::RunSize, run.calls),
-        measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
-        budget: rule.words.budget,
-    });
+    let standing = state.stand(
+        judgement,
+        &Reading {
+            detector: Detector::RunSize,
+            value: f64::from(run.calls),
+            may_fire: run.calls >= calls_min
+                && !is_told
+                && !judgement.said.is_expected_level(Detector::RunSize, run.calls),
+            measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
+            budget: rule.words.budget,
+        },
+        verdict,
+    );
     if let Some(standing) = standing {
         state.report(judgement, (&rule.words, standing.ratio), verdict, |state| {
             describe(judgement, state, (run, standing, calls_min))

@@ -103,13 +103,17 @@ fn judge(
     let (learned, kept) = DEVIATIONS;
     // One budget is for a whole day: whatever fits nothing in the morning seldom does at noon.
     let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit.told)) };
-    if ratio >= spent && evidence > rule.parameters.evidence_min && !is_muted {
+    let may_fire = evidence > rule.parameters.evidence_min && !is_muted;
+    if may_fire && ratio >= spent {
         let told = session.clone();
         session.cap(model.above(kept));
         state.fit.told = state.fit.told.saturating_add(u8::from(!is_open));
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, &told, model)
         });
+    }
+    if may_fire {
+        state.weigh(judgement, (Detector::SessionFit, ratio), verdict);
     }
     let peak = evidence.min(model.above(kept)).min(model.above(learned));
     state.fit.peak = state.fit.peak.max(narrow(peak));

@@ -131,6 +131,7 @@ fn tell(
     episode.last_summary.clone_from(&alert.summary);
     state.open.push(Open::without_call(Detector::Silence, episode, &alert));
     verdict.alerts.push(alert);
+    state.weigh_silence(rules, time, verdict);
 }
 
 fn alert(
@@ -179,6 +180,7 @@ fn alert(
         probability: (words.budget / ratio).clamp(0.0, 1.0),
         window: Window { start: since.to_string(), end: time.to_string() },
         learning: Learning { peers: steady.peers, ..learning },
+        calibration: None,
         trigger: None,
         evidence: Vec::new(),
         evidence_total: 0,

@@ -34,6 +34,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if calls < rule.parameters.calls_min || ratio < 1.0 {
         return;
     }
+    state.weigh(judgement, (rule.words.detector, ratio), verdict);
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, calls)
     });

@@ -117,6 +117,13 @@ impl Detector {
         Self::Version,
     ];
 
+    /// Its place among all detectors, 0 to 31: how groups count by detector.
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "the number of a variant, of which there are few")]
+    pub const fn place(self) -> u8 {
+        self as u8
+    }
+
     /// The word used in rules, alerts and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

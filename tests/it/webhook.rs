@@ -170,6 +170,7 @@ fn alert() -> Alert {
             version: None,
             group: toolwarden::alert::PeerGroup::default(),
         },
+        calibration: None,
         trigger: None,
         evidence: Vec::new(),
         evidence_total: 41,

@@ -69,5 +69,6 @@ impl GroupSummary {
             && self.sessions.len() <= SESSIONS_PER_EPOCH
             && self.sessions.values().all(|session| session.is_within_bounds())
             && self.usage.is_within_bounds()
+            && self.realised.is_within_bounds()
     }
 }

@@ -2,6 +2,7 @@
 
 mod days;
 mod groups;
+mod shadow;
 mod verdicts;
 mod versions;
 
