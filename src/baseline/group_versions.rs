@@ -40,6 +40,12 @@ impl GroupVersions {
         other.taken.iter().for_each(|it| self.add((it.day, it.version), it.agents));
     }
 
+    /// Whether no more is remembered than may be.
+    #[must_use]
+    pub const fn is_bounded(&self) -> bool {
+        self.taken.len() <= VERSIONS_PER_GROUP
+    }
+
     /// How many agents took `version` up in or after the day `since`, leaving out one of them that
     /// did so on the day `own`, and the first day that one of the others did.
     #[must_use]

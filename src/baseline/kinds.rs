@@ -74,6 +74,12 @@ impl Kinds {
         other.0.iter().for_each(|(name, sketch)| self.add(Arc::clone(name), *sketch));
     }
 
+    /// Whether no more is remembered than may be.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.0.len() <= KINDS_PER_TENANT
+    }
+
     /// The name of the kind that an agent belongs to: of all that are alike the smallest name.
     #[must_use]
     pub fn like(&self, sketch: &ToolSketch) -> Option<&str> {

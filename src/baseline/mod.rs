@@ -3,6 +3,7 @@
 //! Nothing here knows of alerts, rules, Kafka or clocks. Counts are integers where they can be;
 //! floats go through `libm`, so that every machine computes the same bits.
 
+pub mod ancestry;
 pub mod bloom;
 pub mod discovery;
 pub mod epochs;

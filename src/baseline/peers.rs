@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::baseline::ancestry::Ancestry;
 use crate::baseline::group_versions::GroupVersions;
 use crate::baseline::habits::Habits;
 use crate::baseline::kinds::{Kinds, ToolSketch};
@@ -58,10 +59,19 @@ pub enum Fact {
     },
     /// A sub-agent was at work: told once an hour of each, to the whole tenant.
     SubAgent {
-        /// The hash of the agent that started it.
+        /// The hash of the agent that started it, or of the user it works for.
         root: u64,
         /// The epoch hour.
         hour: i64,
+    },
+    /// An agent was started by another: told with it.
+    Child {
+        /// The agent's hash.
+        agent: u64,
+        /// The hash of the one that started it.
+        parent: u64,
+        /// The day, since the Unix epoch.
+        day: i32,
     },
     /// An agent did what it and its peers are told apart by.
     Usage(UsageBatch),
@@ -245,6 +255,7 @@ pub struct GroupSummary {
     /// Sessions that ended in the epoch, by their hash.
     sessions: BTreeMap<u64, Arc<LearnedSession>>,
     families: BTreeMap<u64, Family>,
+    ancestry: Ancestry,
     usage: GroupUsage,
     realised: Realised,
     versions: GroupVersions,
@@ -260,6 +271,7 @@ impl GroupSummary {
             Fact::ActiveDay => self.active_days += 1,
             Fact::Discovery => self.discoveries += 1,
             Fact::Usage(batch) => self.usage.add(&batch),
+            Fact::Child { agent, parent, day } => self.ancestry.add(day, agent, parent),
             Fact::Kind { name, sketch } => self.kinds.add(name, sketch),
             Fact::JudgedDay { day } => self.realised.add_day(day),
             Fact::Crossing { detector, tier, hour } => {
@@ -297,6 +309,7 @@ impl GroupSummary {
         self.realised.merge(&other.realised);
         self.versions.merge(&other.versions);
         self.kinds.merge(&other.kinds);
+        self.ancestry.merge(&other.ancestry);
         for session in other.sessions.values() {
             self.add_session(Arc::clone(session));
         }
@@ -373,6 +386,23 @@ impl GroupSummary {
         self.families.get(&root)
     }
 
+    /// The families of all that are above another family: with those of everybody below.
+    fn rolled_up(&self) -> BTreeMap<u64, Family> {
+        let mut rolled: BTreeMap<u64, Family> = BTreeMap::new();
+        if self.families.is_empty() {
+            return rolled;
+        }
+        let parents = self.ancestry.parents();
+        for (root, family) in &self.families {
+            for ancestor in parents.above(*root) {
+                let own = || self.families.get(&ancestor).cloned().unwrap_or_default();
+                let whole = rolled.entry(ancestor).or_insert_with(own);
+                family.hours.iter().for_each(|hour| whole.add(*hour));
+            }
+        }
+        rolled
+    }
+
     fn shrink(&mut self) {
         while self.families.len() > FAMILIES_PER_TENANT {
             self.families.pop_last();
@@ -390,6 +420,8 @@ pub struct Group {
     /// Counts and tools; its sessions are in the habits.
     summary: GroupSummary,
     habits: Arc<Habits>,
+    /// What [`GroupSummary::rolled_up`] gives.
+    rolled: BTreeMap<u64, Family>,
 }
 
 /// Everything known of all groups up to and including one epoch.
@@ -410,6 +442,13 @@ impl Peers {
     #[must_use]
     pub fn group(&self, key: GroupKey) -> Option<&GroupSummary> {
         self.groups.get(&key).map(|group| &group.summary)
+    }
+
+    /// The sub-agents of one agent of a tenant, those of its sub-agents included.
+    #[must_use]
+    pub fn family(&self, tenant: GroupKey, root: u64) -> Option<&Family> {
+        let group = self.groups.get(&tenant)?;
+        group.rolled.get(&root).or_else(|| group.summary.family(root))
     }
 
     /// What the sessions of one group look like; `None` before any was learned.
@@ -438,6 +477,7 @@ impl Group {
     fn learn(&mut self, summary: &GroupSummary) {
         self.summary.merge(summary);
         self.summary.sessions.clear();
+        self.rolled = self.summary.rolled_up();
         if !summary.sessions.is_empty() {
             Arc::make_mut(&mut self.habits).learn(summary.sessions());
         }
@@ -470,6 +510,11 @@ mod tests {
                 .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
             (0_u64..5, 0_u8..64).prop_map(|(tool, place)| Fact::Shape { tool, place }),
             (0_u64..3, 0_i64..20).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
+            (0_u64..4, 0_u64..4, 0_i32..3).prop_map(|(agent, parent, day)| Fact::Child {
+                agent,
+                parent,
+                day
+            }),
             (0_u32..3, 0_i32..5).prop_map(|(version, day)| Fact::Version { version, day }),
             (0_u64..3).prop_map(|n| Fact::Kind {
                 name: n.to_string().into(),

@@ -65,6 +65,9 @@ impl GroupSummary {
         has_few_agents
             && self.tools.len() <= TOOLS_PER_GROUP
             && self.families.len() <= FAMILIES_PER_TENANT
+            && self.ancestry.is_bounded()
+            && self.versions.is_bounded()
+            && self.kinds.is_bounded()
             && self.families.values().all(|family| family.hours.len() <= FAMILY_HOURS)
             && self.sessions.len() <= SESSIONS_PER_EPOCH
             && self.sessions.values().all(|session| session.is_within_bounds())

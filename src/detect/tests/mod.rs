@@ -1,6 +1,7 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
 mod days;
+mod fan_out;
 mod groups;
 mod shadow;
 mod verdicts;
