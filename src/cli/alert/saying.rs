@@ -24,6 +24,21 @@ use crate::policy::{Acceptance, Detector, Scope, Stance};
 /// How long the cluster may take to take a verdict.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The detectors that find a level usual, and so one that can be expected.
+const LEVELLED: [Detector; 11] = [
+    Detector::Repeat,
+    Detector::CallRate,
+    Detector::RunSize,
+    Detector::Errors,
+    Detector::Denials,
+    Detector::BytesSent,
+    Detector::BytesRead,
+    Detector::FanOut,
+    Detector::SessionFit,
+    Detector::RateShift,
+    Detector::Silence,
+];
+
 /// Words on alerts that fit an id, at most: an episode has far fewer.
 const WORDS_MAX: usize = 100_000;
 
@@ -81,7 +96,7 @@ struct Ahead {
     /// The level it is about, in the unit of the detector.
     #[arg(long, group = "subject", requires = "detector")]
     level: Option<f64>,
-    /// The detector of the level: `call_rate` or `repeat`.
+    /// The detector of the level, such as `call_rate`, `repeat`, `run_size` or `fan_out`.
     #[arg(long, requires = "level")]
     detector: Option<String>,
     /// The agent that it holds for.
@@ -194,10 +209,11 @@ fn ahead(ahead: &Ahead, config: Option<&Config>, saying: &Saying) -> Result<Acce
         (_, Some(hour), _) => order::hour_subject(hour),
         (_, _, level) => {
             let name = ahead.detector.as_deref().unwrap_or_default();
-            let known = [Detector::CallRate, Detector::Repeat];
-            let detector = known.into_iter().find(|it| it.as_str() == name);
-            let detector = detector
-                .ok_or_else(|| wrong("the detector of a level is `call_rate` or `repeat`"))?;
+            let detector = LEVELLED.into_iter().find(|it| it.as_str() == name);
+            let detector = detector.ok_or_else(|| {
+                let names = LEVELLED.map(|it| format!("`{}`", it.as_str()));
+                wrong(&format!("the detector of a level is one of {}", names.join(", ")))
+            })?;
             order::level_subject(detector, level.unwrap_or_default())
         }
     };
