@@ -68,6 +68,23 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Realised against promised: on how many agent-days a detector alerted, and came near to it.
+fn check(summary: &Summary, talk: &mut dyn Write) -> std::io::Result<()> {
+    if summary.agent_days == 0 {
+        return Ok(());
+    }
+    writeln!(talk, "agent-days with an alert, realised and promised, of {}:", summary.agent_days)?;
+    for row in &summary.self_check {
+        let ([_, tenth, third, told], [_, tenths, thirds, promised]) = (row.realised, row.promised);
+        write!(talk, "  {:<16} {told:>5} of {promised:<7.1}", row.detector)?;
+        if thirds > 0.0 {
+            write!(talk, " at R≥.3 {third:>5} of {thirds:<7.1} at R≥.1 {tenth:>5} of {tenths:.1}")?;
+        }
+        writeln!(talk)?;
+    }
+    Ok(())
+}
+
 /// Pages in full, findings in a line, ends not at all.
 fn write_row(out: &mut dyn Write, alert: &Alert, color: bool) -> std::io::Result<()> {
     if alert.score >= PAGE_SCORE {
@@ -107,5 +124,5 @@ fn sum_up(summary: &Summary, talk: &mut dyn Write) -> std::io::Result<()> {
     for (rule, (opened, paged)) in &summary.opened {
         writeln!(talk, "{rule}: {paged} to be told, {} listed", opened - paged)?;
     }
-    Ok(())
+    check(summary, talk)
 }

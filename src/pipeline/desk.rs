@@ -13,6 +13,7 @@ use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::judge::{Decision, Tally};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::WorkerSettings;
+use crate::policy::Rules;
 use crate::state::PartitionId;
 use crate::telemetry::{
     AgentRefused, AlertDecided, DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event,
@@ -171,9 +172,13 @@ impl Desk {
     }
 
     /// Moves the counters by what the judges have done since the last time.
-    pub fn count(&mut self, lanes: &mut BTreeMap<PartitionId, Lane>) {
+    pub fn count(&mut self, rules: &Rules, lanes: &mut BTreeMap<PartitionId, Lane>) {
         self.tallies.retain(|id, _| lanes.contains_key(id));
         for (id, lane) in lanes {
+            let counted = lane.judge.take_counted();
+            if !counted.is_empty() {
+                counted.count(rules, &self.metrics);
+            }
             let received = std::mem::take(&mut lane.received);
             let now = lane.judge.tally();
             let before = self.tallies.insert(*id, now).unwrap_or_default();

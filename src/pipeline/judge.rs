@@ -15,6 +15,7 @@ use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
 use crate::pipeline::judge::kept::Again;
 use crate::pipeline::order::Sequencer;
+use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
 use crate::state::{AgentKey, Agents, Claim, PartitionId};
@@ -78,6 +79,7 @@ pub struct Judge {
     /// What is read again after a stop.
     again: Option<Again>,
     tally: Tally,
+    counted: Counted,
 }
 
 impl Judge {
@@ -103,6 +105,7 @@ impl Judge {
             judged_below: 0,
             again: None,
             tally: Tally::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -198,6 +201,12 @@ impl Judge {
         self.tally
     }
 
+    /// What detectors promised and did, since this was last asked.
+    #[must_use]
+    pub fn take_counted(&mut self) -> Counted {
+        std::mem::take(&mut self.counted)
+    }
+
     /// The epoch whose peers the next call waits for; `None` when nothing waits.
     #[must_use]
     pub fn waits_for(&self) -> Option<i64> {
@@ -245,6 +254,7 @@ impl Judge {
                 (verdict, state.deadline(), state.group)
             });
             if let Some((verdict, next, group)) = ticked {
+                self.counted.note(&verdict.facts);
                 self.log.note(deadline.hour(), group, &verdict.facts);
                 // An engine that does not move its deadline would be asked for ever.
                 if let Some(next) = next.filter(|next| *next > now) {
@@ -301,6 +311,7 @@ impl Judge {
         if let Some((former, facts)) = &verdict.left {
             self.log.note(call.time.hour(), *former, facts);
         }
+        self.counted.note(&verdict.facts);
         self.log.note(call.time.hour(), group, &verdict.facts);
         if !verdict.tenant_facts.is_empty() {
             let tenant = GroupKey::of_tenant(&call.tenant_id);

@@ -24,6 +24,7 @@ pub mod player;
 pub mod portraits;
 pub mod replay;
 pub mod rule_tests;
+pub mod self_check;
 pub mod verdict_book;
 pub mod verdict_feed;
 pub mod verdict_order;

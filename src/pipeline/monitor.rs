@@ -9,6 +9,7 @@ use crate::pipeline::clock;
 use crate::pipeline::desk::Source;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
+use crate::pipeline::self_check::tell_miscalibrated;
 use crate::pipeline::worker::{Report, Signals};
 use crate::serve::{AppState, Component, OwnedPartition, Readiness, Status};
 use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
@@ -97,6 +98,8 @@ impl Monitor {
             if merged > merges {
                 PeersMerged { epochs: merged - merges }.emit(&self.metrics);
                 merges = merged;
+                let newest = self.shared.board.newest();
+                tell_miscalibrated(&self.shared.rules, &newest, &self.metrics);
             }
             let now_stalled = reports.iter().any(|report| report.stalled);
             if now_stalled != stalled {

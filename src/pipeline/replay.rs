@@ -16,6 +16,7 @@ use crate::decode::{self, Item, Record};
 use crate::event::{Position, Timestamp};
 use crate::pipeline::baselines::{self, Baselines};
 use crate::pipeline::judge::{Decision, Judge, Shared};
+use crate::pipeline::self_check::Row;
 use crate::state::codec::StateError;
 use crate::state::{Full, PartitionId};
 
@@ -43,6 +44,10 @@ pub struct Summary {
     pub first_rejected: Option<(i64, String)>,
     /// Agents seen.
     pub agents: usize,
+    /// Active agent-days of known agents.
+    pub agent_days: u64,
+    /// What each detector promised of them, and what came of it.
+    pub self_check: Vec<Row>,
     /// Episodes that opened, by rule, with those that pages were due for.
     pub opened: BTreeMap<String, (u64, u64)>,
     /// The span of event time judged.
@@ -124,6 +129,9 @@ impl Replay {
         judge.judge_all(&mut |decision| told(summary, decision, sink));
         let end = judge.watermark();
         judge.advance(Timestamp::MAX, &mut |decision| told(summary, decision, sink));
+        let counted = self.judge.take_counted();
+        self.summary.agent_days = counted.days;
+        self.summary.self_check = counted.rows(&self.shared.rules);
         let tally = self.judge.tally();
         self.summary.judged = tally.judged;
         self.summary.late = tally.late;

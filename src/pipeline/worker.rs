@@ -178,7 +178,7 @@ impl Worker {
                         // The poll that brought this record served the rebalance before it.
                         while let Some(note) = self.consumer.next_rebalance() {
                             self.joined = true;
-                            self.desk.count(&mut self.lanes);
+                            self.desk.count(&self.shared.rules, &mut self.lanes);
                             rebalance(
                                 &mut self.lanes,
                                 (&self.shared, &self.signals, &self.desk),
@@ -199,7 +199,7 @@ impl Worker {
         while let Some(note) = self.consumer.next_rebalance() {
             self.joined = true;
             // What a lane has judged must be counted before it goes.
-            self.desk.count(&mut self.lanes);
+            self.desk.count(&self.shared.rules, &mut self.lanes);
             rebalance(&mut self.lanes, (&self.shared, &self.signals, &self.desk), note);
             self.assignment_changed();
         }
@@ -250,7 +250,7 @@ impl Worker {
                 *oldest = (*oldest).min(watermark);
             }
         }
-        self.desk.count(&mut self.lanes);
+        self.desk.count(&self.shared.rules, &mut self.lanes);
         self.signals.report(self.settings.index, report);
         if self.last_commit.elapsed() >= self.settings.commit_interval {
             self.commit();
@@ -280,7 +280,7 @@ impl Worker {
 
     /// Waits for the acknowledgements of what was sent, commits, and leaves the group.
     fn finish(mut self) {
-        self.desk.count(&mut self.lanes);
+        self.desk.count(&self.shared.rules, &mut self.lanes);
         let flushed = self.desk.outbox.flush(self.settings.flush_timeout);
         if let Err(error) = flushed {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
@@ -301,7 +301,7 @@ impl Worker {
         {
             std::thread::sleep(IDLE_POLL);
         }
-        self.desk.count(&mut self.lanes);
+        self.desk.count(&self.shared.rules, &mut self.lanes);
         self.metrics.kafka().set_assignment(self.settings.index, Vec::new());
     }
 }

@@ -4,8 +4,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// What a metric measures: a Prometheus metric type.
@@ -111,6 +111,7 @@ macro_rules! plain {
 plain! {
     IntCounter, Counter, |spec| Self::with_opts(opts(spec));
     IntCounterVec, Counter, |spec| Self::new(opts(spec), spec.labels);
+    CounterVec, Counter, |spec| Self::new(opts(spec), spec.labels);
     GaugeVec, Gauge, |spec| Self::new(opts(spec), spec.labels);
     IntGauge, Gauge, |spec| Self::with_opts(opts(spec));
     IntGaugeVec, Gauge, |spec| Self::new(opts(spec), spec.labels);

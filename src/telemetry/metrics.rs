@@ -142,6 +142,7 @@ impl Metrics {
             let severity = rule.severity.as_str();
             it.rule_info.with_label_values(&[rule.rule_id, rule.title, severity]).set(1);
             it.anomaly_score.with_label_values(&[rule.detector]);
+            self.seed_self_check(rule.detector);
             for status in [AlertStatus::Firing, AlertStatus::Updated, AlertStatus::Resolved] {
                 for severity in [severity, Severity::Info.as_str()] {
                     it.alerts.with_label_values(&[rule.rule_id, severity, status.as_str()]);

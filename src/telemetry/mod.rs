@@ -11,6 +11,7 @@ mod logging;
 mod metrics;
 mod notifications;
 mod reference;
+mod self_check;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,5 +32,6 @@ pub use notifications::{
     NotificationDelivered, NotificationFailed,
 };
 pub use reference::metrics_reference;
+pub use self_check::TIER_LABELS;
 pub use table::METRICS;
 pub use verdicts::{VerdictChange, VerdictChanged, VerdictRefused, VerdictsRead};

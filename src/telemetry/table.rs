@@ -3,7 +3,8 @@
 //! Dashboards, alert rules, the chart and `docs/metrics.md` are held against this table by tests.
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry,
 };
 
 use crate::telemetry::family::{
@@ -123,6 +124,12 @@ table! {
         "Scores of alerts and findings when they were first told or got worse.";
     alerts: IntCounterVec = "alerts_total", "alerts", ["rule_id", "severity", "status"], NONE,
         "Alerts decided; findings have severity info.";
+    self_check_crossings: IntCounterVec = "selfcheck_crossings_total", "agent-days", ["detector", "tier"], NONE,
+        "Active agent-days on which a detector's ratio of budget to chance reached the tier; at 1 an alert is due.";
+    self_check_allowed: CounterVec = "selfcheck_allowed_total", "agent-days", ["detector", "tier"], NONE,
+        "The most such agent-days that the detector's budget allows.";
+    self_check_miscalibrated: IntGaugeVec = "selfcheck_groups_miscalibrated", "groups", ["detector"], NONE,
+        "Peer groups in which a detector comes near to an alert more often than its budget allows: its alerts are one step milder there.";
     alerts_active: IntGaugeVec = "alerts_active", "episodes", ["severity"], NONE,
         "Open episodes.";
     alerts_produce_failures: IntCounter = "alerts_produce_failures_total", "alerts", [], NONE,
