@@ -111,6 +111,13 @@ impl Repeats {
         self.again.capacity() * size_of::<Again>()
     }
 
+    /// The evidence of the run of `key`; 0 where there is none.
+    #[must_use]
+    pub fn evidence(&self, key: u64) -> f64 {
+        let run = self.again.iter().find(|it| it.key == short(key));
+        run.map_or(0.0, |it| f64::from(it.evidence))
+    }
+
     /// Whether `key` is a call of the last five minutes.
     #[must_use]
     pub fn knows(&self, key: u64, time: Timestamp) -> bool {

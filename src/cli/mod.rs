@@ -10,6 +10,7 @@ pub mod config_cmd;
 mod demo;
 mod engine;
 mod exit;
+mod explain;
 mod generate;
 mod replay;
 mod rule_tests;
@@ -60,6 +61,8 @@ enum Command {
     Test(rule_tests::TestArgs),
     /// Judges recorded calls from files.
     Replay(replay::ReplayArgs),
+    /// Says why a call was told, or why it was not: every detector's reading of it.
+    Explain(Box<explain::ExplainArgs>),
     /// Shows what is known of an agent, and writes and reads what was learned.
     #[command(subcommand)]
     Baseline(baseline::BaselineCommand),
@@ -109,6 +112,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => settings::check(&args),
         Command::Test(args) => rule_tests::test(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Baseline(command) => baseline::baseline(&command),
         Command::Alert(command) => alert::alert(&command),
         Command::Config(command) => settings::config(&command),

@@ -15,6 +15,7 @@ mod dormant_tool;
 mod episodes;
 mod errors;
 mod expectations;
+mod explain;
 mod fan_out;
 mod first_use;
 mod grouping;
@@ -53,6 +54,7 @@ pub use portrait::{DetectorPortrait, OpenEpisode, Portrait, ToolsKnown, portrait
 pub use usual::Usual;
 
 pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
+pub use explain::{Assessment, Outcome, explain};
 pub use shadow::{has_tiers, promises};
 
 /// What came of one call, or of time passing.

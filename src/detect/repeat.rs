@@ -8,12 +8,14 @@
 //! a habit and not news.
 
 use crate::alert::{Evidence, Expected};
+use crate::baseline::identity::tool_hash;
 use crate::baseline::maxima::{MaximumModel, Prior};
 use crate::baseline::repeats::{Run, silent_count, usual_count};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::shadow::LOWEST;
 use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::event::ToolCall;
 use crate::policy::{Detector, RepeatParameters, Rule};
 
 /// Evidence from which on the run-up of a loop is kept: the fourth or fifth equal call.
@@ -30,7 +32,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if call.arguments.digest == 0 {
         return;
     }
-    let key = judgement.tool ^ call.arguments.digest.rotate_left(17);
+    let key = key(judgement.tool, call);
     let is_repeat = state.live().repeats.knows(key, call.time);
     let share = state.share.upper(rule.parameters.share_floor);
     if !state.is_open(Detector::Repeat) {
@@ -59,6 +61,18 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, (key, run, silent, longest))
     });
+}
+
+/// The evidence of the run that `call` belongs to, which `state` has seen.
+pub(crate) fn evidence(state: &AgentState, call: &ToolCall<'_>) -> f64 {
+    let tool = tool_hash(call.tool_server.as_deref(), &call.tool_name);
+    let key = key(tool, call);
+    state.live.as_ref().map_or(0.0, |live| live.repeats.evidence(key))
+}
+
+/// What equal calls share.
+const fn key(tool: u64, call: &ToolCall<'_>) -> u64 {
+    tool ^ call.arguments.digest.rotate_left(17)
 }
 
 fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, key: u64) {

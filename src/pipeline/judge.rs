@@ -4,6 +4,7 @@
 //! decisions go to whoever asked.
 
 pub mod kept;
+pub mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
 use crate::pipeline::judge::kept::Again;
+use crate::pipeline::judge::watch::Watch;
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
@@ -78,6 +80,8 @@ pub struct Judge {
     judged_below: i64,
     /// What is read again after a stop.
     again: Option<Again>,
+    /// The call that is to be explained, if one is.
+    watch: Option<Box<Watch>>,
     tally: Tally,
     counted: Counted,
 }
@@ -104,6 +108,7 @@ impl Judge {
             next_offset: None,
             judged_below: 0,
             again: None,
+            watch: None,
             tally: Tally::default(),
             counted: Counted::default(),
         }
@@ -289,6 +294,14 @@ impl Judge {
         judged.position.topic = &self.topic;
         let key = AgentKey::of(&judged);
         let context = Context { rules: &self.shared.rules, peers, expectations: self.said.known() };
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.is_it(&judged)) {
+            let is_known = self.shared.agents.read(key, |state| {
+                watch.look(&context, Some(state), &judged);
+            });
+            if is_known.is_none() {
+                watch.look(&context, None, &judged);
+            }
+        }
         let update = |state: &mut AgentState| {
             let before = state.deadline();
             let verdict = detect::observe(&context, state, &judged);

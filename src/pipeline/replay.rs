@@ -15,6 +15,7 @@ use crate::alert::{Alert, AlertStatus};
 use crate::decode::{self, Item, Record};
 use crate::event::{Position, Timestamp};
 use crate::pipeline::baselines::{self, Baselines};
+use crate::pipeline::judge::watch::Explanation;
 use crate::pipeline::judge::{Decision, Judge, Shared};
 use crate::pipeline::self_check::Row;
 use crate::state::codec::StateError;
@@ -80,6 +81,16 @@ impl Replay {
     /// When there are more agents than there may be.
     pub fn go_on(&mut self, baselines: Baselines) -> Result<(), Full> {
         baselines.into_judge(&self.shared, &mut self.judge)
+    }
+
+    /// Explains the first call with this id when its turn comes.
+    pub fn watch(&mut self, call_id: &str) {
+        self.judge.watch(call_id);
+    }
+
+    /// What was explained, once.
+    pub fn explanation(&mut self) -> Option<Explanation> {
+        self.judge.explanation()
     }
 
     /// Writes what was learned so far.

@@ -150,6 +150,36 @@ impl Rules {
         self
     }
 
+    /// The same rules with another budget for one detector.
+    #[must_use]
+    pub fn with_budget(mut self, detector: Detector, budget: f64) -> Self {
+        let all = [
+            self.repeat.as_mut().map(|rule| &mut rule.words),
+            self.call_rate.as_mut().map(|rule| &mut rule.words),
+            self.new_tool.as_mut().map(|rule| &mut rule.words),
+            self.first_use.as_mut().map(|rule| &mut rule.words),
+            self.unusual_hour.as_mut().map(|rule| &mut rule.words),
+            self.injected_session.as_mut().map(|rule| &mut rule.words),
+            self.look_alike.as_mut().map(|rule| &mut rule.words),
+            self.run_size.as_mut().map(|rule| &mut rule.words),
+            self.errors.as_mut().map(|rule| &mut rule.words),
+            self.denials.as_mut().map(|rule| &mut rule.words),
+            self.bytes_sent.as_mut().map(|rule| &mut rule.words),
+            self.bytes_read.as_mut().map(|rule| &mut rule.words),
+            self.argument_shape.as_mut().map(|rule| &mut rule.words),
+            self.dormant_tool.as_mut().map(|rule| &mut rule.words),
+            self.fan_out.as_mut().map(|rule| &mut rule.words),
+            self.session_fit.as_mut().map(|rule| &mut rule.words),
+            self.rate_shift.as_mut().map(|rule| &mut rule.words),
+            self.silence.as_mut().map(|rule| &mut rule.words),
+            self.version.as_mut().map(|rule| &mut rule.words),
+        ];
+        for words in all.into_iter().flatten().filter(|words| words.detector == detector) {
+            words.budget = budget;
+        }
+        self
+    }
+
     /// The same rules with peer groups that the operator named.
     #[must_use]
     pub fn with_groups(mut self, groups: Groups) -> Self {

@@ -13,6 +13,7 @@ mod config;
 mod dashboard;
 mod decode;
 mod demo;
+mod explain;
 mod generate;
 mod helm;
 mod judgement;

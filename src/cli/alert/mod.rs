@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+pub(crate) use saying::from_topic;
+
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::Config;

@@ -249,7 +249,7 @@ fn from_file(path: &Path, id: &str) -> Result<Vec<Alert>, Failure> {
     Ok(words)
 }
 
-fn from_topic(config: &Config, id: &str) -> Result<Vec<Alert>, Failure> {
+pub(crate) fn from_topic(config: &Config, id: &str) -> Result<Vec<Alert>, Failure> {
     let mut words = Vec::new();
     whole_topic(config, &config.topics.alerts, &mut |record| {
         // What somebody else wrote to the topic is not looked for.
