@@ -57,6 +57,14 @@ pub fn incident(
     Some(AlertId::of(&parts, first.hash.0.to_le_bytes()).to_string())
 }
 
+/// The incident that an alert of `rule_id` on how much an agent of `group` does belongs to, by the
+/// hour since the Unix epoch in which it opened: 32 hexadecimal digits. What changes a whole group in
+/// one hour is one incident.
+#[must_use]
+pub fn crowd(rule_id: &str, tenant_id: &str, group: &str, hour: i64) -> String {
+    AlertId::of(&["crowd", rule_id, tenant_id, group], hour.to_le_bytes()).to_string()
+}
+
 impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::ToolCall;
 
 pub use episode::{EPISODE_GAP_SECS, EVIDENCE_MAX, Episode, Step};
-pub use identity::{AlertId, incident};
+pub use identity::{AlertId, crowd, incident};
 pub use score::{LEARNING_SCORE_MAX, PAGE_SCORE, score};
 pub use subject::{ParseHashError, SHOWN_MAX, SUBJECTS_MAX, Subject, SubjectHash, SubjectKind};
 
@@ -267,7 +267,8 @@ pub struct Alert {
     /// Where the episode is in its life.
     pub status: AlertStatus,
     /// The incident it belongs to: one tool or target that is new to a whole group is one incident,
-    /// whichever agents and sessions it turns up in. The `alert_id` where nothing is shared.
+    /// whichever agents and sessions it turns up in, and so is more work than usual by agents of one
+    /// group in one hour. The `alert_id` where nothing is shared.
     #[serde(default)]
     pub dedup_key: String,
     /// The alert that the same incident was told by before; set on the way to a receiver, never on

@@ -86,6 +86,12 @@ impl BlockMaxima {
         Self { weight, sum, squares }
     }
 
+    /// The mean of the maxima, on the scale of the model; 0 without any.
+    #[must_use]
+    pub fn centre(&self) -> f64 {
+        f64::from(self.sum) / f64::from(self.weight).max(1e-9)
+    }
+
     /// The days behind the model, faded ones counted in part.
     #[must_use]
     pub fn days(&self) -> f64 {

@@ -125,6 +125,12 @@ impl Peak {
         self.days.days()
     }
 
+    /// The usual largest value of a day, as far as it is learned.
+    #[must_use]
+    pub fn usual(&self, scale: Scale) -> f64 {
+        scale.leave(self.days.centre())
+    }
+
     fn model(&self, measure: &Measure) -> MaximumModel {
         self.days.model_around(measure.scale.enter(measure.prior.maximum), &measure.prior)
     }

@@ -10,7 +10,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::RuleSource;
 use crate::generate::corpora::Corpus;
-use crate::pipeline::bench_judgement::{Options, QuietRow, measure};
+use crate::pipeline::bench_judgement::{
+    BurstRow, DelayRow, Options, QuietRow, RampRow, ReleaseRow, Row, measure,
+};
 
 /// What `bench judgement` is told.
 #[derive(Debug, Args)]
@@ -21,7 +23,8 @@ pub(crate) struct JudgementArgs {
     /// Days that count, after fourteen that are learned from.
     #[arg(long, default_value_t = 60)]
     days: u32,
-    /// Only this corpus; may be given again. All of them otherwise.
+    /// Only the false alarms on this corpus; may be given again. All of them and what changes make of
+    /// them otherwise.
     #[arg(long, value_parser = corpus)]
     corpus: Vec<Corpus>,
     /// The seed: the same one gives the same figures.
@@ -52,6 +55,7 @@ pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
         agents: args.agents,
         days: args.days,
         corpora: chosen,
+        changes: args.corpus.is_empty(),
         seed: args.seed,
         threads: args.threads,
     };
@@ -59,7 +63,7 @@ pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
     let mut written = Ok(());
     let report = measure(&rules, &options, &mut |row| {
         if !args.json && written.is_ok() {
-            written = write_quiet(&mut out, row);
+            written = write_row(&mut out, row);
         }
     });
     written?;
@@ -68,6 +72,68 @@ pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
         writeln!(out, "{json}")?;
     }
     Ok(Exit::Done)
+}
+
+/// A sign, what it is, the figure, its bar and a note: the form of `scripts/judgement`.
+fn write_line(
+    out: &mut dyn Write,
+    (is_ok, what): (bool, &str),
+    (figure, bar): (&str, &str),
+    note: &str,
+) -> std::io::Result<()> {
+    let sign = if is_ok { "ok  " } else { "MISS" };
+    writeln!(out, "{sign} {what:<62} {figure:>6}  {bar:<8} {note}")
+}
+
+fn write_row(out: &mut dyn Write, row: Row<'_>) -> std::io::Result<()> {
+    match row {
+        Row::Quiet(row) => write_quiet(out, row),
+        Row::Delay(row) => write_delay(out, row),
+        Row::Ramp(row) => write_ramp(out, row),
+        Row::Burst(row) => write_burst(out, row),
+        Row::Release(row) => write_release(out, row),
+    }
+}
+
+fn write_delay(out: &mut dyn Write, row: &DelayRow) -> std::io::Result<()> {
+    let change = if row.factor > 0.0 { format!("x{}", row.factor) } else { "silence".to_owned() };
+    let what = format!("{}, {} a minute, {change}: median minutes", row.corpus, row.a_minute);
+    let minutes = |minutes: Option<f64>| {
+        minutes.map_or_else(|| "never".to_owned(), |minutes| format!("{minutes:.2}"))
+    };
+    let bar = row.bar.map_or_else(|| "best".to_owned(), |bar| format!("<= {bar}"));
+    let by: Vec<String> = row.by.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let (noticed, runs) = (row.noticed, row.runs);
+    let note = format!("p90 {}; {noticed} of {runs}: {}", minutes(row.p90), by.join(", "));
+    write_line(out, (row.is_ok(), &what), (&minutes(row.median), &bar), &note)
+}
+
+fn write_ramp(out: &mut dyn Write, row: &RampRow) -> std::io::Result<()> {
+    let (growth, a_minute) = (row.growth_a_day * 100.0, row.a_minute);
+    let what = format!("ramp of {growth} % a day, {a_minute} a minute: noticed before x3");
+    let figure = format!("{}/{}", row.noticed, row.runs);
+    let at = row.factor.map_or_else(String::new, |factor| format!("median at x{factor:.2}"));
+    write_line(out, (row.noticed == row.runs, &what), (&figure, "all"), &at)
+}
+
+fn write_burst(out: &mut dyn Write, row: &BurstRow) -> std::io::Result<()> {
+    let what = "one hour of x100: the most that a learned level moved";
+    let figure = format!("{:.3}", row.moved);
+    let note = format!("{}; {} runs", row.by, row.runs);
+    write_line(out, (row.moved < 0.05, what), (&figure, "< 0.05"), &note)
+}
+
+fn write_release(out: &mut dyn Write, row: &ReleaseRow) -> std::io::Result<()> {
+    let agents = row.agents;
+    let share = |count: usize| {
+        f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(agents.max(1))
+    };
+    let what = format!("release x3 for 2 h, {}: pages over agents", row.corpus);
+    let pages = share(row.pages);
+    let note = format!("{} of {agents} agents alarmed, {} pages", row.alarmed, row.pages);
+    write_line(out, (pages <= 0.01, &what), (&format!("{pages:.3}"), "<= 0.01"), &note)?;
+    let what = format!("release x3 for 2 h, {}: group findings", row.corpus);
+    write_line(out, (row.findings == 1, &what), (&row.findings.to_string(), "= 1"), "")
 }
 
 /// One row a corpus: the detector nearest to its budget, then every one that alarmed at all.
@@ -79,15 +145,9 @@ fn write_quiet(out: &mut dyn Write, row: &QuietRow) -> std::io::Result<()> {
             format!("{} {:.5} of {}{miss}", it.detector, it.a_day, it.budget)
         })
         .collect();
-    writeln!(
-        out,
-        "{} {:<62} {:6.3}  <= 1     {}; {} calls, {} active days, {:.0} s",
-        if row.worst <= 1.0 { "ok  " } else { "MISS" },
-        format!("{}: false alarms of any detector over its budget", row.corpus),
-        row.worst,
-        if by.is_empty() { "none".to_owned() } else { by.join(", ") },
-        row.calls,
-        row.active_days,
-        row.seconds,
-    )
+    let by = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
+    let what = format!("{}: false alarms of any detector over its budget", row.corpus);
+    let note =
+        format!("{by}; {} calls, {} active days, {:.0} s", row.calls, row.active_days, row.seconds);
+    write_line(out, (row.worst <= 1.0, &what), (&format!("{:.3}", row.worst), "<= 1"), &note)
 }

@@ -28,6 +28,7 @@ use crate::detect::sessions::Sessions;
 use crate::detect::shadow::Shadow;
 use crate::detect::trails::Trails;
 use crate::event::{HOUR_NS, Timestamp, ToolCall};
+use crate::policy::Detector;
 use serde::{Deserialize, Serialize};
 
 /// History below which an agent is still being learned: whole active days, and calls.
@@ -241,6 +242,14 @@ impl AgentState {
     #[must_use]
     pub const fn tools(&self) -> usize {
         self.tools.len()
+    }
+
+    /// The usual largest value of a day of each detector that judges by daily maxima, as far as it is
+    /// learned.
+    #[must_use]
+    pub fn usual_levels(&self) -> Vec<(&'static str, f64)> {
+        let minutes = (Detector::CallRate.as_str(), libm::exp(self.minutes.centre()));
+        std::iter::once(minutes).chain(self.peaks.usual_levels()).collect()
     }
 
     /// Episodes that are open.

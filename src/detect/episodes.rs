@@ -3,7 +3,7 @@
 
 use crate::alert::{
     Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA,
-    SUBJECTS_MAX, Step, Subject, Window, incident, score,
+    SUBJECTS_MAX, Step, Subject, Window, crowd, incident, score,
 };
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
@@ -56,6 +56,14 @@ const SILENCE_SECS_MAX: i64 = 7 * 86_400;
 
 /// Words on one session that come at once: each is about another target.
 const SESSION_WORDS: u32 = 8;
+
+/// Whether a detector judges how much an agent does, which a release changes for a whole group.
+const fn judges_work(detector: Detector) -> bool {
+    matches!(
+        detector,
+        Detector::CallRate | Detector::RunSize | Detector::BytesSent | Detector::BytesRead
+    )
+}
 
 impl Open {
     /// An episode that no call has caused, and the first word on it.
@@ -193,7 +201,10 @@ impl AgentState {
             alert_id: id.to_string(),
             revision: 0,
             status: AlertStatus::Firing,
-            dedup_key: dedup_key.unwrap_or_else(|| id.to_string()),
+            dedup_key: dedup_key.unwrap_or_else(|| match judges_work(rule.detector) {
+                true => crowd(&rule.id, &self.tenant_id, call.group(), call.time.hour()),
+                false => id.to_string(),
+            }),
             duplicate_of: None,
             time: call.time.to_string(),
             rule_id: rule.id.clone(),

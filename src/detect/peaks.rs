@@ -65,6 +65,21 @@ impl Peaks {
         self.of(detector).map(Peak::days)
     }
 
+    /// The usual largest value of a day of each statistic.
+    pub(crate) fn usual_levels(&self) -> [(&'static str, f64); 6] {
+        [
+            (Detector::RunSize, RUN_SIZE),
+            (Detector::Errors, COUNT),
+            (Detector::Denials, COUNT),
+            (Detector::BytesSent, BYTES),
+            (Detector::BytesRead, BYTES),
+            (Detector::FanOut, COUNT),
+        ]
+        .map(|(detector, scale)| {
+            (detector.as_str(), self.of(detector).map_or(0.0, |peak| peak.usual(scale)))
+        })
+    }
+
     /// Ends a day of `calls` calls.
     pub(crate) fn end_day(&mut self, calls: u32) {
         let Told { status, sent, read } = self.today;

@@ -181,7 +181,7 @@ fn an_accepted_level_raises_the_band_and_no_further() {
         .collect();
     let level = &alerts.last().unwrap().subjects[0];
     assert!(level.level >= Some(20.0), "{level:?}");
-    assert_eq!(alerts[0].dedup_key, alerts[0].alert_id);
+    assert_ne!(alerts[0].dedup_key, alerts[0].alert_id);
     let subject = Subject { level: Some(40.0), ..level.clone() };
     let said = expectations(&[verdict(agent(), &subject, Stance::Expected, (MORNING + HOUR, 0.0))]);
     let mut told = |count, secs| {
@@ -251,4 +251,27 @@ fn one_tool_new_to_a_group_is_one_incident() {
     assert_ne!(first.1, second.1);
     assert_ne!(first.0, key("helper@1", "export").0);
     assert_ne!(first.0, key("other@1", "wire").0);
+}
+
+#[test]
+fn a_group_that_works_more_in_one_hour_is_one_incident() {
+    let rules = rules();
+    let flooded = |agent: &str, secs: f64| {
+        let known = known_agent(&rules);
+        let mut state = AgentState { agent_id: agent.into(), ..known };
+        let calls: Vec<ToolCall<'_>> = (0..40_u32)
+            .map(|n| {
+                let id = 30_000 + u64::from(n);
+                let call = call(secs + f64::from(n) * 0.5, id, "tool-1", id);
+                let call_id = format!("{agent}-{secs}-{n}").into();
+                ToolCall { call_id, agent_id: agent.to_owned().into(), ..call }
+            })
+            .collect();
+        told((&rules, &mut state), &NOBODY, "call_rate.burst", &calls)[0].clone()
+    };
+    let (first, second) = (flooded("helper@1", MORNING), flooded("helper@2", MORNING + 600.0));
+    assert_eq!(first.dedup_key, second.dedup_key);
+    assert_ne!(first.alert_id, second.alert_id, "each is told, with its own evidence");
+    assert_ne!(first.dedup_key, flooded("helper@1", MORNING + 2.0 * HOUR).dedup_key);
+    assert_ne!(first.dedup_key, flooded("other@1", MORNING).dedup_key);
 }

@@ -10,6 +10,7 @@ mod habit;
 mod tests;
 
 use crate::event::{HOUR_NS, Timestamp};
+use crate::generate::draw;
 
 pub use crew::Crew;
 
@@ -154,4 +155,10 @@ pub struct CrewPlan {
 #[must_use]
 pub fn midnight(day: u32) -> Timestamp {
     Timestamp::from_nanos(FIRST_DAY.as_nanos() + i64::from(day) * 24 * HOUR_NS)
+}
+
+/// So many days in milliseconds.
+#[must_use]
+pub fn millis_of_days(days: f64) -> i64 {
+    draw::millis(days * 86_400.0, 0)
 }

@@ -4,6 +4,8 @@
 //! options give the same figures on every machine, whatever the number of threads; only the seconds
 //! differ.
 
+mod delay;
+mod poison;
 mod quiet;
 mod world;
 
@@ -14,6 +16,8 @@ use serde::Serialize;
 use crate::generate::corpora::Corpus;
 use crate::policy::Rules;
 
+pub use delay::DelayRow;
+pub use poison::{BurstRow, RampRow, ReleaseRow};
 pub use quiet::{QuietRow, Realised};
 
 /// What is measured.
@@ -23,8 +27,10 @@ pub struct Options {
     pub agents: u32,
     /// Days that count, after fourteen that are learned from.
     pub days: u32,
-    /// The corpora.
+    /// The corpora whose false alarms are counted.
     pub corpora: Vec<Corpus>,
+    /// Whether changes, ramps and releases are measured too.
+    pub changes: bool,
     /// The seed of all traffic.
     pub seed: u64,
     /// Threads at work.
@@ -36,20 +42,50 @@ pub struct Options {
 pub struct JudgementReport {
     /// False alarms, one row a corpus.
     pub quiet: Vec<QuietRow>,
+    /// Delays, one row a kind of change.
+    pub delays: Vec<DelayRow>,
+    /// Slow ramps.
+    pub ramps: Vec<RampRow>,
+    /// One wild hour.
+    pub burst: Option<BurstRow>,
+    /// A release that triples everybody.
+    pub releases: Vec<ReleaseRow>,
+}
+
+/// One row of the report.
+#[derive(Clone, Copy, Debug)]
+pub enum Row<'a> {
+    /// False alarms on a corpus.
+    Quiet(&'a QuietRow),
+    /// The delay of a change.
+    Delay(&'a DelayRow),
+    /// A slow ramp.
+    Ramp(&'a RampRow),
+    /// One wild hour.
+    Burst(&'a BurstRow),
+    /// A release.
+    Release(&'a ReleaseRow),
 }
 
 /// Measures; `say` gets each row as soon as it is known.
-pub fn measure(
-    rules: &Rules,
-    options: &Options,
-    say: &mut dyn FnMut(&QuietRow),
-) -> JudgementReport {
+pub fn measure(rules: &Rules, options: &Options, say: &mut dyn FnMut(Row<'_>)) -> JudgementReport {
     let mut report = JudgementReport::default();
     for corpus in &options.corpora {
         let row = quiet::measure(rules, options, *corpus);
-        say(&row);
+        say(Row::Quiet(&row));
         report.quiet.push(row);
     }
+    if !options.changes {
+        return report;
+    }
+    report.delays = delay::measure(rules, options, &mut |row| say(Row::Delay(row)));
+    report.ramps = poison::ramps(rules, options);
+    report.ramps.iter().for_each(|row| say(Row::Ramp(row)));
+    let burst = poison::burst(rules, options);
+    say(Row::Burst(&burst));
+    report.burst = Some(burst);
+    report.releases = poison::releases(rules, options);
+    report.releases.iter().for_each(|row| say(Row::Release(row)));
     report
 }
 
@@ -106,8 +142,14 @@ mod tests {
     #[test]
     fn the_number_of_threads_changes_no_figure() {
         let measured = |threads| {
-            let options =
-                Options { agents: 120, days: 2, corpora: vec![Corpus::Sessions], seed: 3, threads };
+            let options = Options {
+                agents: 120,
+                days: 2,
+                corpora: vec![Corpus::Sessions],
+                changes: false,
+                seed: 3,
+                threads,
+            };
             let mut report = measure(&rules(), &options, &mut |_| {});
             report.quiet.iter_mut().for_each(|row| row.seconds = 0.0);
             serde_json::to_string(&report).unwrap()

@@ -82,6 +82,11 @@ impl<'a> World<'a> {
         }
     }
 
+    /// One agent, if it ever made a call.
+    pub(super) fn agent(&self, agent: u32) -> Option<&AgentState> {
+        self.agents.get(usize::try_from(agent).ok()?)?.as_deref()
+    }
+
     fn take(
         &mut self,
         hour: i64,
