@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use siphasher::sip::SipHasher13;
 
-use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place};
+use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place, TEXT_BYTES_MAX};
 use crate::decode::{json, number};
 use crate::event::{Arguments, Quality, Target, ToolCall};
 
@@ -86,11 +86,13 @@ pub(super) struct Digest {
     bytes: u64,
     shape: u64,
     finder: Finder,
+    /// It reads JSON that stood in a text.
+    is_inside: bool,
 }
 
 impl Digest {
     pub(super) const fn new(lens: Lens) -> Self {
-        Self { sum: 0, bytes: 0, shape: 0, finder: Finder::new(lens) }
+        Self { sum: 0, bytes: 0, shape: 0, finder: Finder::new(lens), is_inside: false }
     }
 
     pub(super) fn null(&mut self, path: Path) {
@@ -123,7 +125,29 @@ impl Digest {
 
     pub(super) fn text(&mut self, path: Path, value: &str) {
         self.add(path, Kind::Text, value.as_bytes(), 2 + length(value.len()));
-        self.finder.text(path.place, value);
+        if !self.look_into(path, value) {
+            self.finder.text(path.place, value);
+        }
+    }
+
+    /// Looks for targets in JSON that stands in a text, as it does where one tool carries another
+    /// one's arguments; `false` when the text is no JSON. Once only: JSON in a text in such JSON is
+    /// a text. The digest is that of the text.
+    fn look_into(&mut self, path: Path, text: &str) -> bool {
+        let is_candidate = matches!(text.trim_start().bytes().next(), Some(b'{' | b'['));
+        if self.is_inside || !is_candidate || path.place.is_dark() || text.len() > TEXT_BYTES_MAX {
+            return false;
+        }
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            return false;
+        }
+        let lens = self.finder.lens();
+        let finder = std::mem::replace(&mut self.finder, Finder::new(lens));
+        let mut inside = Self { finder, is_inside: true, ..Self::new(lens) };
+        let seed = Value { digest: &mut inside, path: Path { hash: path.place.keys, ..path } };
+        let read = seed.deserialize(&mut serde_json::Deserializer::from_str(text));
+        self.finder = inside.finder;
+        read.is_ok()
     }
 
     /// Bytes that are no text; their size is that of their base64.
@@ -341,6 +365,7 @@ impl Visitor<'_> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TargetKind;
 
     fn read(text: &str) -> Found {
         from_text(text, Lens::default())
@@ -396,6 +421,27 @@ mod tests {
             let arguments = raw(text, Lens::default()).arguments;
             assert_eq!(found.arguments, arguments, "{}", text.len());
         }
+    }
+
+    #[test]
+    fn json_in_a_text_is_looked_into_once_by_its_own_keys() {
+        let kinds = |text: &str| -> Vec<(TargetKind, bool)> {
+            let targets = read(text).targets;
+            targets.iter().map(|target| (target.kind, target.is_whole)).collect()
+        };
+        let inner = r#"{\"password\":\"hunter2!\",\"to\":[\"ann@northwind.net\"]}"#;
+        let carried = kinds(&format!(r#"{{"tool":"send","payload":"{inner}"}}"#));
+        assert!(carried.contains(&(TargetKind::Secret, true)), "{carried:?}");
+        assert!(carried.contains(&(TargetKind::Email, true)), "{carried:?}");
+        // A second wrapping is a text like any other.
+        let twice = serde_json::json!({"payload": {"again": format!("{{\"x\":{:?}}}", "{\"password\":\"hunter2!\"}")}});
+        let found = kinds(&twice.to_string());
+        assert!(!found.iter().any(|(kind, _)| *kind == TargetKind::Secret), "{found:?}");
+        // What only looks like JSON is a text, and the digest is that of the text in both cases.
+        assert!(
+            kinds(r#"{"note":"{see ann@northwind.net}"}"#).contains(&(TargetKind::Email, false))
+        );
+        assert_eq!(read(r#"{"a":"{}"}"#).arguments.bytes, 10);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::decode::targets::words::Words;
 use crate::event::{TARGETS_MAX, Target};
 
 /// The most of one text that is looked at, in bytes.
-const TEXT_BYTES_MAX: usize = 4 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// The most elements of one list that are looked at.
 pub(super) const ELEMENTS_MAX: u64 = 32;
@@ -96,6 +96,11 @@ impl Finder {
             finds: 0,
             scratch: String::new(),
         }
+    }
+
+    /// How it looks.
+    pub(super) const fn lens(&self) -> Lens {
+        self.lens
     }
 
     /// Looks at a text.
