@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub type Offset = u32;
 
 /// How far a time may lie after the base before the base moves, in milliseconds: half of an offset.
-const REACH: i64 = i32::MAX as i64;
+const REACH: i64 = 0x7fff_ffff;
 
 /// How long before a time the base is put, in milliseconds: longer than anything of use.
 const BEFORE: i64 = 4 * 3_600_000;

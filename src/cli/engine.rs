@@ -64,7 +64,7 @@ impl EngineArgs {
         let options = self.options(config.as_ref());
         let fingerprint = options.hash_key.fingerprint();
         let bounds = bounds(config.as_ref());
-        let read = |path: &PathBuf| read_baselines(path, bounds, Some(&fingerprint.to_string()));
+        let read = |path: &PathBuf| read_baselines(path, bounds, Some(&fingerprint));
         let baselines = self.baseline.as_ref().map(read).transpose()?;
         Ok(Engine { shared, options, baselines })
     }
@@ -117,7 +117,7 @@ impl EngineArgs {
 impl Engine {
     /// The fingerprint of the key that targets are hashed with.
     pub(crate) fn hash_key(&self) -> String {
-        self.options.hash_key.fingerprint().to_string()
+        self.options.hash_key.fingerprint()
     }
 
     /// A replay by this engine, which goes on from the baseline if there is one.

@@ -25,7 +25,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let config = settings::load(&args.config)?;
     let rules = settings::load_rules(&config.rules)?.rules;
-    let hash_key = config.privacy.hash_key.fingerprint().to_string();
+    let hash_key = config.privacy.hash_key.fingerprint();
     let read = |path: &PathBuf| {
         engine::read_baselines(path, engine::bounds(Some(&config)), Some(&hash_key))
     };

@@ -101,7 +101,10 @@ pub fn portrait(context: &Context<'_>, state: &AgentState) -> Portrait {
         peers: state.peer_count(context.peers),
         tools: ToolsKnown { known, quarantined: state.tools.len().saturating_sub(known) },
         hours: state.hours.usual(),
-        group_sessions: context.peers.habits(state.group).map_or(0, |habits| habits.sessions()),
+        group_sessions: context
+            .peers
+            .habits(state.group)
+            .map_or(0, crate::baseline::habits::Habits::sessions),
         open: state.open.iter().map(open_episode).collect(),
         detectors: detectors.collect(),
     }

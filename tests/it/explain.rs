@@ -31,7 +31,7 @@ fn every_detector_says_why_a_call_was_told_or_was_not() {
     let is_loop = |alert: &&Value| alert["rule_id"] == "repeat.loop" && alert["revision"] == 0;
     let told = alerts.iter().find(is_loop).unwrap();
 
-    let id = &told["alert_id"].as_str().unwrap()[..8];
+    let id = told["alert_id"].as_str().unwrap().get(..8).unwrap();
     let explained = succeed(&mut toolwarden(&["explain", id, file, "--output", "json"]));
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!(explained["call_id"], told["trigger"]["call_id"]);

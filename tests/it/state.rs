@@ -65,7 +65,7 @@ fn target(n: u8) -> Target {
         key: u32::from(n % 3),
         value: u64::from(n) + 1,
         domain: u64::from(n % 2),
-        is_whole: n % 5 > 0,
+        is_whole: !n.is_multiple_of(5),
         near: [u32::from(n % 6), 0],
         stem: u32::from(n % 7),
         shown: Shown::new(&format!("target-{n}")),

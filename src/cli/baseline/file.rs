@@ -61,7 +61,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
 pub(crate) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
     let config = args.config.as_deref().map(settings::load).transpose()?;
     let bounds = engine::bounds(config.as_ref());
-    let ours = config.as_ref().map(|config| config.privacy.hash_key.fingerprint().to_string());
+    let ours = config.as_ref().map(|config| config.privacy.hash_key.fingerprint());
     let mut key = ours;
     let mut files: Vec<Baselines> = Vec::new();
     for path in &args.files {

@@ -140,14 +140,16 @@ impl Habit {
     /// When something arrives in the hour that begins at `start`, `mean` times on average.
     fn arrivals(&mut self, start: Timestamp, mean: f64) -> Vec<Timestamp> {
         let (mut times, mut at) = (Vec::new(), 0.0);
-        while mean > 0.0 {
+        if mean <= 0.0 {
+            return times;
+        }
+        loop {
             at += draw::exponential(&mut self.rng, 1.0 / mean);
             if at >= 1.0 {
-                break;
+                return times;
             }
             times.push(start.plus_millis(draw::millis(at * 3_600.0, 0)));
         }
-        times
     }
 
     fn factor_at(&self, time: Timestamp) -> f64 {
