@@ -4,6 +4,7 @@
 //! output of `replay` and in the API. Texts in it that an agent wrote are hostile: JSON escapes
 //! them here, every other rendering escapes them for its reader.
 
+mod audit;
 mod episode;
 pub mod exact;
 mod identity;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::ToolCall;
 
+pub use audit::{AUDIT_SCHEMA, AuditKind, AuditPosition, AuditRecord};
 pub use episode::{EPISODE_GAP_SECS, EVIDENCE_MAX, Episode, Step};
 pub use identity::{AlertId, crowd, incident};
 pub use score::{LEARNING_SCORE_MAX, PAGE_SCORE, score};

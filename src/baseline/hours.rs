@@ -56,21 +56,24 @@ impl Hours {
         }
     }
 
-    /// Notes that the current hour alerted. What alerts on three different days is learned.
-    pub fn note_alert(&mut self) {
+    /// Notes that the current hour alerted. What alerts on three different days is learned; returns
+    /// on how many it did, when that is now.
+    pub fn note_alert(&mut self) -> Option<u64> {
         let hour = self.hour_of_day();
         let bit = 1 << hour;
         if self.alerted_today & bit != 0 {
-            return;
+            return None;
         }
         self.alerted_today |= bit;
         let place = 2 * hour;
         let alerted = ((self.alerted_days >> place) & 3) + 1;
-        if alerted >= ACCEPTED_AFTER_DAYS {
+        let is_accepted = alerted >= ACCEPTED_AFTER_DAYS && self.known & bit == 0;
+        if is_accepted {
             self.known |= bit;
         }
         self.alerted_days &= !(3 << place);
         self.alerted_days |= alerted.min(3) << place;
+        is_accepted.then_some(alerted)
     }
 
     /// Ends a day: its active hours become history.

@@ -74,6 +74,12 @@ pub struct Use {
     pub is_muted: bool,
     /// Whole days since the tool was used before; 0 for one that is not adopted.
     pub idle_days: u32,
+    /// The active days of use with which it was adopted now; 0 when it was not.
+    pub adopted_after: u8,
+    /// It had been adopted and forgotten to make room, and is known again.
+    pub is_remembered: bool,
+    /// The adopted tool that was forgotten to make room for this one.
+    pub forgot: Option<u64>,
 }
 
 /// What a call says of the shapes of its tool's arguments.
@@ -124,13 +130,16 @@ impl Tools {
         let alerted = self.alerted_minute(id.tool);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(id.tool)) {
             let idle_days = slot.idle_days(minute);
+            let was_adopted = slot.is_adopted;
             slot.touch((day, minute), adoption, alerted != NEVER);
             let slot = *slot;
+            let is_news = slot.is_adopted && !was_adopted;
             return Use {
                 is_adopted: slot.is_adopted,
                 is_server_adopted: !slot.is_adopted && self.is_server_adopted(server()),
                 is_muted: is_muted(alerted, minute),
                 idle_days,
+                adopted_after: if is_news { slot.days } else { 0 },
                 ..Use::default()
             };
         }
@@ -141,10 +150,10 @@ impl Tools {
             is_first_of_server: !was_known && server != 0 && !self.knows_server(server),
             is_adopted: adoption == Adoption::AtOnce || was_known,
             is_server_adopted: self.is_server_adopted(server),
-            is_muted: false,
-            idle_days: 0,
+            is_remembered: was_known && adoption == Adoption::AfterDays,
+            ..Use::default()
         };
-        self.make_room(max);
+        let forgot = self.make_room(max);
         self.slots.reserve_exact(1);
         self.slots.push(Slot {
             tool: Tool::of(id.tool),
@@ -156,7 +165,7 @@ impl Tools {
             is_adopted: used.is_adopted,
             is_in_burst: false,
         });
-        used
+        Use { forgot, ..used }
     }
 
     /// Notes the shape of a call's arguments, once its tool was noted. A shape is known by four
@@ -286,7 +295,9 @@ impl Tools {
         server != 0 && self.slots.iter().any(|slot| slot.server == server && slot.is_adopted)
     }
 
-    fn make_room(&mut self, max: usize) {
+    /// Forgets the tools unused for longest; returns the last adopted one of them.
+    fn make_room(&mut self, max: usize) -> Option<u64> {
+        let mut forgot = None;
         while self.slots.len() >= max.max(1) {
             let oldest = self
                 .slots
@@ -294,15 +305,17 @@ impl Tools {
                 .enumerate()
                 .min_by_key(|(_, slot)| (slot.last_minute, slot.tool.hash()))
                 .map(|(place, _)| place);
-            let Some(place) = oldest else { return };
+            let Some(place) = oldest else { return forgot };
             let slot = self.slots.swap_remove(place);
             if let Some(more) = &mut self.more {
                 more.alerted.retain(|(tool, _)| *tool != slot.tool);
             }
             if slot.is_adopted {
                 self.remember_forgotten(slot.tool.hash());
+                forgot = Some(slot.tool.hash());
             }
         }
+        forgot
     }
 
     fn remember_forgotten(&mut self, tool: u64) {

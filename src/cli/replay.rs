@@ -1,8 +1,10 @@
 //! `toolwarden replay`.
 
+use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
@@ -24,6 +26,9 @@ pub(crate) struct ReplayArgs {
     /// told. Without it: what `run` writes.
     #[arg(long)]
     alert_score: Option<f64>,
+    /// Writes what changed in what is known of agents to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -55,6 +60,11 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         }
     };
     let mut replay = engine.replay()?;
+    if let Some(path) = &args.audit {
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        replay.audit_to(Box::new(BufWriter::new(file)));
+    }
     for file in &args.files {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         replay.read(&name, &mut *open(file)?, &mut write)?;
@@ -65,6 +75,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         _ => {}
     }
     sum_up(&summary, &mut stderr())?;
+    if let Some(error) = &summary.audit_failed {
+        return Err(anyhow::anyhow!("the audit was not written in full: {error}").into());
+    }
     Ok(Exit::Done)
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let topics = [
             Topic::plain(&config.topics.alerts, 1),
             Topic::plain(&config.topics.dead_letter, 1),
+            Topic::plain(&config.topics.audit, 1),
             Topic::compacted(&config.topics.verdicts),
         ];
         let client = client_settings(&config.kafka);

@@ -100,6 +100,8 @@ pub struct Topics {
     pub alerts: String,
     /// What could not be read, and what could not be delivered.
     pub dead_letter: String,
+    /// What changed in what is known of an agent.
+    pub audit: String,
     /// What people said, compacted.
     pub verdicts: String,
 }

@@ -243,6 +243,10 @@ pub(crate) struct RawTopics {
     /// What could not be read, and what could not be delivered.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) dead_letter: String,
+    /// What changed in what is known of an agent, and where the word of a person kept the judgement
+    /// silent. Not compacted: keep it for as long as anybody may ask, such as a year.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) audit: String,
     /// What people said of alerts and their subjects: `toolwarden alert verdict` writes it, every
     /// instance reads all of it. Compacted.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
@@ -254,6 +258,7 @@ impl Default for RawTopics {
         Self {
             alerts: "toolwarden.alerts".to_owned(),
             dead_letter: "toolwarden.dead-letter".to_owned(),
+            audit: "toolwarden.audit".to_owned(),
             verdicts: "toolwarden.verdicts".to_owned(),
         }
     }

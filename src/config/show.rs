@@ -123,6 +123,7 @@ fn shown(config: &Config) -> Shown {
         topics: RawTopics {
             alerts: config.topics.alerts.clone(),
             dead_letter: config.topics.dead_letter.clone(),
+            audit: config.topics.audit.clone(),
             verdicts: config.topics.verdicts.clone(),
         },
         event_time: RawEventTime {

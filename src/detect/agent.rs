@@ -18,6 +18,7 @@ use crate::baseline::tools::Tools;
 use crate::baseline::versions::{Day, Versions};
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
+use crate::detect::audit::AuditDay;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::grouping::{Grouping, product};
 use crate::detect::learning::Return;
@@ -88,6 +89,8 @@ pub struct AgentState {
     pub(crate) hours_seen: u32,
     /// What is learned of an agent that may be steady.
     pub(crate) steady: Option<Box<Steady>>,
+    /// What was written of it today.
+    pub(crate) audits: Option<Box<AuditDay>>,
 }
 
 /// How much was seen of an agent.
@@ -188,6 +191,7 @@ impl AgentState {
             live: None,
             hours_seen: 0,
             steady: None,
+            audits: None,
         }
     }
 
@@ -288,6 +292,7 @@ impl AgentState {
             + burst
             + live
             + self.steady.as_ref().map_or(0, |_| size_of::<Steady>())
+            + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
             + self.open.iter().map(Open::memory_bytes).sum::<usize>()
@@ -399,6 +404,7 @@ impl AgentState {
         self.busiest = 0;
         self.first_uses = 0;
         self.hours.end_day();
+        self.audits = None;
     }
 
     fn rest_at(&self) -> Timestamp {

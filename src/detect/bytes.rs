@@ -73,8 +73,7 @@ fn judge(
         &Reading {
             detector: way.rule.detector,
             value: size(way.bytes),
-            may_fire: way.bytes >= way.bytes_min
-                && !judgement.said.is_expected_amount(way.rule.detector, size(way.bytes)),
+            may_fire: way.bytes >= way.bytes_min,
             measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
             budget: way.rule.budget,
         },

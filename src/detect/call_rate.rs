@@ -30,6 +30,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         keep_trail(judgement, state, ratio);
         if ratio >= 1.0 && judgement.said.is_expected_level(Detector::CallRate, calls) {
             // Neither told nor learned: taken back, it fires as before.
+            state.audit_level(judgement, (Detector::CallRate, f64::from(calls)), verdict);
             return;
         }
         state.weigh(judgement, (Detector::CallRate, ratio), verdict);

@@ -23,17 +23,21 @@ const ACTING_FACTOR: f64 = 0.25;
 pub(crate) fn observe(
     judgement: &Judgement<'_>,
     used: Use,
-    state: &AgentState,
+    state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
     let (Some(rule), call) = (&judgement.rules.dormant_tool, judgement.call) else { return };
     let idle_days_min = rule.parameters.idle_days_min;
-    if used.idle_days < idle_days_min || judgement.said.is_expected_tool(judgement.tool) {
+    if used.idle_days < idle_days_min {
         return;
     }
     let days_around = state.days_around(used.idle_days, call.time);
     if days_around < i64::from(idle_days_min) {
         return;
+    }
+    if judgement.said.is_expected_tool(judgement.tool) {
+        let key = (rule.words.detector, judgement.tool);
+        return state.audit_word(judgement, key, verdict, || subjects::tool(judgement));
     }
     let chance = if call.operation.is_acting() { RATE * ACTING_FACTOR } else { RATE };
     let ratio = rule.words.budget / chance;

@@ -92,10 +92,7 @@ fn judge(
         &Reading {
             detector,
             value: f64::from(count),
-            may_fire: count >= kind.calls_min
-                && is_share
-                && !is_told
-                && !judgement.said.is_expected_level(detector, count),
+            may_fire: count >= kind.calls_min && is_share && !is_told,
             measure: peaks::measure(peaks::COUNT, kind.usual_maximum, DEVIATION),
             budget: kind.rule.budget,
         },

@@ -87,6 +87,12 @@ pub struct Said<'a> {
 }
 
 impl Said<'_> {
+    /// Whether nobody has said anything of anybody.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.expectations.scopes.is_empty()
+    }
+
     /// What was said of a tool, by its hash with its server.
     #[must_use]
     pub fn of_tool(&self, tool: u64) -> Option<Stance> {

@@ -43,8 +43,7 @@ pub(crate) fn observe(
         &Reading {
             detector: Detector::FanOut,
             value: f64::from(agents),
-            may_fire: agents >= agents_min
-                && !judgement.said.is_expected_level(Detector::FanOut, agents),
+            may_fire: agents >= agents_min,
             measure: peaks::measure(peaks::COUNT, usual_maximum, DEVIATION),
             budget: rule.words.budget,
         },

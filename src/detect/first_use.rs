@@ -10,7 +10,7 @@ use crate::baseline::tools::{Adoption, Use};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
 use crate::detect::grouping::product;
-use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::detect::{Judgement, Verdict, audit, subjects, words};
 use crate::policy::{Catalogue, FirstUseParameters, Rule, Stance};
 
 /// First uses of one agent a day that its peers hear of when no rule sets a bound. An agent that
@@ -34,6 +34,7 @@ pub(crate) fn observe(
         None => Adoption::AfterDays,
     };
     let mut used = state.tools.note(judgement.tool_id(), time, adoption, max);
+    audit::of_tool(judgement, (used, stance), state, verdict);
     if let Some(stance) = stance {
         used.is_adopted = stance == Stance::Expected;
     }

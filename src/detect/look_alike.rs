@@ -21,7 +21,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
     let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
     let is_named = live.is_some_and(|session| session.has_named(target.value));
-    if is_named || judgement.said.is_expected(target) {
+    if is_named {
+        return;
+    }
+    if judgement.said.is_expected(target) {
+        let key = (rule.words.detector, target.value);
+        state.audit_word(judgement, key, verdict, || subjects::target(target));
         return;
     }
     let rate = habits.look_alike_rate();

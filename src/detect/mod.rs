@@ -9,6 +9,7 @@
 
 mod agent;
 mod argument_shape;
+mod audit;
 mod bytes;
 mod call_rate;
 mod dormant_tool;
@@ -42,7 +43,7 @@ mod usual;
 mod version;
 mod words;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, AuditRecord};
 use crate::baseline::identity::{hash_texts, tool_hash};
 use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::tools::ToolId;
@@ -70,6 +71,8 @@ pub struct Verdict {
     /// When the agent went to another group with this call: its former group, and what that may
     /// still learn.
     pub left: Option<(GroupKey, Vec<Fact>)>,
+    /// What changed in what is known of the agent, for whoever has to answer for it.
+    pub audits: Vec<AuditRecord>,
     /// What was done with the call.
     pub fate: Fate,
 }
@@ -145,9 +148,11 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
         session: hash_texts(&[&call.session_id]),
     };
+    let before = audit::Before::of(state);
     if is_late {
         state.history.calls += 1;
         verdict.fate = Fate::Late;
+        audit::of_learning(&judgement, &before, state, &mut verdict);
         first_use::observe(&judgement, state, &mut verdict);
         return verdict;
     }
@@ -155,6 +160,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     let is_first_of_hour = state.is_first_of_hour(call.time);
     rate_shift::end_day(&judgement, state);
     let sums = state.count(call, half_life_days, &mut verdict);
+    audit::of_agent(&judgement, &before, state, &mut verdict);
     version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);

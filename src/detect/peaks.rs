@@ -128,7 +128,7 @@ impl Peaks {
 }
 
 impl AgentState {
-    /// Judges a value and learns it; `Some` when it fires.
+    /// Judges a value and learns it; `Some` when it fires. A value that a person expects does not.
     ///
     /// Nothing is learned while a loop or a flood is open: its calls would pass for work.
     pub(crate) fn stand(
@@ -139,9 +139,19 @@ impl AgentState {
     ) -> Option<Standing> {
         let is_gated = self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate);
         let peak = self.peaks.of_mut(reading.detector)?;
-        if !reading.may_fire {
+        let Reading { detector, value, may_fire, .. } = *reading;
+        let is_expected = may_fire && judgement.said.is_expected_amount(detector, value);
+        if !may_fire || is_expected {
+            let standing = if is_expected {
+                peak.stand(value, &reading.measure, reading.budget)
+            } else {
+                None
+            };
             if !is_gated {
-                peak.note(reading.value);
+                peak.note(value);
+            }
+            if standing.is_some_and(|standing| standing.ratio >= 1.0) {
+                self.audit_level(judgement, (detector, value), verdict);
             }
             return None;
         }

@@ -67,11 +67,14 @@ pub(crate) fn observe(
     let expected = judgement.said.expected_level(Detector::RateShift);
     let is_expected =
         |level: f64| if is_up { hourly <= level } else { level <= hourly && level < usual };
-    if expected.is_some_and(is_expected) {
-        return;
-    }
     let evidence = if is_up { steady.many() } else { steady.few() };
     let ratio = evidence * rule.words.budget;
+    if expected.is_some_and(is_expected) {
+        if ratio >= 1.0 {
+            state.audit_level(judgement, (Detector::RateShift, hourly), verdict);
+        }
+        return;
+    }
     state.weigh(judgement, (Detector::RateShift, ratio), verdict);
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, (since, is_up))

@@ -45,6 +45,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
     if run.evidence >= 1.0 && judgement.said.is_expected_level(Detector::Repeat, run.count) {
         // Neither told nor learned: taken back, it fires as before.
+        state.audit_level(judgement, (Detector::Repeat, f64::from(run.count)), verdict);
         return;
     }
     state.longest_run = state.longest_run.max(run.count);

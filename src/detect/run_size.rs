@@ -29,9 +29,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         &Reading {
             detector: Detector::RunSize,
             value: f64::from(run.calls),
-            may_fire: run.calls >= calls_min
-                && !is_told
-                && !judgement.said.is_expected_level(Detector::RunSize, run.calls),
+            may_fire: run.calls >= calls_min && !is_told,
             measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
             budget: rule.words.budget,
         },

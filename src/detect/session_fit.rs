@@ -88,8 +88,8 @@ fn judge(
     verdict: &mut Verdict,
 ) {
     let is_muted = state.is_open(Detector::CallRate) || state.is_open(Detector::Repeat);
-    let is_muted = is_muted
-        || state.live.as_ref().and_then(|live| live.fits.last()).is_some_and(|session| {
+    let is_expected =
+        state.live.as_ref().and_then(|live| live.fits.last()).is_some_and(|session| {
             judgement.said.is_expected_amount(Detector::SessionFit, session.evidence())
         });
     let is_open = state.is_open(Detector::SessionFit);
@@ -104,13 +104,18 @@ fn judge(
     // One budget is for a whole day: whatever fits nothing in the morning seldom does at noon.
     let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit.told)) };
     let may_fire = evidence > rule.parameters.evidence_min && !is_muted;
-    if may_fire && ratio >= spent {
+    let is_told = may_fire && ratio >= spent;
+    let may_fire = may_fire && !is_expected;
+    if may_fire && is_told {
         let told = session.clone();
         session.cap(model.above(kept));
         state.fit.told = state.fit.told.saturating_add(u8::from(!is_open));
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, &told, model)
         });
+    }
+    if is_told && is_expected {
+        state.audit_level(judgement, (Detector::SessionFit, evidence), verdict);
     }
     if may_fire {
         state.weigh(judgement, (Detector::SessionFit, ratio), verdict);

@@ -3,7 +3,7 @@
 //! A rule more than a statistic: on real agents it has been wrong on none of 51 days, so what it
 //! finds is given a fixed chance.
 
-use crate::alert::Expected;
+use crate::alert::{AuditKind, Expected};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
@@ -28,6 +28,11 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
     if stance == Some(Stance::Expected) {
         // Neither told nor learned: taken back, it fires as before.
+        if calls >= rule.parameters.calls_min {
+            let subject = subjects::hour(judgement.call.time.hour_of_day());
+            let key = (rule.words.detector, subject.hash.0);
+            state.audit_word(judgement, key, verdict, || subject);
+        }
         return;
     }
     let ratio = rule.words.budget / CHANCE;
@@ -38,7 +43,15 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, calls)
     });
-    state.hours.note_alert();
+    let Some(days) = state.hours.note_alert() else { return };
+    let kind = (AuditKind::HourAccepted, Some(rule.words.detector));
+    state.audit(judgement, kind, verdict, |state| {
+        let hour = subjects::hour(judgement.call.time.hour_of_day());
+        let (agent, days) = (words::quote(&state.agent_id), words::count(days, "day"));
+        let reason =
+            format!("{agent} was told of at work in {} on {days}: it is usual now.", hour.shown);
+        (Some(hour), reason)
+    });
 }
 
 /// What was said of this hour, or that one next to it is expected: as with hours that are learned,

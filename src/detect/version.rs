@@ -7,8 +7,8 @@
 //! attack with one.
 
 use crate::alert::{
-    AlertStatus, Evidence, Expected, LEARNING_SCORE_MAX, PAGE_SCORE, VersionLearning, VersionState,
-    score,
+    AlertStatus, AuditKind, Evidence, Expected, LEARNING_SCORE_MAX, PAGE_SCORE, VersionLearning,
+    VersionState, score,
 };
 use crate::baseline::float;
 use crate::baseline::peers::Fact;
@@ -18,7 +18,7 @@ use crate::detect::agent::{AgentState, LEARNED};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, call_rate, words};
 use crate::event::{Status, Timestamp};
-use crate::policy::{Rule, VersionParameters};
+use crate::policy::{Detector, Rule, VersionParameters};
 
 /// New versions an active day, believed of every agent; each change makes one rarer.
 const RATE: f64 = 0.1;
@@ -45,6 +45,9 @@ pub(crate) fn note(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &
         change = versions.note(version, call.time, is_known);
         if let Some(over) = over {
             tell(judgement, (&over, Some(end)), state, verdict);
+            if end == End::Settled {
+                settled(judgement, &over, state, verdict);
+            }
         }
     }
     if !matches!(change, Change::First | Change::Began) {
@@ -57,6 +60,21 @@ pub(crate) fn note(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &
     if let (Some(on), Some(before)) = (versions.under_probation(), before) {
         on.before = before;
     }
+}
+
+/// Writes down that a version is taken for the agent's own.
+fn settled(
+    judgement: &Judgement<'_>,
+    over: &Probation,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    let kind = (AuditKind::VersionSettled, Some(Detector::Version));
+    state.audit(judgement, kind, verdict, |state| {
+        let (agent, version) = (words::quote(&state.agent_id), words::quote(&over.name));
+        let days = words::count(over.days.0, "active day");
+        (None, format!("{agent} has run {version} for {days}: it is off probation."))
+    });
 }
 
 /// Counts what the version does, and speaks of it when the call has alerted for the first time.

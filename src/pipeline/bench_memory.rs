@@ -193,9 +193,11 @@ impl Fleet {
             }
             self.judge.hold(&call);
             self.judge.judge_due(&mut |_| ());
+            self.judge.take_audits().clear();
             self.calls = self.calls.wrapping_add(1);
         }
         while !self.judge.judge_all(&mut |_| ()) {}
+        self.judge.take_audits().clear();
     }
 }
 

@@ -38,6 +38,7 @@ use crate::policy::Rules;
 const CALLS: &str = "agent-calls";
 const ALERTS: &str = "toolwarden.alerts";
 const DEAD_LETTER: &str = "toolwarden.dead-letter";
+const AUDIT: &str = "toolwarden.audit";
 const VERDICTS: &str = "toolwarden.verdicts";
 const PARTITIONS: i32 = 4;
 
@@ -121,7 +122,8 @@ pub async fn run(
         Act::Quiet => Scenario::quiet_day(options.seed),
     };
     let cluster = EmbeddedCluster::start()?;
-    for (topic, partitions) in [(CALLS, PARTITIONS), (ALERTS, 1), (DEAD_LETTER, 1), (VERDICTS, 1)] {
+    let written = [(ALERTS, 1), (DEAD_LETTER, 1), (AUDIT, 1), (VERDICTS, 1)];
+    for (topic, partitions) in written.into_iter().chain([(CALLS, PARTITIONS)]) {
         cluster.create_topic(topic, partitions)?;
     }
     let (words, heard) = mpsc::channel();
@@ -182,6 +184,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         topics: Topics {
             alerts: ALERTS.to_owned(),
             dead_letter: DEAD_LETTER.to_owned(),
+            audit: AUDIT.to_owned(),
             verdicts: VERDICTS.to_owned(),
         },
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },

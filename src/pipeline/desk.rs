@@ -10,15 +10,15 @@ use crate::decode::{self, DecodeError, Item, Record};
 use crate::event::{Position, Timestamp};
 use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::judge::{Decision, Tally};
+use crate::pipeline::judge::{Audited, Decision, Tally};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::WorkerSettings;
 use crate::policy::Rules;
 use crate::state::PartitionId;
 use crate::telemetry::{
-    AgentRefused, AlertDecided, DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event,
-    Metrics, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut, RecordRejected,
-    SourceMetrics,
+    AgentRefused, AlertDecided, Audit, DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened,
+    Event, Metrics, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut,
+    RecordRejected, SourceMetrics,
 };
 
 /// The most of a record's bytes that a dead letter carries; what is longer is cut and its digest
@@ -48,6 +48,7 @@ pub struct Desk {
     pub outbox: Outbox,
     alerts: Arc<str>,
     dead_letter: Arc<str>,
+    audit: Arc<str>,
     metrics: Metrics,
     tallies: BTreeMap<PartitionId, Tally>,
 }
@@ -66,6 +67,7 @@ impl Desk {
             outbox,
             alerts: Arc::clone(&settings.alerts),
             dead_letter: Arc::clone(&settings.dead_letter),
+            audit: Arc::clone(&settings.audit),
             metrics: metrics.clone(),
             tallies: BTreeMap::new(),
         }
@@ -136,6 +138,7 @@ impl Desk {
         lane.judged(held);
         self.measure(lane, held - lane.judge.held().min(held), began);
         self.send(decisions, &lane.ledger);
+        self.write_down(lane);
     }
 
     /// Lets wall time stand in for the event time of a partition that has nothing to read.
@@ -143,6 +146,7 @@ impl Desk {
         let mut decisions = Vec::new();
         lane.judge.advance(clock::wall(), &mut |decision| decisions.push(decision));
         self.send(decisions, &lane.ledger);
+        self.write_down(lane);
     }
 
     /// Says that partitions are no longer waited for.
@@ -221,6 +225,21 @@ impl Desk {
                 AlertStatus::Updated => {}
             }
             self.outbox.send(record_of(&alert, &self.alerts), ledger.ticket(offset));
+        }
+    }
+
+    /// Sends what changed in what is known of agents; like an alert, each record holds the offset
+    /// that caused it back until the broker has it.
+    fn write_down(&self, lane: &mut Lane) {
+        for Audited { record, offset } in lane.judge.take_audits() {
+            Audit { kind: record.kind }.emit(&self.metrics);
+            let outgoing = OutgoingRecord {
+                topic: Arc::clone(&self.audit),
+                key: format!("{}/{}", record.tenant_id, record.agent_id).into_bytes(),
+                payload: record.to_json().into_bytes(),
+                headers: vec![("content-type", "application/json".to_owned())],
+            };
+            self.outbox.send(outgoing, lane.ledger.ticket(offset));
         }
     }
 

@@ -233,6 +233,7 @@ impl Instance {
                 workers: config.kafka.workers,
                 alerts: config.topics.alerts.as_str().into(),
                 dead_letter: config.topics.dead_letter.as_str().into(),
+                audit: config.topics.audit.as_str().into(),
                 commit_interval: config.kafka.commit_interval,
                 peers_wait: config.peers.wait,
                 idle_after: config.peers.idle_after,

@@ -9,7 +9,7 @@ pub mod watch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, AuditRecord};
 use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
 use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
@@ -45,6 +45,15 @@ pub struct Decision {
     /// The alert.
     pub alert: Alert,
     /// The offset of the record on which it was decided.
+    pub offset: i64,
+}
+
+/// A change of what is known of an agent, and the offset of the record that caused it.
+#[derive(Debug)]
+pub struct Audited {
+    /// What changed.
+    pub record: AuditRecord,
+    /// The offset of the record with the call.
     pub offset: i64,
 }
 
@@ -84,6 +93,7 @@ pub struct Judge {
     watch: Option<Box<Watch>>,
     tally: Tally,
     counted: Counted,
+    audits: Vec<Audited>,
 }
 
 impl Judge {
@@ -111,6 +121,7 @@ impl Judge {
             watch: None,
             tally: Tally::default(),
             counted: Counted::default(),
+            audits: Vec::new(),
         }
     }
 
@@ -212,6 +223,12 @@ impl Judge {
         std::mem::take(&mut self.counted)
     }
 
+    /// What changed in what is known of agents, since this was last asked.
+    #[must_use]
+    pub fn take_audits(&mut self) -> Vec<Audited> {
+        std::mem::take(&mut self.audits)
+    }
+
     /// The epoch whose peers the next call waits for; `None` when nothing waits.
     #[must_use]
     pub fn waits_for(&self) -> Option<i64> {
@@ -308,7 +325,7 @@ impl Judge {
             (verdict, before, state.deadline(), state.group)
         };
         let updated = self.shared.agents.update(key, self.partition, &judged, update);
-        let Ok((verdict, before, after, group)) = updated else {
+        let Ok((mut verdict, before, after, group)) = updated else {
             self.tally.unjudged += 1;
             return;
         };
@@ -330,7 +347,10 @@ impl Judge {
             let tenant = GroupKey::of_tenant(&call.tenant_id);
             self.log.note(call.time.hour(), tenant, &verdict.tenant_facts);
         }
-        hand_out(verdict, call.position.offset, sink);
+        let offset = call.position.offset;
+        let audited = verdict.audits.drain(..).map(|record| Audited { record, offset });
+        self.audits.extend(audited);
+        hand_out(verdict, offset, sink);
     }
 
     /// Event time has reached `time` in this partition: deadlines fall due, epochs close.

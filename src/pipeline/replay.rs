@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ pub struct Summary {
     pub self_check: Vec<Row>,
     /// Episodes that opened, by rule, with those that pages were due for.
     pub opened: BTreeMap<String, (u64, u64)>,
+    /// Why the audit could not be written, if it could not.
+    pub audit_failed: Option<String>,
     /// The span of event time judged.
     pub span: Option<(Timestamp, Timestamp)>,
 }
@@ -64,6 +66,38 @@ pub struct Replay {
     /// No call happened after this: the moment the replay began.
     started: Timestamp,
     summary: Summary,
+    audit: AuditFile,
+}
+
+/// Where records of changes go, and whether that went well.
+struct AuditFile {
+    out: Option<Box<dyn Write>>,
+    written: std::io::Result<()>,
+}
+
+impl std::fmt::Debug for AuditFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuditFile")
+    }
+}
+
+impl AuditFile {
+    /// Writes what `judge` has to tell, until the first failure.
+    fn write(&mut self, judge: &mut Judge) {
+        let Some(out) = &mut self.out else {
+            judge.take_audits().clear();
+            return;
+        };
+        for audited in judge.take_audits() {
+            if self.written.is_ok() {
+                self.written = writeln!(out, "{}", audited.record.to_json());
+            }
+        }
+    }
+
+    fn finish(self) -> std::io::Result<()> {
+        self.written.and_then(|()| self.out.map_or(Ok(()), |mut out| out.flush()))
+    }
 }
 
 impl Replay {
@@ -71,7 +105,13 @@ impl Replay {
     #[must_use]
     pub fn new(shared: Shared, options: decode::Options, started: Timestamp) -> Self {
         let judge = Judge::new(shared.clone(), PARTITION, Arc::from(""));
-        Self { judge, shared, options, started, summary: Summary::default() }
+        let audit = AuditFile { out: None, written: Ok(()) };
+        Self { judge, shared, options, started, summary: Summary::default(), audit }
+    }
+
+    /// From now on, records of what changed in what is known of agents go to `out`, one a line.
+    pub fn audit_to(&mut self, out: Box<dyn Write>) {
+        self.audit.out = Some(out);
     }
 
     /// Goes on where what `baselines` were learned from ended.
@@ -129,20 +169,23 @@ impl Replay {
             self.line(name, offset, line.trim_ascii_end(), sink);
         }
         // The calls still held belong to this file's name.
-        let Self { judge, summary, .. } = self;
+        let Self { judge, summary, audit, .. } = self;
         judge.judge_all(&mut |decision| told(summary, decision, sink));
+        audit.write(judge);
         Ok(())
     }
 
     /// Lets event time run out and tells what the replay came to.
     pub fn finish(mut self, sink: &mut dyn FnMut(Alert)) -> Summary {
-        let Self { judge, summary, .. } = &mut self;
+        let Self { judge, summary, audit, .. } = &mut self;
         judge.judge_all(&mut |decision| told(summary, decision, sink));
+        audit.write(judge);
         let end = judge.watermark();
         judge.advance(Timestamp::MAX, &mut |decision| told(summary, decision, sink));
         let counted = self.judge.take_counted();
         self.summary.agent_days = counted.days;
         self.summary.self_check = counted.rows(&self.shared.rules);
+        self.summary.audit_failed = self.audit.finish().err().map(|error| error.to_string());
         let tally = self.judge.tally();
         self.summary.judged = tally.judged;
         self.summary.late = tally.late;
@@ -163,7 +206,7 @@ impl Replay {
             content_type: None,
             payload: Some(line),
         };
-        let Self { judge, summary, options, .. } = self;
+        let Self { judge, summary, options, audit, .. } = self;
         decode::decode(&record, options, &mut |item| match item {
             Item::Call(call) => {
                 summary.span.get_or_insert((call.time, call.time));
@@ -177,6 +220,7 @@ impl Replay {
         });
         judge.record_done(offset);
         judge.judge_due(&mut |decision| told(summary, decision, sink));
+        audit.write(judge);
     }
 }
 

@@ -42,6 +42,8 @@ pub struct WorkerSettings {
     pub alerts: Arc<str>,
     /// Where it puts what it cannot read.
     pub dead_letter: Arc<str>,
+    /// Where it puts what changed in what is known of agents.
+    pub audit: Arc<str>,
     /// How often it commits.
     pub commit_interval: Duration,
     /// How long a partition waits for the peers of another one.

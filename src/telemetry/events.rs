@@ -4,7 +4,7 @@
 //! lifecycle; what happens for each record is at most DEBUG. Texts that an agent or a record wrote
 //! are logged escaped, never as they are.
 
-use crate::alert::{Alert, AlertStatus, Severity};
+use crate::alert::{Alert, AlertStatus, AuditKind, Severity};
 use crate::event::Timestamp;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::set_flag;
@@ -106,6 +106,21 @@ impl DeadLetterKind {
             Self::Record => "record",
             Self::Delivery => "delivery",
         }
+    }
+}
+
+/// A change of what is known of an agent was written to the audit topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    /// What kind of change it was.
+    pub kind: AuditKind,
+}
+
+impl Event for Audit {
+    fn emit(self, metrics: &Metrics) {
+        let kind = self.kind.as_str();
+        metrics.families().audit_records.with_label_values(&[kind]).inc();
+        tracing::debug!(kind, "audit record written");
     }
 }
 

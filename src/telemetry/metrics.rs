@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-use crate::alert::{AlertStatus, Severity};
+use crate::alert::{AlertStatus, AuditKind, Severity};
 use crate::event::Timestamp;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::notifications::FailureReason;
@@ -109,6 +109,9 @@ impl Metrics {
         let it = self.families();
         for kind in DeadLetterKind::ALL {
             it.dead_letters.with_label_values(&[kind.as_str()]);
+        }
+        for kind in AuditKind::ALL {
+            it.audit_records.with_label_values(&[kind.as_str()]);
         }
         for result in ["ok", "error"] {
             it.kafka_commits.with_label_values(&[result]);

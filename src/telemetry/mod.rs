@@ -18,10 +18,10 @@ mod tests;
 mod verdicts;
 
 pub use events::{
-    AgentRefused, AlertDecided, AlertProduceFailed, CommitFailed, ConsumerError, DeadLetterKind,
-    DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted, PartitionsAssigned,
-    PartitionsLost, PartitionsRevoked, PeerLeftOut, PeersMerged, ReadyChanged, RecordRejected,
-    ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
+    AgentRefused, AlertDecided, AlertProduceFailed, Audit, CommitFailed, ConsumerError,
+    DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,
+    PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut, PeersMerged, ReadyChanged,
+    RecordRejected, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
 };
 pub use family::{MetricKind, MetricSpec};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};

@@ -136,6 +136,8 @@ table! {
         "Alerts that the broker did not take.";
     alerts_unacknowledged: IntGauge = "alerts_unacknowledged", "alerts", [], NONE,
         "Alerts written and not yet acknowledged by the broker.";
+    audit_records: IntCounterVec = "audit_records_total", "records", ["kind"], NONE,
+        "Records of what changed in what is known of agents, written to the audit topic.";
     dead_letters: IntCounterVec = "dead_letters_total", "records", ["kind"], NONE,
         "Records written to the dead-letter topic.";
 

@@ -196,7 +196,8 @@ fn a_broker_that_comes_back_loses_no_alert() {
 fn refuse_alerts(name: &str, error: RDKafkaRespErr) {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings::new(&cluster.bootstrap_servers(), name);
-    let written = [settings.alerts(), settings.dead_letter(), settings.verdicts()];
+    let written =
+        [settings.alerts(), settings.dead_letter(), settings.verdicts(), settings.audit()];
     for topic in written.iter().map(String::as_str).chain([settings.calls()]) {
         cluster.create_topic(topic, 1, 1).unwrap();
     }

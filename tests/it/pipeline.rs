@@ -1,7 +1,7 @@
 //! One history, many ways to read it: in any order within the allowed disorder, over any number of
 //! partitions, in chunks of any size, from any kind of file. The judgement is the same. No Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::Value;
-use toolwarden::alert::Alert;
+use toolwarden::alert::{AUDIT_SCHEMA, Alert, AuditKind, AuditRecord};
 use toolwarden::decode::{self, Format, Item, Record};
 use toolwarden::event::{Position, Timestamp, ToolCall};
 use toolwarden::generate::{Anomaly, Generated, Planted, Scenario};
@@ -296,4 +296,29 @@ fn plain_gzip_zstd_and_standard_input_are_the_same_calls() {
     let said = succeed(replay(Path::new("-")).stdin(input));
     let said: Vec<String> = said.lines().map(str::to_owned).collect();
     assert!(in_order(&said) == plainly().1, "standard input");
+}
+
+/// The records of changes that a replay of `path` writes.
+fn audited(path: &Path, to: &Path) -> String {
+    succeed(replay(path).arg("--audit").arg(to));
+    fs::read_to_string(to).unwrap()
+}
+
+#[test]
+fn a_replay_writes_what_changed_in_what_is_known_and_the_same_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = file(directory.path(), "plain", &lines(history()));
+    let text = audited(&plain, &directory.path().join("first"));
+    assert!(text == audited(&plain, &directory.path().join("second")), "not the same twice");
+    let records: Vec<AuditRecord> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind| records.iter().filter(|record| record.kind == kind).count();
+    let agents: BTreeSet<_> = records.iter().map(|record| &record.agent_id).collect();
+    assert!(of(AuditKind::LearningCompleted) >= 1, "{text}");
+    assert!(of(AuditKind::LearningCompleted) <= agents.len(), "an agent learned twice");
+    for record in &records {
+        assert_eq!((&*record.schema, &*record.position.topic), (AUDIT_SCHEMA, "calls"));
+        let (_, key, _) = &history()[usize::try_from(record.position.offset).unwrap()];
+        assert!(key.ends_with(&record.agent_id), "{record:?} is not a call of {key}");
+    }
 }

@@ -79,6 +79,10 @@ impl Settings {
         format!("{}.dead-letter", self.name)
     }
 
+    pub(crate) fn audit(&self) -> String {
+        format!("{}.audit", self.name)
+    }
+
     pub(crate) fn verdicts(&self) -> String {
         format!("{}.verdicts", self.name)
     }
@@ -94,11 +98,11 @@ impl Settings {
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();
         }
-        let topics = [self.alerts(), self.dead_letter(), self.verdicts()];
-        let [alerts, dead_letter, verdicts] = topics;
+        let topics = [self.alerts(), self.dead_letter(), self.verdicts(), self.audit()];
+        let [alerts, dead_letter, verdicts, audit] = topics;
         writeln!(
             text,
-            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}}}"
+            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}}}"
         )
         .unwrap();
         writeln!(text, "server: {{listen: \"127.0.0.1:0\"}}\n{}", self.more).unwrap();

@@ -187,6 +187,7 @@ fn a_running_instance_hears_what_is_said_and_reads_it_all_before_it_judges() {
         settings.calls().to_owned(),
         settings.alerts(),
         settings.dead_letter(),
+        settings.audit(),
         settings.verdicts(),
     ];
     for topic in &topics {

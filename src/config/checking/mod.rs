@@ -123,6 +123,7 @@ impl Checker<'_> {
             topics: Topics {
                 alerts: raw.topics.alerts.clone(),
                 dead_letter: raw.topics.dead_letter.clone(),
+                audit: raw.topics.audit.clone(),
                 verdicts: raw.topics.verdicts.clone(),
             },
             event_time,
@@ -162,6 +163,7 @@ impl Checker<'_> {
         let written = [
             ("alerts", &topics.alerts),
             ("dead_letter", &topics.dead_letter),
+            ("audit", &topics.audit),
             ("verdicts", &topics.verdicts),
         ];
         for (name, topic) in written {

@@ -1,5 +1,6 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
+mod audit;
 mod days;
 mod fan_out;
 mod groups;
@@ -484,6 +485,7 @@ fn interleaved(
         );
         epochs.learn(call.time.hour(), states[agent].group, &verdict.facts);
         alerts[agent].extend(json(&verdict.alerts));
+        alerts[agent].extend(verdict.audits.iter().map(AuditRecord::to_json));
     }
     alerts
 }
