@@ -203,13 +203,15 @@ impl Default for UsualDay {
 
 impl UsualDay {
     /// Learns a day that has ended; `days` counts it in. A day of less than twenty calls says
-    /// nothing of a usual one, and none counts for more than three usual ones.
+    /// nothing of a usual one. None counts for more than three usual ones, and after ten days for
+    /// more than one and a half: by then a wild hour must not move it by a twentieth.
     pub fn learn(&mut self, calls: u32, days: u32) {
         if calls < 20 {
             return;
         }
         let usual = f64::from(self.calls);
-        let calls = f64::from(calls).min(3.0 * usual);
+        let most = if days < 10 { 3.0 } else { 1.45 };
+        let calls = f64::from(calls).min(most * usual);
         let step = (1.0 / float(u64::from(days) + 1)).max(0.1);
         self.calls = narrow(usual + (calls - usual) * step);
     }

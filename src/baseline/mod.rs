@@ -4,6 +4,7 @@
 //! floats go through `libm`, so that every machine computes the same bits.
 
 pub mod ancestry;
+pub mod anchor;
 pub mod bloom;
 pub mod discovery;
 pub mod epochs;

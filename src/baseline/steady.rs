@@ -61,6 +61,12 @@ const VARIATION_KNOWN: f64 = 12.0;
 const EMPTY_MAX: f64 = 0.03;
 const EXPECTED_HOURS_MIN: f64 = 50.0;
 
+/// With more empty hours than this an agent has no usual rate at all.
+const ABSENT_MAX: f64 = 0.1;
+
+/// The same for the longest pause: a day of a week.
+const PAUSE_MAX: f64 = 0.2;
+
 /// A pause of so many times the longest one before says nothing of the rate around it.
 const LONG_PAUSE: f32 = 1.5;
 
@@ -311,6 +317,14 @@ impl Steady {
         self.season.seen().into()
     }
 
+    /// How a day since the Unix epoch compares with a usual one, by its day of the week; `None` while
+    /// that is not known.
+    #[must_use]
+    pub fn day_factor(&self, day: i64) -> Option<f64> {
+        let day = i32::try_from(day).ok()?;
+        self.is_gathering().then(|| self.season.of_day(day).max(0.02))
+    }
+
     fn is_gathering(&self) -> bool {
         self.season.seen() >= season::WEEK
     }
@@ -321,6 +335,7 @@ impl Steady {
         let is_steady = self.dispersion.index() <= DISPERSION_MAX
             && self.variation.deviation() <= VARIATION_MAX
             && self.variation.weight() >= VARIATION_KNOWN;
+        let is_steady = is_steady && self.is_present(ABSENT_MAX);
         match f64::from(self.season.seen()) / f64::from(TOLD_AFTER_DAYS) {
             part if part < 1.0 => Trust::Learning(part),
             _ if is_steady && self.many.holds() => Trust::Active,
@@ -332,13 +347,20 @@ impl Steady {
     /// expected is not judged by its pauses.
     #[must_use]
     pub fn trust_low(&self) -> Trust {
-        let expected = f64::from(self.expected_hours);
-        let empty = f64::from(self.empty_hours - self.emptiest);
-        let is_regular = expected >= EXPECTED_HOURS_MIN && empty <= EMPTY_MAX * expected;
+        let is_regular =
+            f64::from(self.expected_hours) >= EXPECTED_HOURS_MIN && self.is_present(EMPTY_MAX);
         match self.trust() {
             Trust::Active if !is_regular || !self.few.holds() => Trust::Starved,
             trust => trust,
         }
+    }
+
+    /// Whether no more than a part of the hours in which calls were expected was empty, the longest
+    /// pause left out, which itself is a small part of them.
+    fn is_present(&self, empty_max: f64) -> bool {
+        let expected = f64::from(self.expected_hours);
+        let empty = f64::from(self.empty_hours - self.emptiest);
+        empty <= empty_max * expected && f64::from(self.emptiest) <= PAUSE_MAX * expected
     }
 
     /// The evidence of too many calls, in units of an expected active day.

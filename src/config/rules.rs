@@ -8,13 +8,14 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 19] = [
+pub const SHIPPED: [(&str, &str); 20] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
     ("rules/call_rate/burst.yaml", include_str!("../../rules/call_rate/burst.yaml")),
     ("rules/denials/burst.yaml", include_str!("../../rules/denials/burst.yaml")),
     ("rules/dormant_tool/returned.yaml", include_str!("../../rules/dormant_tool/returned.yaml")),
+    ("rules/drift/slow.yaml", include_str!("../../rules/drift/slow.yaml")),
     ("rules/errors/burst.yaml", include_str!("../../rules/errors/burst.yaml")),
     ("rules/fan_out/burst.yaml", include_str!("../../rules/fan_out/burst.yaml")),
     ("rules/first_use/listed.yaml", include_str!("../../rules/first_use/listed.yaml")),

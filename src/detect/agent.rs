@@ -19,6 +19,7 @@ use crate::baseline::versions::{Day, Versions};
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
 use crate::detect::audit::AuditDay;
+use crate::detect::drift::Anchors;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::grouping::{Grouping, product};
 use crate::detect::learning::Return;
@@ -91,6 +92,8 @@ pub struct AgentState {
     pub(crate) steady: Option<Box<Steady>>,
     /// What was written of it today.
     pub(crate) audits: Option<Box<AuditDay>>,
+    /// What its first fortnight was like.
+    pub(crate) anchors: Option<Box<Anchors>>,
 }
 
 /// How much was seen of an agent.
@@ -192,6 +195,7 @@ impl AgentState {
             hours_seen: 0,
             steady: None,
             audits: None,
+            anchors: None,
         }
     }
 
@@ -291,6 +295,7 @@ impl AgentState {
             + self.versions.as_ref().map_or(0, |it| size_of::<Versions>() + it.heap_bytes())
             + burst
             + live
+            + self.anchors.as_ref().map_or(0, |_| size_of::<Anchors>())
             + self.steady.as_ref().map_or(0, |_| size_of::<Steady>())
             + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())

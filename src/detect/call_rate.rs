@@ -35,6 +35,10 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         }
         state.weigh(judgement, (Detector::CallRate, ratio), verdict);
         if ratio >= 1.0 {
+            // The run-up of a flood is no usual minute: its day teaches what most days do.
+            let (low, high) = model.usual_at();
+            let usual = whole(libm::exp(0.25 * low + 0.75 * high));
+            state.busiest = state.busiest.min(usual);
             state.report(judgement, (&rule.words, ratio), verdict, |state| {
                 describe(judgement, rule, state, (calls, model))
             });
@@ -53,6 +57,17 @@ pub(crate) fn model(minutes: &BlockMaxima, parameters: &CallRateParameters) -> M
         days: 4.0,
         deviation_min: parameters.deviation_min,
     })
+}
+
+fn whole(value: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::as_conversions,
+        reason = "a count, in its range"
+    )]
+    let whole = value.clamp(0.0, 1e9) as u32;
+    whole
 }
 
 fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, ratio: f64) {

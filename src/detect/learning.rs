@@ -110,7 +110,9 @@ impl AgentState {
             p if p >= 1.0 => LearningState::Active,
             _ if self.history.days < STARVED_AFTER_DAYS => LearningState::Learning,
             // Age comes by itself; nothing is missing from the records.
-            _ if detector == Detector::DormantTool => LearningState::Learning,
+            _ if matches!(detector, Detector::DormantTool | Detector::Drift) => {
+                LearningState::Learning
+            }
             _ => LearningState::Starved,
         };
         (state, progress.min(1.0))
@@ -150,6 +152,7 @@ impl AgentState {
             return days / KNOWN_DAYS;
         }
         match detector {
+            Detector::Drift => self.anchors.as_ref().map_or(0.0, |anchors| anchors.progress()),
             Detector::CallRate => self.minutes.days() / KNOWN_DAYS,
             Detector::ArgumentShape => f64::from(u8::from(self.tools.knows_shapes())),
             Detector::UnusualHour => f64::from(u8::from(self.hours.is_known())),

@@ -13,6 +13,7 @@ mod audit;
 mod bytes;
 mod call_rate;
 mod dormant_tool;
+mod drift;
 mod episodes;
 mod errors;
 mod expectations;
@@ -158,6 +159,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     }
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
+    drift::end_day(&judgement, state, &mut verdict);
     rate_shift::end_day(&judgement, state);
     let sums = state.count(call, half_life_days, &mut verdict);
     audit::of_agent(&judgement, &before, state, &mut verdict);

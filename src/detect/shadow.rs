@@ -128,6 +128,7 @@ pub const fn has_tiers(detector: Detector) -> bool {
             | Detector::InjectedSession
             | Detector::RateShift
             | Detector::Silence
+            | Detector::Drift
     );
     promises(detector) && !is_constant
 }

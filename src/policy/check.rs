@@ -117,6 +117,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::SessionFit => rules.session_fit = parse(raw)?,
         Detector::RateShift => rules.rate_shift = parse(raw)?,
         Detector::Silence => rules.silence = parse(raw)?,
+        Detector::Drift => rules.drift = parse(raw)?,
         Detector::Version => rules.version = parse(raw)?,
     }
     Ok(())

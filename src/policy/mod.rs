@@ -37,7 +37,7 @@ pub use parameters::{
     NewToolParameters, RepeatParameters, SessionFitParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
-pub use steady_parameters::{RateShiftParameters, SilenceParameters};
+pub use steady_parameters::{DriftParameters, RateShiftParameters, SilenceParameters};
 
 /// The rules in force, checked. A detector without a rule is off.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +78,8 @@ pub struct Rules {
     pub rate_shift: Option<Rule<RateShiftParameters>>,
     /// A steady agent that has stopped.
     pub silence: Option<Rule<SilenceParameters>>,
+    /// Days that have slowly become unlike those of the first fortnight.
+    pub drift: Option<Rule<DriftParameters>>,
     /// What a new version of the agent changed, listed.
     pub version: Option<Rule<VersionParameters>>,
     /// The bounds of one agent's state and time.
@@ -215,6 +217,7 @@ impl Rules {
             self.session_fit.as_ref().map(|rule| &rule.words),
             self.rate_shift.as_ref().map(|rule| &rule.words),
             self.silence.as_ref().map(|rule| &rule.words),
+            self.drift.as_ref().map(|rule| &rule.words),
             self.version.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::policy::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
-    DormantToolParameters, ErrorsParameters, FanOutParameters, RateShiftParameters,
-    RunSizeParameters, SilenceParameters, VersionParameters,
+    DormantToolParameters, DriftParameters, ErrorsParameters, FanOutParameters,
+    RateShiftParameters, RunSizeParameters, SilenceParameters, VersionParameters,
 };
 
 /// Parameters of `repeat`.
@@ -206,6 +206,8 @@ pub(crate) enum AnyParameters {
     RateShift(RateShiftParameters),
     /// Of `silence`.
     Silence(SilenceParameters),
+    /// Of `drift`.
+    Drift(DriftParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.

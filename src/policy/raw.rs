@@ -89,13 +89,15 @@ pub enum Detector {
     RateShift,
     /// A steady agent that has stopped.
     Silence,
+    /// Days that have slowly become unlike those of the first fortnight.
+    Drift,
     /// What a new version of the agent changed, listed.
     Version,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -114,6 +116,7 @@ impl Detector {
         Self::SessionFit,
         Self::RateShift,
         Self::Silence,
+        Self::Drift,
         Self::Version,
     ];
 
@@ -146,6 +149,7 @@ impl Detector {
             Self::SessionFit => "session_fit",
             Self::RateShift => "rate_shift",
             Self::Silence => "silence",
+            Self::Drift => "drift",
             Self::Version => "version",
         }
     }

@@ -1,5 +1,5 @@
-//! What the detectors of steady, service-like agents can be told. Which agents those are is learned;
-//! here it is only said what is asked of them.
+//! What the detectors of steady, service-like agents, and of slow drift, can be told. Which agents are
+//! steady is learned; here it is only said what is asked of them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,6 +35,27 @@ pub struct SilenceParameters {
 impl Default for SilenceParameters {
     fn default() -> Self {
         Self { calls_min: 5.0 }
+    }
+}
+
+/// Parameters of `drift`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftParameters {
+    /// The recent level must be so many times the anchor, or that part of it, 1.2 to 100. 2: less is
+    /// growth that nobody needs to look at.
+    pub ratio_min: f64,
+}
+
+impl Default for DriftParameters {
+    fn default() -> Self {
+        Self { ratio_min: 2.0 }
+    }
+}
+
+impl InRange for DriftParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("ratio_min", self.ratio_min, 1.2, 100.0)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::policy::{Acceptance, Detector, Scope, Stance};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The detectors that find a level usual, and so one that can be expected.
-const LEVELLED: [Detector; 11] = [
+const LEVELLED: [Detector; 12] = [
     Detector::Repeat,
     Detector::CallRate,
     Detector::RunSize,
@@ -37,6 +37,7 @@ const LEVELLED: [Detector; 11] = [
     Detector::SessionFit,
     Detector::RateShift,
     Detector::Silence,
+    Detector::Drift,
 ];
 
 /// Words on alerts that fit an id, at most: an episode has far fewer.

@@ -5,6 +5,7 @@ mod days;
 mod fan_out;
 mod groups;
 mod shadow;
+mod steady;
 mod verdicts;
 mod versions;
 
@@ -52,6 +53,7 @@ fn rules() -> Rules {
         raw("look_alike.target", 0.03),
         raw("rate_shift.shift", 0.01),
         raw("silence.stopped", 0.005),
+        raw("drift.slow", 0.001),
     ])
     .unwrap()
 }

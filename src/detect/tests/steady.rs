@@ -1,0 +1,152 @@
+//! Agents that work like services, and agents that drift: through the whole engine.
+
+use super::*;
+use crate::policy::Detector;
+
+/// A call `secs` after Monday midnight of the week of the tests.
+fn plain(secs: f64, id: u64) -> ToolCall<'static> {
+    call(secs, id, "tool-1", id + 1)
+}
+
+/// One that lives through days of evenly spread calls.
+struct Life {
+    rules: Rules,
+    state: AgentState,
+    id: u64,
+    alerts: Vec<Alert>,
+}
+
+impl Life {
+    fn new() -> Self {
+        let state = AgentState::new(&plain(0.0, 0));
+        Self { rules: rules(), state, id: 0, alerts: Vec::new() }
+    }
+
+    fn call(&mut self, secs: f64) {
+        self.id += 1;
+        let call = plain(secs, self.id);
+        self.alerts.extend(run(&self.rules, &mut self.state, &[call]));
+    }
+
+    /// Works on the day `day` between two hours, `calls` times.
+    fn work(&mut self, day: u32, hours: (f64, f64), calls: u32) {
+        let step = (hours.1 - hours.0) * 3_600.0 / f64::from(calls);
+        for n in 0..calls {
+            // Not quite regular, so that no bucket is like the other.
+            let shake = f64::from(n * 7 % 11) / 11.0;
+            let secs = f64::from(day) * 86_400.0 + hours.0 * 3_600.0;
+            self.call(secs + (f64::from(n) + shake) * step);
+        }
+    }
+
+    fn told(&self, detector: Detector) -> usize {
+        let of_it = |alert: &&Alert| {
+            alert.detector == detector.as_str() && alert.status == AlertStatus::Firing
+        };
+        self.alerts.iter().filter(of_it).count()
+    }
+}
+
+const ALL_DAY: (f64, f64) = (0.0, 24.0);
+const OFFICE: (f64, f64) = (9.0, 17.0);
+
+#[test]
+fn a_ramp_is_told_before_three_times_the_anchor() {
+    for hours in [ALL_DAY, OFFICE] {
+        for daily in [1.01_f64, 1.025, 1.05, 1.1] {
+            let mut life = Life::new();
+            (0..16).for_each(|day| life.work(day, hours, 120));
+            let mut level = 120.0;
+            let told = (16..200_u32).find_map(|day| {
+                level *= daily;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    clippy::as_conversions,
+                    reason = "a test"
+                )]
+                life.work(day, hours, level as u32);
+                let is_told = life.told(Detector::Drift)
+                    + life.told(Detector::RateShift)
+                    + life.told(Detector::CallRate);
+                (is_told > 0).then_some(level / 120.0)
+            });
+            assert!(told.is_some_and(|times| times < 3.0), "{hours:?} {daily} {told:?}");
+        }
+    }
+}
+
+#[test]
+fn work_as_it_always_was_is_neither_drift_nor_a_shift() {
+    for hours in [ALL_DAY, OFFICE] {
+        let mut life = Life::new();
+        (0..40).for_each(|day| life.work(day, hours, 120 + day * 37 % 60));
+        let told = [Detector::Drift, Detector::RateShift, Detector::Silence];
+        assert_eq!(told.map(|detector| life.told(detector)), [0, 0, 0]);
+        assert_eq!(life.state.steady.is_some(), hours == ALL_DAY);
+    }
+}
+
+#[test]
+fn an_hour_of_a_hundred_times_as_many_calls_hardly_moves_what_is_usual() {
+    let mut calm = Life::new();
+    (0..20).for_each(|day| calm.work(day, OFFICE, 240));
+    let mut wild = Life { rules: rules(), alerts: Vec::new(), state: calm.state.clone(), ..calm };
+    let mut calm =
+        Life { rules: rules(), alerts: Vec::new(), state: wild.state.clone(), id: wild.id };
+    wild.work(20, (9.0, 10.0), 3_000);
+    for life in [&mut calm, &mut wild] {
+        life.work(20, (11.0, 17.0), 240);
+        life.work(21, OFFICE, 240);
+    }
+    assert!(wild.told(Detector::CallRate) > 0 && calm.told(Detector::CallRate) == 0);
+    let prior = crate::baseline::maxima::Prior {
+        maximum: 10.0,
+        deviation: 0.45,
+        days: 4.0,
+        deviation_min: 0.35,
+    };
+    let mean = |life: &Life| life.state.minutes.model(&prior).usual_at();
+    let moved = ((mean(&wild).0 + mean(&wild).1 - mean(&calm).0 - mean(&calm).1) / 2.0).exp();
+    assert!((0.95..1.05).contains(&moved), "{moved}");
+    let day = |life: &Life| life.state.history.usual_day.calls();
+    assert!((0.95..1.05).contains(&(day(&wild) / day(&calm))), "{}", day(&wild) / day(&calm));
+}
+
+#[test]
+fn silence_is_told_without_a_call_whenever_time_is_let_pass() {
+    let mut life = Life::new();
+    (0..16).for_each(|day| life.work(day, ALL_DAY, 1_440));
+    life.work(16, (0.0, 10.0), 600);
+    assert_eq!(life.told(Detector::Silence), 0);
+    let rules = rules();
+    let peers = Peers::default();
+    let context = Context::new(&rules, &peers);
+    let back = plain(16.0 * 86_400.0 + 50_000.0, 999_999);
+    let mut late = life.state.clone();
+    let mut alerts = Vec::new();
+    while let Some(deadline) = life.state.deadline().filter(|it| *it <= back.time) {
+        alerts.extend(tick(&context, &mut life.state, deadline).alerts);
+        assert!(life.state.deadline().is_none_or(|next| next > deadline));
+    }
+    alerts.extend(run(&rules, &mut life.state, std::slice::from_ref(&back)));
+    assert_eq!(json(&alerts), json(&run(&rules, &mut late, std::slice::from_ref(&back))));
+    let silence: Vec<_> =
+        alerts.iter().filter(|alert| alert.rule_id == "silence.stopped").collect();
+    let (first, last) = (silence[0], silence[1]);
+    assert!(first.trigger.is_none() && first.evidence.is_empty());
+    assert!(first.summary.contains("has made no call for"), "{}", first.summary);
+    let time = first.time.as_str();
+    assert!(time > "2026-01-21T10:05" && time < "2026-01-21T10:25", "{time}");
+    assert_eq!((last.status, &last.time), (AlertStatus::Resolved, &back.time.to_string()));
+    assert_eq!(life.state.open_episodes(), 0);
+}
+
+#[test]
+fn the_end_of_a_log_is_no_silence() {
+    let mut life = Life::new();
+    (0..17).for_each(|day| life.work(day, ALL_DAY, 1_440));
+    let peers = Peers::default();
+    let alerts = tick(&Context::new(&life.rules, &peers), &mut life.state, Timestamp::MAX).alerts;
+    assert!(alerts.iter().all(|alert| alert.rule_id != "silence.stopped"));
+}
