@@ -88,7 +88,7 @@ pub struct Run {
     pub first: Timestamp,
 }
 
-/// The last different calls of an agent, [`SLOTS`] in both lists together. Only of use while the
+/// The last different calls of an agent, twelve in both lists together. Only of use while the
 /// agent is at work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Repeats {

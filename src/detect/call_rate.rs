@@ -36,9 +36,8 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         state.weigh(judgement, (Detector::CallRate, ratio), verdict);
         if ratio >= 1.0 {
             // The run-up of a flood is no usual minute: its day teaches what most days do.
-            let (low, high) = model.usual_at();
-            let usual = whole(libm::exp(0.25 * low + 0.75 * high));
-            state.busiest = state.busiest.min(usual);
+            let (_, high) = model.usual_at();
+            state.busiest = state.busiest.min(whole(libm::exp(high)));
             state.report(judgement, (&rule.words, ratio), verdict, |state| {
                 describe(judgement, rule, state, (calls, model))
             });
