@@ -1,6 +1,7 @@
 //! `toolwarden run`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,10 @@ pub(crate) struct RunArgs {
     /// Know from the start what was learned before: a file that `toolwarden baseline export` wrote.
     #[arg(long)]
     baseline: Option<PathBuf>,
+    /// Learn at once from this much of the topics' history, such as 7d, before anything is told:
+    /// what was read so far, or all there is in a new group, teaches and alerts nobody.
+    #[arg(long, value_name = "DURATION", value_parser = settings::duration, conflicts_with = "baseline")]
+    learn_from: Option<Duration>,
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
@@ -49,7 +54,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let instance = Instance::start_from(&config, rules, Beginning { baselines }).await?;
+        let beginning = Beginning { baselines, learn_from: args.learn_from };
+        let instance = Instance::start_from(&config, rules, beginning).await?;
         let hash_key = config.privacy.hash_key.fingerprint();
         tracing::info!(listen = %instance.listen, hash_key, "running");
         tokio::select! {

@@ -31,7 +31,7 @@ pub struct ConsumerSettings {
 
 /// A consumer owned by one thread.
 pub struct PartitionConsumer {
-    consumer: BaseConsumer<WorkerContext>,
+    pub(super) consumer: BaseConsumer<WorkerContext>,
     metrics: Metrics,
     from_earliest: bool,
 }
@@ -171,6 +171,12 @@ impl PartitionConsumer {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.consumer.context().is_connected()
+    }
+
+    /// Whether a partition without a committed offset begins at its oldest record.
+    #[must_use]
+    pub fn is_from_earliest(&self) -> bool {
+        self.from_earliest
     }
 
     /// The oldest rebalance not yet acted on.

@@ -85,6 +85,9 @@ impl Desk {
     pub fn take(&mut self, record: &Consumed<'_>, lane: &mut Lane) {
         let index = usize::from(lane.judge.partition().topic);
         let Some(source) = self.sources.get(index) else { return };
+        if !lane.past.takes(record.offset()) {
+            return;
+        }
         if !lane.judge.begin(record.offset()) {
             lane.judge.record_done(record.offset());
             return;
@@ -116,7 +119,12 @@ impl Desk {
         });
         judge.record_done(record.offset());
         lane.took_record(record.timestamp_ms());
-        if !rejected.is_empty() {
+        if let Some(since) = lane.past.took(record.timestamp_ms()) {
+            let (topic, partition) = (&*source.topic, record.partition());
+            let hours = clock::wall().secs_since(since) / 3_600.0;
+            tracing::warn!(topic, partition, %since, hours, "less history than asked for");
+        }
+        if !rejected.is_empty() && lane.past.tells(record.offset()) {
             self.bury(&decoded, &rejected, &lane.ledger);
         }
     }
@@ -137,6 +145,7 @@ impl Desk {
         }
         lane.judged(held);
         self.measure(lane, held - lane.judge.held().min(held), began);
+        lane.past.keep_told(&mut decisions);
         self.send(decisions, &lane.ledger);
         self.write_down(lane);
     }
@@ -145,6 +154,7 @@ impl Desk {
     pub fn let_time_pass(&mut self, lane: &mut Lane) {
         let mut decisions = Vec::new();
         lane.judge.advance(clock::wall(), &mut |decision| decisions.push(decision));
+        lane.past.keep_told(&mut decisions);
         self.send(decisions, &lane.ledger);
         self.write_down(lane);
     }
@@ -206,7 +216,8 @@ impl Desk {
             return;
         }
         self.metrics.processing_duration(began.elapsed().as_secs_f64() / f64::from(judged));
-        if let Some(append_ms) = lane.last_append_ms {
+        // The age of a history is no latency.
+        if let Some(append_ms) = lane.last_append_ms.filter(|_| lane.past.is_live()) {
             let latency = clock::wall().secs_since(Timestamp::from_millis(append_ms));
             self.metrics.end_to_end_latency(latency.max(0.0));
         }
@@ -232,6 +243,9 @@ impl Desk {
     /// that caused it back until the broker has it.
     fn write_down(&self, lane: &mut Lane) {
         for Audited { record, offset } in lane.judge.take_audits() {
+            if !lane.past.tells(offset) {
+                continue;
+            }
             Audit { kind: record.kind }.emit(&self.metrics);
             let outgoing = OutgoingRecord {
                 topic: Arc::clone(&self.audit),
@@ -310,3 +324,6 @@ fn by_topic(names: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,8 @@ pub struct Instance {
 pub struct Beginning {
     /// What was learned elsewhere.
     pub baselines: Option<Baselines>,
+    /// How much of its history each partition learns from before it goes live.
+    pub learn_from: Option<Duration>,
 }
 
 /// How to reach the cluster, by the configuration.
@@ -144,7 +146,7 @@ impl Instance {
             baselines.into_instance(&instance.shared)?;
         }
         instance.start_verdicts(config)?;
-        instance.start_workers(config)?;
+        instance.start_workers(config, beginning.learn_from)?;
         instance.start_delivery(config)?;
         instance.start_serving(listener);
         Ok(instance)
@@ -216,7 +218,11 @@ impl Instance {
         self.spawn("verdicts".to_owned(), move || feed.run(&stop))
     }
 
-    fn start_workers(&mut self, config: &Config) -> anyhow::Result<()> {
+    fn start_workers(
+        &mut self,
+        config: &Config,
+        learn_from: Option<Duration>,
+    ) -> anyhow::Result<()> {
         // All of them join before any of them works: a group that grows while it works moves
         // partitions about.
         let mut workers = Vec::new();
@@ -239,6 +245,7 @@ impl Instance {
                 idle_after: config.peers.idle_after,
                 held_max: config.limits.held_calls,
                 reorder: config.event_time.reorder,
+                learn_from,
                 flush_timeout: config.kafka.shutdown_timeout / 2,
             };
             let worker = Worker::new(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::kafka::{Ledger, PartitionConsumer, TopicPartition};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::judge::{Judge, Shared};
+use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
 
 /// How often the broker is asked whether a partition is at its end.
@@ -36,6 +37,8 @@ pub struct Lane {
     pub ledger: Ledger,
     /// What it took in since it was last counted.
     pub received: Received,
+    /// Whether it learns from its history or is live.
+    pub past: Past,
     /// The append time of its last record, in milliseconds.
     pub last_append_ms: Option<i64>,
     /// When it last took in a record, to the length of a batch.
@@ -63,6 +66,7 @@ impl Lane {
             name,
             ledger,
             received: Received::default(),
+            past: Past::none(),
             last_append_ms: None,
             last_record: now,
             took: false,
@@ -123,6 +127,10 @@ impl Lane {
     /// Finds out whether the partition has nothing to read, and tells the board. Returns whether it
     /// is idle.
     pub fn mind_idleness(&mut self, consumer: &PartitionConsumer, after: Duration) -> bool {
+        // Its commit may stand at the end while all of its history is still on its way.
+        if !self.past.is_live() && self.judge.next_offset().is_none() {
+            return false;
+        }
         if self.idle {
             return true;
         }
@@ -154,6 +162,20 @@ impl Lane {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.judge.held() > 0 && self.last_progress.elapsed() >= STALLED_AFTER
+    }
+
+    /// Learns from what lies below `live_from`, which counts as finished: until that is reached,
+    /// [`Self::newly_finished`] has nothing to say.
+    pub fn pin(&mut self, live_from: i64) {
+        self.finished = Some(live_from);
+        self.last_record = Moment::now();
+    }
+
+    /// Goes live when its history is over; returns what was learned, once.
+    pub fn go_live(&mut self) -> Option<Learned> {
+        let waits = self.judge.held() > 0 || self.paused;
+        let quiet = (!waits).then(|| self.last_record.elapsed());
+        self.past.go_live(self.judge.judged_offset(), quiet)
     }
 
     /// The offset below which everything is judged and its alerts acknowledged, if that has moved.

@@ -20,6 +20,7 @@ pub mod lane;
 pub mod monitor;
 pub mod order;
 pub mod pager;
+pub mod past;
 pub mod player;
 pub mod portraits;
 pub mod replay;

@@ -25,9 +25,10 @@ const KAFKA: Component = "kafka";
 const GROUP: Component = "group";
 const STREAM: Component = "stream";
 const OUTBOX: Component = "outbox";
+const HISTORY: Component = "history";
 
 /// What an instance needs to do its work.
-pub const COMPONENTS: [Component; 4] = [KAFKA, GROUP, STREAM, OUTBOX];
+pub const COMPONENTS: [Component; 5] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY];
 
 /// The watcher of one instance.
 #[derive(Debug)]
@@ -136,6 +137,8 @@ impl Monitor {
         self.tell(GROUP, joined, "the consumer group has not given this instance its share");
         let stalled = reports.iter().any(|report| report.stalled);
         self.tell(STREAM, !stalled, "calls are held and none is judged");
+        let learning = reports.iter().any(|report| report.learning);
+        self.tell(HISTORY, !learning, "learning from history");
         self.tell(OUTBOX, !self.outbox.is_full(), "alerts are not acknowledged by the cluster");
     }
 

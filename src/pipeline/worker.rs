@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::event::Timestamp;
 use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
-use crate::pipeline::clock::Moment;
+use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::lane::Lane;
+use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
 use crate::telemetry::Metrics;
 
@@ -54,6 +56,8 @@ pub struct WorkerSettings {
     pub held_max: usize,
     /// How long calls are held for older ones that may still come.
     pub reorder: Duration,
+    /// How much of its history a partition learns from before it goes live.
+    pub learn_from: Option<Duration>,
     /// How long the last flush may take.
     pub flush_timeout: Duration,
 }
@@ -85,6 +89,8 @@ pub struct Report {
     pub held: usize,
     /// Partitions that hold unread records while nothing of them is judged.
     pub stalled: bool,
+    /// Whether any partition still learns from its history.
+    pub learning: bool,
     /// Whether every partition owned has been read and judged to its end.
     pub caught_up: bool,
     /// The oldest event-time watermark of each topic.
@@ -157,6 +163,7 @@ impl Worker {
     pub fn run(mut self) {
         while !self.signals.stop.load(Ordering::Relaxed) {
             let idle = self.take_batch();
+            self.look_back();
             self.judge(idle);
             // A rebalance in the next poll commits what is finished by then.
             self.note_finished();
@@ -184,7 +191,7 @@ impl Worker {
                             rebalance(
                                 &mut self.lanes,
                                 (&self.shared, &self.signals, &self.desk),
-                                note,
+                                (note, self.settings.learn_from),
                             );
                         }
                     }
@@ -202,7 +209,11 @@ impl Worker {
             self.joined = true;
             // What a lane has judged must be counted before it goes.
             self.desk.count(&self.shared.rules, &mut self.lanes);
-            rebalance(&mut self.lanes, (&self.shared, &self.signals, &self.desk), note);
+            rebalance(
+                &mut self.lanes,
+                (&self.shared, &self.signals, &self.desk),
+                (note, self.settings.learn_from),
+            );
             self.assignment_changed();
         }
         taken == 0
@@ -240,12 +251,16 @@ impl Worker {
         };
         for (id, lane) in &mut self.lanes {
             lane.mind_pressure(&self.consumer, full, self.settings.held_max);
+            if let Some(learned) = lane.go_live() {
+                say_learned(lane, learned);
+            }
             if lane.mind_idleness(&self.consumer, self.settings.idle_after) {
                 self.desk.let_time_pass(lane);
             }
             report.partitions.push(*id);
             report.held += lane.judge.held();
             report.stalled |= lane.is_stalled();
+            report.learning |= !lane.past.is_live();
             report.caught_up &= lane.is_idle();
             if let Some(watermark) = lane.judge.watermark() {
                 let oldest = report.watermarks.entry(id.topic).or_insert(watermark);
@@ -257,6 +272,41 @@ impl Worker {
         if self.last_commit.elapsed() >= self.settings.commit_interval {
             self.commit();
         }
+    }
+
+    /// Finds the history of a partition that wants it and begins to read it. One a turn, because
+    /// each may have to wait for the cluster and polling must go on.
+    fn look_back(&mut self) {
+        let Some(span) = self.settings.learn_from else { return };
+        let Some(lane) = self.lanes.values_mut().find(|lane| lane.past.is_due()) else { return };
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let since_ms = clock::wall().as_millis().saturating_sub(span_ms).max(0);
+        let topic = &*lane.name.topic;
+        let looked = self.consumer.history(&lane.name, since_ms).and_then(|history| {
+            let plan = lane.past.plan(&history, self.consumer.is_from_earliest());
+            plan.seek.map_or(Ok(()), |offset| self.consumer.seek(&lane.name, offset))?;
+            Ok(plan)
+        });
+        let plan = match looked {
+            Ok(plan) => plan,
+            Err(error) => {
+                tracing::debug!(topic, partition = lane.name.partition, %error, "asked again");
+                lane.past.ask_later();
+                return;
+            }
+        };
+        lane.past.begin(plan, Timestamp::from_millis(since_ms));
+        let partition = lane.name.partition;
+        let Some(live_from) = plan.live_from else {
+            tracing::warn!(topic, partition, "there is no history to learn from, live now");
+            return;
+        };
+        tracing::info!(topic, partition, from = plan.seek, live_from, "learning from history");
+        // Whoever stops from here on goes live at the same record.
+        lane.pin(live_from);
+        self.consumer.finish(&lane.name, live_from);
+        self.moved = true;
+        self.commit();
     }
 
     fn note_finished(&mut self) {
@@ -308,11 +358,18 @@ impl Worker {
     }
 }
 
+fn say_learned(lane: &Lane, learned: Learned) {
+    let (topic, partition) = (&*lane.name.topic, lane.name.partition);
+    let since = learned.since.map(|since| since.to_string()).unwrap_or_default();
+    let (calls, untold) = (lane.judge.tally().judged, learned.untold);
+    tracing::info!(topic, partition, calls, since, untold, "learned from history, live now");
+}
+
 /// Acts on what a rebalance did.
 fn rebalance(
     lanes: &mut BTreeMap<PartitionId, Lane>,
     (shared, signals, desk): (&Shared, &Signals, &Desk),
-    note: Rebalanced,
+    (note, learn_from): (Rebalanced, Option<Duration>),
 ) {
     let id = |name: &TopicPartition| PartitionId {
         topic: desk.source_index(&name.topic),
@@ -323,7 +380,11 @@ fn rebalance(
         Rebalanced::Assigned(names) => {
             for name in names {
                 let (id, ledger) = (id(&name), signals.ledger(id(&name)));
-                lanes.insert(id, Lane::new(shared.clone(), id, name, ledger));
+                let mut lane = Lane::new(shared.clone(), id, name, ledger);
+                if learn_from.is_some() {
+                    lane.past = Past::wanted();
+                }
+                lanes.insert(id, lane);
             }
         }
         Rebalanced::Revoked(names) => {

@@ -19,6 +19,7 @@ mod helm;
 mod judgement;
 mod kafka;
 mod kafka_broker;
+mod learning;
 mod metrics;
 mod order;
 mod pipeline;

@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     /// Further sections, as they stand in the file.
     pub(crate) more: String,
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// Further options of `run`.
+    pub(crate) arguments: Vec<&'static str>,
 }
 
 impl Settings {
@@ -64,6 +66,7 @@ impl Settings {
             commit_interval: "200ms",
             more: String::new(),
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Running {
         let mut process = Command::new(env!("CARGO_BIN_EXE_toolwarden"))
             .args(["--log-format", "json", "run", "--config"])
             .arg(&config)
+            .args(&settings.arguments)
             .envs(settings.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -324,6 +328,8 @@ pub(crate) struct Stored {
     pub(crate) key: Vec<u8>,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) headers: BTreeMap<String, String>,
+    /// When it is said to be appended; now if not said.
+    pub(crate) appended_ms: Option<i64>,
 }
 
 impl Stored {
@@ -367,6 +373,7 @@ pub(crate) fn produce(bootstrap: &str, topic: &str, records: &[Stored]) {
         }
         let mut outgoing = BaseRecord::to(topic).key(&record.key).headers(headers);
         outgoing.payload = record.payload.as_ref();
+        outgoing.timestamp = record.appended_ms;
         if record.partition >= 0 {
             outgoing = outgoing.partition(record.partition);
         }
@@ -413,6 +420,7 @@ pub(crate) fn read(bootstrap: &str, topic: &str) -> Vec<Stored> {
             key: message.key().unwrap_or_default().to_vec(),
             payload: message.payload().map(<[u8]>::to_vec),
             headers: headers.collect(),
+            appended_ms: None,
         });
         if open.get(&partition).is_some_and(|high| message.offset() + 1 >= *high) {
             open.remove(&partition);

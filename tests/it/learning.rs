@@ -1,0 +1,162 @@
+//! `run --learn-from`: what lies before the group's place in its topics teaches and alerts nobody.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use rdkafka::mocking::MockCluster;
+use serde_json::{Value, json};
+use toolwarden::alert::LEARNING_SCORE_MAX;
+use toolwarden::event::Timestamp;
+use toolwarden::pipeline::clock;
+
+use crate::kafka_broker::Broker;
+use crate::running::{Running, Settings, Stored, committed, produce, read, wait_for};
+use crate::support::{fail, succeed};
+
+const AGENT: &str = "helper@1";
+
+fn line(tool: &str, now: i64, secs: i64) -> Stored {
+    let time = Timestamp::from_secs(now + secs);
+    let call = json!({
+        "ts": time.to_string(), "tenant_id": "acme", "agent_id": AGENT, "session_id": "s",
+        "tool_name": tool, "call_id": format!("{tool}-{secs}"), "status": "ok",
+        "operation": "write", "arguments": {"n": secs},
+    });
+    let stored = Stored::new(0, format!("acme/{AGENT}"), call.to_string());
+    Stored { appended_ms: Some(time.as_millis()), ..stored }
+}
+
+fn burst(tool: &str, now: i64, secs: i64) -> impl Iterator<Item = Stored> {
+    (0..30).map(move |n| line(tool, now, secs + n * 30))
+}
+
+/// Twelve days of work at the hours around `now`, and a burst of an unknown tool three days ago.
+fn history(now: i64) -> Vec<Stored> {
+    let work = (-12..0).flat_map(|day: i64| (0..120).map(move |n| (day, n)));
+    let usual = work
+        .map(|(day, n)| line(&format!("tool-{}", n % 10), now, day * 86_400 - 14_400 + n * 240));
+    let mut all: Vec<Stored> = usual.chain(burst("wire", now, -3 * 86_400 - 1_195)).collect();
+    all.sort_by_key(|record| record.appended_ms);
+    all
+}
+
+/// The tools and scores of the bursts that fired.
+fn fired(alerts: impl Iterator<Item = Value>) -> Vec<(String, f64)> {
+    let firing = alerts.filter(|it| it["status"] == "firing" && it["rule_id"] == "new_tool.burst");
+    let told = |it: Value| {
+        let tool = it["subjects"][0]["shown"].as_str().unwrap().to_owned();
+        (tool, it["score"].as_f64().unwrap())
+    };
+    firing.map(told).collect()
+}
+
+fn told(settings: &Settings) -> Vec<Value> {
+    read(&settings.bootstrap, &settings.alerts()).iter().map(Stored::json).collect()
+}
+
+fn is_ready(running: &Running) -> Option<()> {
+    (running.get("/-/ready").0 == 200).then_some(())
+}
+
+#[test]
+fn a_replay_of_the_same_calls_tells_of_both_bursts_and_pages_for_the_second() {
+    let now = clock::wall().as_secs();
+    let mut text = String::new();
+    for record in history(now).into_iter().chain(burst("export", now, -1_200)) {
+        writeln!(text, "{}", record.json()).unwrap();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("calls.ndjson");
+    std::fs::write(&file, text).unwrap();
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
+    let said = succeed(replay.args(["replay", "--output", "ndjson"]).arg(file));
+    let fired = fired(said.lines().map(|line| serde_json::from_str(line).unwrap()));
+    let tools: Vec<&str> = fired.iter().map(|(tool, _)| tool.as_str()).collect();
+    assert_eq!(tools, ["wire", "export"], "{said}");
+    assert!(fired[1].1 > LEARNING_SCORE_MAX, "{fired:?}");
+}
+
+#[test]
+fn what_happened_in_the_history_is_known_and_only_what_comes_after_it_is_told() {
+    let Some(broker) = Broker::shared() else { return };
+    let settings = Settings {
+        arguments: vec!["--learn-from", "20d"],
+        ..Settings::new(broker.bootstrap(), "learn-from")
+    };
+    broker.create_topic(settings.calls(), 1, &["retention.ms=-1"]);
+    let now = clock::wall().as_secs();
+    let past = history(now);
+    produce(broker.bootstrap(), settings.calls(), &past);
+    let mut running = Running::start(&settings);
+    running.wait_until_judged(past.len());
+    wait_for("it is live", || is_ready(&running));
+    let end = i64::try_from(past.len()).unwrap();
+    wait_for("its place is pinned", || {
+        let committed = committed(broker.bootstrap(), "learn-from", settings.calls());
+        (committed[&0] == (end, end)).then_some(())
+    });
+    assert_eq!(told(&settings), Vec::<Value>::new(), "nothing of the history is told");
+    assert!(read(broker.bootstrap(), &settings.audit()).is_empty());
+    let log = running.log();
+    assert!(log.contains("learned from history, live now"), "{log}");
+    assert!(log.contains("less history than asked for"), "{log}");
+    let live: Vec<Stored> = burst("export", now, -1_200).collect();
+    produce(broker.bootstrap(), settings.calls(), &live);
+    running.wait_until_judged(past.len() + live.len());
+    let found = wait_for("the live burst is told", || {
+        let found = fired(told(&settings).into_iter());
+        (!found.is_empty()).then_some(found)
+    });
+    assert!(
+        found.len() == 1 && found[0].0 == "export" && found[0].1 > LEARNING_SCORE_MAX,
+        "{found:?}"
+    );
+    // Whoever starts again learns again, and tells nothing twice.
+    assert!(running.terminate().0.success(), "{}", running.log());
+    let before = told(&settings).len();
+    let again = Running::start(&settings);
+    again.wait_until_judged(past.len() + live.len());
+    wait_for("it is live again", || is_ready(&again));
+    assert_eq!(told(&settings).len(), before);
+}
+
+#[test]
+fn without_a_history_everything_is_told() {
+    let cluster = MockCluster::new(1).unwrap();
+    let settings = Settings {
+        arguments: vec!["--learn-from", "20d"],
+        ..Settings::new(&cluster.bootstrap_servers(), "no-history")
+    };
+    let topics = [
+        settings.calls().to_owned(),
+        settings.alerts(),
+        settings.dead_letter(),
+        settings.audit(),
+        settings.verdicts(),
+    ];
+    for topic in &topics {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    // The mock cluster finds no offset for any time: to it these records are no history.
+    let now = clock::wall().as_secs();
+    let calls = history(now);
+    produce(&settings.bootstrap, settings.calls(), &calls);
+    let running = Running::start(&settings);
+    running.wait_until_judged(calls.len());
+    wait_for("it is live", || is_ready(&running));
+    assert!(running.log().contains("no history to learn from"), "{}", running.log());
+    assert_eq!(running.metrics().count("events_processed_total"), calls.len());
+    let tools = || -> Vec<String> {
+        fired(told(&settings).into_iter()).into_iter().map(|(tool, _)| tool).collect()
+    };
+    wait_for("the burst is told", || (tools() == ["wire"]).then_some(()));
+}
+
+#[test]
+fn a_file_and_the_history_are_not_both_learned_from() {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
+    run.args(["run", "--config", "c.yaml", "--baseline", "b.twb", "--learn-from", "7d"]);
+    let said = fail(&mut run);
+    assert!(said.contains("'--baseline") && said.contains("'--learn-from"), "{said}");
+    assert_eq!(run.output().unwrap().status.code(), Some(2));
+}
