@@ -32,13 +32,21 @@ pub enum AuditKind {
     KnowledgeResumed,
     /// The agent is compared with another group from now on.
     GroupChanged,
+    /// The first fortnight is over, and later days are held to it.
+    AnchorSet,
+    /// What days are held to has moved to a level that a person accepted.
+    AnchorMoved,
+    /// The agent is at work around the clock, and its rate is learned from now on.
+    ServiceBegun,
+    /// It no longer is, and what was learned of its rate is forgotten.
+    ServiceForgotten,
     /// A person's word kept something out of the judgement, for the first time that day.
     VerdictApplied,
 }
 
 impl AuditKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::ToolAdopted,
         Self::ToolForgotten,
         Self::HourAccepted,
@@ -46,6 +54,10 @@ impl AuditKind {
         Self::VersionSettled,
         Self::KnowledgeResumed,
         Self::GroupChanged,
+        Self::AnchorSet,
+        Self::AnchorMoved,
+        Self::ServiceBegun,
+        Self::ServiceForgotten,
         Self::VerdictApplied,
     ];
 
@@ -60,6 +72,10 @@ impl AuditKind {
             Self::VersionSettled => "version_settled",
             Self::KnowledgeResumed => "knowledge_resumed",
             Self::GroupChanged => "group_changed",
+            Self::AnchorSet => "anchor_set",
+            Self::AnchorMoved => "anchor_moved",
+            Self::ServiceBegun => "service_begun",
+            Self::ServiceForgotten => "service_forgotten",
             Self::VerdictApplied => "verdict_applied",
         }
     }

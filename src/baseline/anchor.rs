@@ -74,7 +74,7 @@ impl Anchor {
     pub fn drift(&mut self, ratio: f64) -> Option<Drift> {
         let (mean, away) = (self.mean(), f64::from(self.recent) - self.mean());
         let (least, told) = (libm::log(ratio), f64::from(self.told));
-        if self.days < ANCHOR_DAYS || away.abs() < 0.7 * least {
+        if !self.is_set() || away.abs() < 0.7 * least {
             self.told = 0.0;
             return None;
         }
@@ -91,6 +91,20 @@ impl Anchor {
             usual: (libm::exp(mean - deviation), libm::exp(mean + deviation)),
             chance: student_tail(away.abs() / spread, u32::from(ANCHOR_DAYS) - 1),
         })
+    }
+
+    /// The recent level, when it is `ratio` times the anchor or a part of that, told or not.
+    #[must_use]
+    pub fn recent_apart(&self, ratio: f64) -> Option<f64> {
+        let away = f64::from(self.recent) - self.mean();
+        let is_apart = self.is_set() && away.abs() >= libm::log(ratio);
+        is_apart.then(|| libm::exp(f64::from(self.recent)))
+    }
+
+    /// What days are held to, once the fortnight is over.
+    #[must_use]
+    pub fn level(&self) -> Option<f64> {
+        self.is_set().then(|| libm::exp(self.mean()))
     }
 
     /// Notes that the distance of the recent level was told.
@@ -112,6 +126,10 @@ impl Anchor {
     #[must_use]
     pub fn progress(&self) -> f64 {
         f64::from(self.days) / f64::from(ANCHOR_DAYS)
+    }
+
+    const fn is_set(&self) -> bool {
+        self.days >= ANCHOR_DAYS
     }
 
     fn mean(&self) -> f64 {

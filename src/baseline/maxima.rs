@@ -126,6 +126,19 @@ impl BlockMaxima {
     }
 }
 
+/// A count out of a float: cut to its range, without its fraction.
+#[must_use]
+pub fn whole(value: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::as_conversions,
+        reason = "a count, in its range"
+    )]
+    let whole = value.clamp(0.0, 1e9) as u32;
+    whole
+}
+
 /// A sum as it is kept: seven digits are more than the model is good for.
 pub(super) fn narrow(value: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "see above")]

@@ -4,7 +4,7 @@
 //! open nothing is learned of the day's maximum.
 
 use crate::alert::Expected;
-use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior};
+use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior, whole};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::trails::Trail;
@@ -56,17 +56,6 @@ pub(crate) fn model(minutes: &BlockMaxima, parameters: &CallRateParameters) -> M
         days: 4.0,
         deviation_min: parameters.deviation_min,
     })
-}
-
-fn whole(value: f64) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::as_conversions,
-        reason = "a count, in its range"
-    )]
-    let whole = value.clamp(0.0, 1e9) as u32;
-    whole
 }
 
 fn keep_trail(judgement: &Judgement<'_>, state: &mut AgentState, ratio: f64) {

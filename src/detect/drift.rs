@@ -3,7 +3,7 @@
 //! Everything else learns, and what grows by a few in a hundred a day takes it along. The anchor
 //! does not move until somebody accepts the new level. Judged when a day is over.
 
-use crate::alert::Expected;
+use crate::alert::{AuditKind, Expected};
 use crate::baseline::anchor::{Anchor, Drift};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
@@ -26,7 +26,7 @@ pub(crate) struct Anchors {
 
 /// What is compared.
 #[derive(Clone, Copy, PartialEq)]
-enum Figure {
+pub(crate) enum Figure {
     Calls,
     Busiest,
     Even,
@@ -41,12 +41,25 @@ impl Figure {
             Self::Calls | Self::Even => "calls a day",
         }
     }
+
+    /// The unit in words that differ for each figure.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Even => "calls a day, the day of the week apart",
+            Self::Calls | Self::Busiest => self.unit(),
+        }
+    }
 }
 
 impl Anchors {
     /// How far the anchor is known, 0 to 1.
     pub(crate) fn progress(&self) -> f64 {
         self.calls.progress()
+    }
+
+    /// The calls that days are held to, once the fortnight is over.
+    pub(crate) fn level(&self) -> Option<f64> {
+        self.calls.level()
     }
 
     const fn of(&mut self, figure: Figure) -> &mut Anchor {
@@ -58,16 +71,31 @@ impl Anchors {
     }
 }
 
-/// Ends the day before the call that is judged, if it is over, and judges it.
-pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
-    let (Some(rule), call) = (&judgement.rules.drift, judgement.call) else { return };
+/// One anchor that was set or moved.
+pub(crate) struct Moved {
+    figure: Figure,
+    /// What it was before; nothing when a fortnight has set it.
+    from: Option<f64>,
+    to: f64,
+}
+
+/// Ends the day before the call that is judged, if it is over, and judges it. Returns which anchors
+/// that has set or moved, to be written down on the day that begins.
+pub(crate) fn end_day(
+    judgement: &Judgement<'_>,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    let (Some(rule), call) = (&judgement.rules.drift, judgement.call) else { return moved };
     if call.time.day() <= state.history.today || state.history.days == 0 {
         // The first day began somewhere in its middle.
-        return;
+        return moved;
     }
     let (calls, busiest) = (f64::from(state.history.calls_today), f64::from(state.busiest));
     let weekday = state.steady.as_ref().and_then(|it| it.day_factor(state.history.today));
     let anchors = state.anchors.get_or_insert_default();
+    let before = Figure::ALL.map(|figure| anchors.of(figure).level());
     anchors.calls.learn(calls);
     if busiest > 0.0 {
         anchors.busiest.learn(busiest);
@@ -77,13 +105,20 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
     let accepted = judgement.said.expected_level(Detector::Drift);
     let mut worst: Option<(Figure, Drift)> = None;
-    for figure in Figure::ALL {
+    for (figure, before) in Figure::ALL.into_iter().zip(before) {
         let anchor = anchors.of(figure);
-        let Some(drift) = anchor.drift(rule.parameters.ratio_min) else { continue };
-        let apart = |level: f64| libm::fabs(libm::log(level.max(1e-9) / drift.recent));
-        if accepted.is_some_and(|level| apart(level) <= libm::log(ACCEPTED_WITHIN)) {
+        let level = anchor.level().filter(|_| before.is_none());
+        moved.extend(level.map(|to| Moved { figure, from: None, to }));
+        let recent = anchor.recent_apart(rule.parameters.ratio_min);
+        if let Some((accepted, recent)) = accepted.zip(recent)
+            && libm::fabs(libm::log(accepted.max(1e-9) / recent)) <= libm::log(ACCEPTED_WITHIN)
+        {
             anchor.renew();
-        } else if drift.chance <= rule.words.budget {
+            moved.push(Moved { figure, from: before, to: recent });
+            continue;
+        }
+        let Some(drift) = anchor.drift(rule.parameters.ratio_min) else { continue };
+        if drift.chance <= rule.words.budget {
             anchor.note_told();
             let is_worse = worst.as_ref().is_none_or(|(_, worst)| drift.chance < worst.chance);
             worst = if is_worse { Some((figure, drift)) } else { worst };
@@ -94,6 +129,32 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         let today = state.history.today;
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, (figure, drift, today))
+        });
+    }
+    moved
+}
+
+/// Writes down which anchors were set or moved.
+pub(crate) fn audit(
+    judgement: &Judgement<'_>,
+    moved: Vec<Moved>,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    for Moved { figure, from, to } in moved {
+        let kind = if from.is_some() { AuditKind::AnchorMoved } else { AuditKind::AnchorSet };
+        let (unit, to) = (figure.name(), libm::round(to));
+        state.audit(judgement, (kind, Some(Detector::Drift)), verdict, |state| {
+            let agent = words::quote(&state.agent_id);
+            let reason = match from {
+                Some(from) => format!(
+                    "A person has accepted the level that {agent} has come to: its days are held to {to:.0} {unit} from now on, and no longer to {from:.0}."
+                ),
+                None => format!(
+                    "The first fortnight of {agent} is over: its days are held to {to:.0} {unit} from now on."
+                ),
+            };
+            (Some(subjects::amount(Detector::Drift, to, &format!("{to:.0} {unit}"))), reason)
         });
     }
 }

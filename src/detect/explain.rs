@@ -266,7 +266,21 @@ fn nothing(
         }
         Detector::SessionFit if call.session_id.is_empty() => "the record names no session",
         Detector::SessionFit => "nothing in the session speaks of another hand",
-        _ => "there is nothing for it to judge in this call",
+        Detector::ArgumentShape if call.arguments.shape == 0 => {
+            "the record carries no arguments, so their shape is not known"
+        }
+        Detector::ArgumentShape => {
+            "the tool was given arguments of this shape before, or is itself not known well enough"
+        }
+        Detector::DormantTool => "the tool is new, or was used in the last weeks",
+        Detector::RateShift | Detector::Silence if state.steady.is_none() => {
+            "the agent is not at work around the clock: its days are judged instead"
+        }
+        Detector::RateShift => "too little speaks of another rate than this hour usually has",
+        Detector::Silence => "told when no call comes, never on a call",
+        Detector::Drift => "judged with the first call of a day, once a fortnight is known",
+        Detector::Version if call.agent_version.is_none() => "the record names no version",
+        Detector::Version => "a version it had before, or one on probation with nothing new to say",
     };
     words.to_owned()
 }

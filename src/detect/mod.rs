@@ -20,6 +20,7 @@ mod expectations;
 mod explain;
 mod fan_out;
 mod first_use;
+mod grounds;
 mod grouping;
 mod injected_session;
 mod intake;
@@ -159,10 +160,14 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     }
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
     let is_first_of_hour = state.is_first_of_hour(call.time);
-    drift::end_day(&judgement, state, &mut verdict);
-    rate_shift::end_day(&judgement, state);
+    let moved = drift::end_day(&judgement, state, &mut verdict);
+    let service = rate_shift::end_day(&judgement, state);
     let sums = state.count(call, half_life_days, &mut verdict);
     audit::of_agent(&judgement, &before, state, &mut verdict);
+    drift::audit(&judgement, moved, state, &mut verdict);
+    if let Some(kind) = service {
+        rate_shift::audit(&judgement, kind, state, &mut verdict);
+    }
     version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Learning;
 use crate::detect::Context;
 use crate::detect::agent::AgentState;
+use crate::detect::grounds::grounds;
 use crate::detect::usual::{Usual, usual};
 use crate::event::Timestamp;
 
@@ -75,6 +76,9 @@ pub struct DetectorPortrait {
     pub rule_id: String,
     /// How much is known: state, progress, since when, active days, peers.
     pub learning: Learning,
+    /// What that knowledge rests on, in words.
+    #[serde(default)]
+    pub grounds: String,
     /// What is usual, where the detector compares with that.
     #[serde(default)]
     pub usual: Option<Usual>,
@@ -88,6 +92,7 @@ pub fn portrait(context: &Context<'_>, state: &AgentState) -> Portrait {
         detector: words.detector.as_str().to_owned(),
         rule_id: words.id.clone(),
         learning: state.learning_of(words.detector, context.rules, context.peers),
+        grounds: grounds(context, state, words.detector),
         usual: usual(context.rules, state, words.detector),
     });
     Portrait {

@@ -4,7 +4,7 @@
 //! others are judged by the busiest minute of each day. Too many is told at once, in the open
 //! bucket; too few when a call shows that the agent is still there.
 
-use crate::alert::Expected;
+use crate::alert::{AuditKind, Expected};
 use crate::baseline::steady::{Since, Steady, Trust};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
@@ -15,11 +15,13 @@ use crate::policy::{Detector, RateShiftParameters, Rule};
 const HOURS_LOST: u32 = 8;
 
 /// Ends the day before the call that is judged, if it is over: begins to learn an agent that was
-/// at work around the clock, and gives up one that is not.
-pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) {
+/// at work around the clock, and gives up one that is not. Returns which of the two it did, to be
+/// written down on the day that begins.
+pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Option<AuditKind> {
     let (rules, time) = (judgement.rules, judgement.call.time);
+    let mut changed = None;
     if rules.rate_shift.is_none() && rules.silence.is_none() {
-        return;
+        return changed;
     }
     if time.day() > state.history.today {
         let hours = state.hours_seen.count_ones();
@@ -27,12 +29,35 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) {
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
         if state.steady.as_deref().is_some_and(is_lost) {
             state.steady = None;
+            changed = Some(AuditKind::ServiceForgotten);
         } else if state.steady.is_none() && hours >= parameters.hours_min {
             state.steady = Some(Box::new(Steady::new(state.history.calls_today, time)));
+            changed = Some(AuditKind::ServiceBegun);
         }
         state.hours_seen = 0;
     }
     state.hours_seen |= 1 << time.hour_of_day();
+    changed
+}
+
+/// Writes down that an agent is learned as a service from now on, or no longer is.
+pub(crate) fn audit(
+    judgement: &Judgement<'_>,
+    kind: AuditKind,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    state.audit(judgement, (kind, Some(Detector::RateShift)), verdict, |state| {
+        let agent = words::quote(&state.agent_id);
+        let reason = if kind == AuditKind::ServiceBegun {
+            format!("{agent} was at work around the clock: its rate is learned from now on.")
+        } else {
+            format!(
+                "{agent} was at work in fewer than {HOURS_LOST} hours of a day: what was learned of its rate is forgotten."
+            )
+        };
+        (None, reason)
+    });
 }
 
 /// Counts one call and judges what it makes of the rate.

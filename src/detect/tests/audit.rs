@@ -20,7 +20,7 @@ fn written(
     calls.iter().flat_map(|call| observe(&context, state, call).audits).collect()
 }
 
-fn expected(subject: Subject) -> Expectations {
+pub(super) fn expected(subject: Subject) -> Expectations {
     let mut said = Expectations::new();
     let raw = RawAcceptance {
         schema: VERDICT_SCHEMA.to_owned(),

@@ -2,19 +2,12 @@
 
 use super::*;
 use crate::alert::PeerBasis;
+use crate::detect::tests::world::World;
 use crate::policy::{GroupPattern, Groups};
-
-/// Agents by name with everything they told, judged with the peers of two hours ago.
-struct World {
-    rules: Rules,
-    epochs: Epochs,
-    agents: Vec<AgentState>,
-    calls: u64,
-}
 
 impl World {
     fn new() -> Self {
-        Self { rules: rules(), epochs: Epochs::default(), agents: Vec::new(), calls: 0 }
+        Self::of(rules())
     }
 
     fn call(&mut self, agent: &str, group: Option<&str>, secs: f64, tool: &str) -> Vec<Alert> {
@@ -24,20 +17,7 @@ impl World {
             agent_group: group.map(|group| group.to_owned().into()),
             ..call(secs, self.calls, tool, self.calls)
         };
-        let place = self.agents.iter().position(|state| *state.agent_id == *agent);
-        let place = place.unwrap_or_else(|| {
-            self.agents.push(AgentState::new(&call));
-            self.agents.len() - 1
-        });
-        let (state, hour) = (&mut self.agents[place], call.time.hour());
-        let context = Context::new(&self.rules, self.epochs.peers(hour));
-        let verdict = observe(&context, state, &call);
-        if let Some((former, facts)) = &verdict.left {
-            self.epochs.learn(hour, *former, facts);
-        }
-        self.epochs.learn(hour, self.agents[place].group, &verdict.facts);
-        self.epochs.learn(hour, GroupKey::of_tenant("acme"), &verdict.tenant_facts);
-        verdict.alerts
+        self.judge(&call)
     }
 
     /// A day of eighty calls of these tools in turn by each of these agents.

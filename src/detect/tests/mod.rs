@@ -1,13 +1,16 @@
 //! The engine as a whole: lifecycle, order, bounds.
 
 mod audit;
+mod audit_kinds;
 mod days;
 mod fan_out;
 mod groups;
+mod injected_session;
 mod shadow;
 mod steady;
 mod verdicts;
 mod versions;
+mod world;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
