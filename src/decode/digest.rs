@@ -445,6 +445,25 @@ mod tests {
     }
 
     #[test]
+    fn accounts_and_telephone_numbers_in_prose_are_those_that_stand_alone() {
+        let of = |text: &str, kind: TargetKind| -> Vec<(u64, bool)> {
+            let targets = read(&serde_json::json!({ "body": text }).to_string()).targets;
+            let of_kind = targets.iter().filter(|target| target.kind == kind);
+            of_kind.map(|target| (target.value, target.is_whole)).collect()
+        };
+        let account = |text: &str| of(text, TargetKind::Account);
+        let [(value, true)] = account("DE89370400440532013000")[..] else { panic!("no account") };
+        assert_eq!(account("DE89 3704 0044 0532 0130 00"), [(value, true)]);
+        let mail = "Hello Ann,\nplease pay 70 EUR to DE89 3704 0044 0532 0130 00 today.\nKim";
+        assert_eq!(account(mail), [(value, false)]);
+        assert_eq!(account(&mail.replace("DE89", "DE88")), []);
+        let phone = |text: &str| of(text, TargetKind::Phone);
+        let [(value, true)] = phone("+49 170 1234567")[..] else { panic!("no number") };
+        assert_eq!(phone("ring +49 170 1234567 or write to me"), [(value, false)]);
+        assert_eq!(phone("the count rose by +1500000 in 212 days"), []);
+    }
+
+    #[test]
     fn the_tool_is_part_of_the_digest_and_no_arguments_are_zero() {
         let arguments = read("{}").arguments;
         assert_ne!(with_tool(arguments, "a"), with_tool(arguments, "b"));

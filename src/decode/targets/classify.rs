@@ -3,7 +3,7 @@
 use crate::decode::targets::hosts::{self, Address};
 use crate::decode::targets::role::Role;
 use crate::decode::targets::shapes::{self, Sorts};
-use crate::decode::targets::{Finder, Place, command};
+use crate::decode::targets::{Finder, Place, command, prose};
 use crate::event::TargetKind;
 
 /// The longest path, in bytes.
@@ -101,6 +101,23 @@ impl Finder {
         for piece in text.split(is_separator).filter(|piece| !piece.is_empty()) {
             self.piece(place, (piece, !is_cut && piece.len() == text.len()), scratch);
         }
+        self.grouped(place, (text, is_cut), scratch);
+    }
+
+    /// Accounts and telephone numbers in groups, which are no pieces without white space.
+    fn grouped(&mut self, place: Place, (text, is_cut): (&str, bool), scratch: &mut String) {
+        let sorts = Sorts::of(text);
+        if !sorts.has(Sorts::DIGIT) || !sorts.has(Sorts::SPACE) {
+            return;
+        }
+        prose::ibans(text, |iban, is_all| {
+            self.account(place, (iban, is_all && !is_cut), scratch);
+        });
+        if sorts.has(Sorts::DIAL) || sorts.has(Sorts::JOINT) {
+            prose::phones(text, |phone| {
+                self.phone(place, (phone, !is_cut && phone.len() == text.len()), scratch);
+            });
+        }
     }
 
     /// Looks at a piece of a text without white space.
@@ -158,7 +175,7 @@ impl Finder {
                 }
             }
             if sorts.only(&separators) && shapes::is_phone(text) {
-                return self.phone(place, text, scratch);
+                return self.phone(place, (text, true), scratch);
             }
             if shapes::is_number(text) {
                 return;

@@ -57,11 +57,16 @@ impl Finder {
     }
 
     /// A telephone number; its normal form is its digits.
-    pub(super) fn phone(&mut self, place: Place, text: &str, scratch: &mut String) {
+    pub(super) fn phone(
+        &mut self,
+        place: Place,
+        (text, is_whole): (&str, bool),
+        scratch: &mut String,
+    ) {
         let stem = self.stem(text, scratch);
         letters(text, scratch);
         let target = self.target(place, TargetKind::Phone, scratch);
-        self.push(Target { is_whole: true, stem, shown: self.shown(text), ..target });
+        self.push(Target { is_whole, stem, shown: self.shown(text), ..target });
     }
 
     /// An e-mail address.

@@ -12,6 +12,7 @@ mod command;
 mod hash;
 mod hosts;
 mod make;
+mod prose;
 mod role;
 mod shapes;
 mod words;
