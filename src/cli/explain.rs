@@ -1,13 +1,14 @@
 //! `toolwarden explain`.
 
-use std::io::{BufWriter, IsTerminal, Write, stdout};
+use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::alert::Alert;
 use crate::cli::engine::EngineArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Output;
 use crate::cli::{alert, settings};
 use crate::deliver::{escape, render_text};
 use crate::pipeline::judge::watch::Explanation;
@@ -35,14 +36,6 @@ pub(crate) struct ExplainArgs {
     engine: EngineArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     if args.files.is_empty() {
         return look_up(args);
@@ -66,12 +59,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
         let words = format!("no call and no alert `{}` is in these files", escape(&args.id));
         return Err(wrong(&words));
     };
-    let output = args.output.unwrap_or(match stdout().is_terminal() {
-        true => Output::Table,
-        false => Output::Json,
-    });
     let mut out = BufWriter::new(stdout());
-    match output {
+    match Output::or_fitting(args.output) {
         Output::Json => {
             let json = serde_json::to_string(&found).map_err(anyhow::Error::from)?;
             writeln!(out, "{json}")?;

@@ -12,9 +12,11 @@ mod engine;
 mod exit;
 mod explain;
 mod generate;
+mod output;
 mod replay;
 mod rule_tests;
 mod run;
+mod running;
 mod settings;
 
 use std::io::{IsTerminal, Write};

@@ -40,10 +40,8 @@ fn write_outcome(out: &mut dyn Write, outcome: &Outcome) -> std::io::Result<()> 
         return Ok(());
     }
     writeln!(out, "       {}", outcome.failure)?;
-    match (outcome.highest_score, &outcome.summary) {
-        (Some(score), Some(summary)) => {
-            writeln!(out, "       nearest: score {score:.1}: {}", crate::deliver::escape(summary))
-        }
-        _ => writeln!(out, "       nearest: the rule never spoke"),
+    if let (Some(score), Some(summary)) = (outcome.highest_score, &outcome.summary) {
+        writeln!(out, "       nearest: score {score:.1}: {}", crate::deliver::escape(summary))?;
     }
+    Ok(())
 }

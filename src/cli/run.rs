@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
             Topic::compacted(&config.topics.verdicts),
         ];
         let client = client_settings(&config.kafka);
-        let created = ensure_topics(&client, &topics).await.map_err(anyhow::Error::from)?;
+        let brokers = || format!("at {}", config.kafka.brokers.join(", "));
+        let created = ensure_topics(&client, &topics).await.with_context(brokers)?;
         for topic in created {
             tracing::info!(topic, "created a topic that was missing");
         }

@@ -186,8 +186,10 @@ pub struct Receiver {
 }
 
 /// The admin listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// The address it listens on.
     pub listen: SocketAddr,
+    /// The token of who may have everything that was learned; nobody may without one.
+    pub export_token: Option<SecretString>,
 }

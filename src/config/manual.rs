@@ -10,18 +10,19 @@ use crate::config::groups::RawGroup;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
     RawConfig, RawEventTime, RawKafka, RawLimits, RawMechanism, RawPeers, RawPrivacy, RawProperty,
-    RawProtocol, RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawServer,
-    RawSource, RawTopics, RawUrl,
+    RawProtocol, RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawSource,
+    RawTopics, RawUrl,
 };
 use crate::config::scalar::{plain, words};
 use crate::config::schema::{resolve, schema};
+use crate::config::server::RawServer;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::config::yaml::{Data, Node};
 use crate::decode::Format;
 
 /// Parts of the example that are commented out: they need files, or have a default that differs
 /// from the example.
-const OFF: [&str; 7] = [
+const OFF: [&str; 8] = [
     "/kafka/security",
     "/kafka/properties",
     "/sources/0/tenant",
@@ -29,16 +30,18 @@ const OFF: [&str; 7] = [
     "/privacy/hash_key_file",
     "/rules",
     "/receivers",
+    "/server/export_token_file",
 ];
 
 /// Fields that exclude one that the example shows.
-const LEFT_OUT: [&str; 6] = [
+const LEFT_OUT: [&str; 7] = [
     "/kafka/security/key_password_env",
     "/kafka/security/sasl/password_env",
     "/privacy/hash_key_env",
     "/receivers/0/url_file",
     "/receivers/0/url_env",
     "/receivers/0/signing_secret_env",
+    "/server/export_token_env",
 ];
 
 /// The width that comments are wrapped to, in characters.
@@ -107,7 +110,11 @@ fn example() -> RawConfig {
             retry_for: FriendlyDuration::secs(86_400),
             dedup_for: FriendlyDuration::secs(86_400),
         }],
-        server: RawServer::default(),
+        server: RawServer {
+            export_token_file: text("/run/secrets/toolwarden-export-token"),
+            export_token_env: text("TOOLWARDEN_EXPORT_TOKEN"),
+            ..RawServer::default()
+        },
     }
 }
 

@@ -23,6 +23,7 @@ mod rule_manual;
 mod rules;
 mod scalar;
 mod schema;
+mod server;
 mod shape;
 mod show;
 mod snippet;

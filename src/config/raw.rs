@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::checked::Start;
 use crate::config::groups::RawGroup;
+use crate::config::server::RawServer;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::Format;
 
@@ -469,21 +470,5 @@ pub(crate) struct RawUrl(pub(crate) String);
 impl fmt::Debug for RawUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RawUrl(***)")
-    }
-}
-
-/// The admin listener.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Server")]
-pub(crate) struct RawServer {
-    /// The IP address and port it listens on.
-    #[schemars(extend("x-expects" = "an IP address and a port such as `127.0.0.1:9464`"))]
-    pub(crate) listen: String,
-}
-
-impl Default for RawServer {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:9464".to_owned() }
     }
 }

@@ -10,9 +10,7 @@ use serde::Serialize;
 use crate::config::checked::{Config, Privacy, Start};
 use crate::config::groups::RawGroup;
 use crate::config::outline::{self, Note};
-use crate::config::raw::{
-    RawEventTime, RawLimits, RawPeers, RawRules, RawServer, RawSource, RawTopics,
-};
+use crate::config::raw::{RawEventTime, RawLimits, RawPeers, RawRules, RawSource, RawTopics};
 use crate::config::snippet::is_secret_key;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::HashKey;
@@ -33,7 +31,7 @@ struct Shown {
     privacy: ShownPrivacy,
     rules: RawRules,
     receivers: Vec<ShownReceiver>,
-    server: RawServer,
+    server: ShownServer,
 }
 
 #[derive(Serialize)]
@@ -48,6 +46,13 @@ struct ShownKafka {
     properties: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<String, &'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownServer {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    export_token: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -160,7 +165,10 @@ fn shown(config: &Config) -> Shown {
                 dedup_for: FriendlyDuration(receiver.dedup_for),
             })
             .collect(),
-        server: RawServer { listen: config.server.listen.to_string() },
+        server: ShownServer {
+            listen: config.server.listen.to_string(),
+            export_token: config.server.export_token.as_ref().map(|_| MASK),
+        },
     }
 }
 

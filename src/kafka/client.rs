@@ -49,19 +49,20 @@ impl ClientSettings {
 pub struct KafkaError {
     /// What was being done.
     doing: &'static str,
-    source: rdkafka::error::KafkaError,
+    /// Not as a source: its words are in this error's own, and a chain would say them again.
+    cause: rdkafka::error::KafkaError,
 }
 
 impl fmt::Display for KafkaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.doing, self.source)
+        write!(f, "cannot {}: {}", self.doing, self.cause)
     }
 }
 
 impl KafkaError {
-    /// Says what was being done when `source` happened.
+    /// Says what was being done when `cause` happened.
     pub(crate) fn when(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
-        move |source| Self { doing, source }
+        move |cause| Self { doing, cause }
     }
 }
 

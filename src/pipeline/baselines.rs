@@ -111,21 +111,69 @@ pub fn write(
     out: impl Write,
 ) -> Result<(), StateError> {
     let board = shared.board.kept();
+    let upto = judges.iter().filter_map(|judge| judge.watermark()).max();
+    let mut out = begin((shared, &board), upto, hash_key, out)?;
+    for judge in judges {
+        write_partition(shared, judge, &mut out)?;
+    }
+    out.finish()?.finish()?.flush()?;
+    Ok(())
+}
+
+/// Writes what workers share while they work: what stood on the board, what was taught besides, and
+/// every agent as it is when its turn comes.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(crate) fn write_shared(
+    shared: &Shared,
+    board: &Kept,
+    (upto, taught): (Option<Timestamp>, &Lessons),
+    (hash_key, out): (String, impl Write),
+) -> Result<(), StateError> {
+    let mut out = begin((shared, board), upto, hash_key, out)?;
+    out.write(Kind::Partition, &("", 0_i32, &Reached { watermark: upto, ..Reached::default() }))?;
+    write_taught(taught, &mut out)?;
+    for key in shared.agents.find(usize::MAX, |_| true) {
+        // A copy: whoever takes the bytes may be slow, and the agent's calls must not wait for that.
+        if let Some(state) = shared.agents.read(key, AgentState::clone) {
+            out.write(Kind::Agent, &state)?;
+        }
+    }
+    out.finish()?.finish()?.flush()?;
+    Ok(())
+}
+
+/// A stream of envelopes, up to the board.
+type Out<W> = EnvelopeWriter<zstd::stream::write::Encoder<'static, W>>;
+
+fn begin<W: Write>(
+    (shared, board): (&Shared, &Kept),
+    upto: Option<Timestamp>,
+    hash_key: String,
+    out: W,
+) -> Result<Out<W>, StateError> {
     let header = Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         hash_key,
-        upto: judges.iter().filter_map(|judge| judge.watermark()).max(),
+        upto,
         agents: count(shared.agents.len()),
         groups: count(board.versions.last().map_or(0, |peers| peers.groups())),
         merged: board.merged,
     };
     let mut out = EnvelopeWriter::new(zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?);
     out.write(Kind::Header, &header)?;
-    write_board(&board, &mut out)?;
-    for judge in judges {
-        write_partition(shared, judge, &mut out)?;
+    write_board(board, &mut out)?;
+    Ok(out)
+}
+
+fn write_taught(taught: &Lessons, out: &mut EnvelopeWriter<impl Write>) -> Result<(), StateError> {
+    for (epoch, groups) in taught {
+        for (key, summary) in groups {
+            out.write(Kind::Taught, &(epoch, key, summary))?;
+        }
     }
-    out.finish()?.finish()?.flush()?;
     Ok(())
 }
 
@@ -153,11 +201,7 @@ fn write_partition(
 ) -> Result<(), StateError> {
     let id = judge.partition();
     out.write(Kind::Partition, &(judge.topic(), id.partition, &judge.reached()))?;
-    for (epoch, groups) in judge.taught() {
-        for (key, summary) in groups {
-            out.write(Kind::Taught, &(epoch, key, summary))?;
-        }
-    }
+    write_taught(judge.taught(), out)?;
     for key in shared.agents.keys(Some(id)) {
         let written = shared.agents.read(key, |state| out.write(Kind::Agent, state));
         written.transpose()?;

@@ -210,7 +210,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             retry_for: Duration::from_secs(30),
             dedup_for: Duration::from_secs(86_400),
         }],
-        server: Server { listen },
+        server: Server { listen, export_token: None },
     }
 }
 

@@ -21,13 +21,14 @@ use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::delivery::{self, Delivering, DeliverySignals};
 use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
+use crate::pipeline::export::RunningExport;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
 use crate::pipeline::verdict_feed::VerdictFeed;
 use crate::pipeline::verdicts::VerdictBoard;
 use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
 use crate::policy::{self, Groups, Rules};
-use crate::serve::{self, Readiness};
+use crate::serve::{self, Exporter, Exports, Readiness};
 use crate::state::Agents;
 use crate::telemetry::{
     BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
@@ -148,7 +149,7 @@ impl Instance {
         instance.start_verdicts(config)?;
         instance.start_workers(config, beginning.learn_from)?;
         instance.start_delivery(config)?;
-        instance.start_serving(listener);
+        instance.start_serving(listener, config);
         Ok(instance)
     }
 
@@ -300,7 +301,20 @@ impl Instance {
         self.spawn("deliver".to_owned(), move || delivering.run())
     }
 
-    fn start_serving(&self, listener: TcpListener) {
+    /// Everything that was learned, for who has the token; `None` when nobody may have it.
+    fn exports(&self, config: &Config) -> Option<Exports> {
+        let token = config.server.export_token.clone()?;
+        let export = RunningExport {
+            shared: self.shared.clone(),
+            signals: Arc::clone(&self.signals),
+            workers: config.kafka.workers,
+            hash_key: config.privacy.hash_key.fingerprint(),
+        };
+        let write: Exporter = Arc::new(move |out| export.write(out).map_err(std::io::Error::other));
+        Some(Exports::new(token, write))
+    }
+
+    fn start_serving(&self, listener: TcpListener, config: &Config) {
         let readiness = Arc::new(Readiness::new(self.metrics.clone(), &COMPONENTS));
         let monitor = Monitor {
             metrics: self.metrics.clone(),
@@ -310,6 +324,7 @@ impl Instance {
             outbox: self.outbox.clone(),
             sources: Arc::clone(&self.sources),
             started: clock::wall(),
+            exports: self.exports(config),
         };
         let state = monitor.app_state();
         tokio::spawn(monitor.watch());

@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod demo;
 pub mod desk;
 pub mod epochs;
+pub mod export;
 pub mod instance;
 pub mod judge;
 pub mod lane;

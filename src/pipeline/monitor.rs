@@ -11,7 +11,7 @@ use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
 use crate::pipeline::self_check::tell_miscalibrated;
 use crate::pipeline::worker::{Report, Signals};
-use crate::serve::{AppState, Component, OwnedPartition, Readiness, Status};
+use crate::serve::{AppState, Component, Exports, OwnedPartition, Readiness, Status};
 use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
 
 /// How often it looks.
@@ -47,6 +47,8 @@ pub struct Monitor {
     pub sources: Arc<[Source]>,
     /// When the instance started.
     pub started: Timestamp,
+    /// Who may have everything that was learned, if anybody may.
+    pub exports: Option<Exports>,
 }
 
 impl Monitor {
@@ -85,6 +87,7 @@ impl Monitor {
             agent: Arc::new(move |tenant, agent| {
                 portraits::json(&known, Some(tenant), agent).map_err(|error| error.to_string())
             }),
+            exports: self.exports.clone(),
         }
     }
 

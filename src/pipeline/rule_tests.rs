@@ -79,7 +79,10 @@ fn judge(rule: &RawRule, case: &Case, alerts: &[Alert]) -> Outcome {
     if actual != test.expect {
         failure = match best {
             Some(alert) => format!("highest score {:.1}, {needed:.0} needed", alert.score),
-            None => "the rule never spoke".to_owned(),
+            None => format!(
+                "the rule never spoke: nothing was as rare as its budget of {} asks for",
+                rule.budget
+            ),
         };
     } else if let (Some(min), Some(alert)) = (test.min_score, best)
         && alert.score < min

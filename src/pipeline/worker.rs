@@ -13,6 +13,7 @@ use crate::event::Timestamp;
 use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
+use crate::pipeline::export::{Question, Taught};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::{Learned, Past};
@@ -74,6 +75,8 @@ pub struct Signals {
     /// The open offsets of every partition this instance has owned: an alert that a worker sent
     /// holds back the commits of the worker that has the partition after it.
     ledgers: std::sync::Mutex<BTreeMap<PartitionId, Ledger>>,
+    /// What an export asks of them.
+    pub question: Question,
 }
 
 /// What a worker knows of itself.
@@ -269,9 +272,18 @@ impl Worker {
         }
         self.desk.count(&self.shared.rules, &mut self.lanes);
         self.signals.report(self.settings.index, report);
+        self.answer();
         if self.last_commit.elapsed() >= self.settings.commit_interval {
             self.commit();
         }
+    }
+
+    /// Tells an export what the partitions taught in hours that are not over.
+    fn answer(&self) {
+        let Some(round) = self.signals.question.open_to(self.settings.index) else { return };
+        let mut taught = Taught::default();
+        self.lanes.values().for_each(|lane| taught.add(&lane.judge));
+        self.signals.question.answer(self.settings.index, round, taught);
     }
 
     /// Finds the history of a partition that wants it and begins to read it. One a turn, because

@@ -1,8 +1,9 @@
 //! The admin listener: metrics, health and state, for machines that scrape and probe.
 //!
-//! Not a way in: nothing can be changed here, no request body is read, and no answer waits for the
-//! pipeline. Liveness only says that the program answers; readiness says that it does its work.
+//! Not a way in: nothing can be changed here, no request body is read, and no answer but an export
+//! waits for the pipeline. Liveness only says that the program answers; readiness says that it does its work.
 
+mod export;
 mod listener;
 mod readiness;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
 
+pub use export::{Exporter, Exports};
 use listener::Bounded;
 pub use readiness::{Component, Readiness, Waiting};
 
@@ -40,6 +42,8 @@ pub struct AppState {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// Tells what is known of an agent, by tenant and agent: JSON, or why there is none.
     pub agent: AgentTeller,
+    /// Who may have everything that was learned, if anybody may.
+    pub exports: Option<Exports>,
 }
 
 /// Tells what is known of an agent.
@@ -99,7 +103,8 @@ struct FullStatus {
 /// Everything the admin listener answers.
 ///
 /// `/metrics`, `/-/healthy` (also `/healthz`, `/livez`), `/-/ready` (also `/readyz`),
-/// `/api/v1/status` and `/api/v1/agents/{agent}?tenant=`, by GET or HEAD.
+/// `/api/v1/status`, `/api/v1/agents/{agent}?tenant=` and, with the token, `/api/v1/baselines`, by
+/// GET or HEAD.
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
@@ -110,6 +115,7 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(ready))
         .route("/api/v1/status", get(status))
         .route("/api/v1/agents/{agent}", get(agent))
+        .route("/api/v1/baselines", get(export::baselines))
         .with_state(state)
 }
 

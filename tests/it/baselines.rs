@@ -4,9 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use serde_json::Value;
 
+use crate::calls::create_topics;
 use crate::pipeline::history;
+use crate::running::{Running, Settings, Stored, produce};
 use crate::support::{fail, succeed};
 
 fn toolwarden(arguments: &[&str]) -> Command {
@@ -94,6 +98,63 @@ fn a_file_that_is_none_or_was_cut_is_refused_in_words() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("panicked"), "byte {place}: {said}");
     }
+}
+
+const TOKEN: &str = "let-me-have-everything";
+
+/// An instance that has judged the history, and lets who has [`TOKEN`] have what it learned.
+fn instance(cluster: &MockCluster<'_, DefaultProducerContext>, name: &str) -> Running {
+    let settings = Settings {
+        environment: vec![("EXPORT_TOKEN", TOKEN.to_owned())],
+        server: "export_token_env: EXPORT_TOKEN",
+        ..Settings::new(&cluster.bootstrap_servers(), name)
+    };
+    create_topics(cluster, &settings);
+    let calls = history().iter().map(|(time, key, line)| {
+        let stored = Stored::new(0, key.as_bytes(), line.as_slice());
+        Stored { appended_ms: Some(time.as_millis()), ..stored }
+    });
+    produce(&settings.bootstrap, settings.calls(), &calls.collect::<Vec<_>>());
+    let running = Running::start(&settings);
+    running.wait_until_judged(history().len());
+    running
+}
+
+#[test]
+fn what_a_running_instance_has_learned_is_taken_out_of_it_as_a_file() {
+    let cluster = MockCluster::new(1).unwrap();
+    let running = instance(&cluster, "export");
+    let directory = tempfile::tempdir().unwrap();
+    let [token, baseline] = ["token", "baseline"].map(|name| directory.path().join(name));
+    let url = running.url();
+    let export = || {
+        let export = ["baseline", "export", "-o", show(&baseline), "--url", &url, "--token-file"];
+        let mut command = toolwarden(&export);
+        command.arg(&token);
+        command
+    };
+    fs::write(&token, "not-the-token-of-it\n").unwrap();
+    assert!(fail(&mut export()).contains("takes the token"));
+    assert!(!baseline.exists() && !directory.path().join("baseline.part").exists());
+    fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    succeed(&mut export());
+    let agents = |said: &str| said.contains("10 agents");
+    let checked = toolwarden(&["baseline", "import", show(&baseline)]).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success() && agents(&said), "{said}");
+    // What the file knows of an agent is what the instance knows of it, and its group.
+    let known = |from: [&str; 2]| {
+        let agent = "code-assistant-0@0000";
+        let mut command = toolwarden(&["baseline", "show", agent, "-o", "json"]);
+        let said = succeed(command.args(from).args(["--tenant", "acme"]));
+        let mut shown: Value = serde_json::from_str(&said).unwrap();
+        // Episodes end by the time that passes, which the file has none of.
+        shown.as_object_mut().unwrap().remove("open");
+        shown
+    };
+    let by_instance = known(["--url", &url]);
+    assert_eq!(known(["--baseline", show(&baseline)]), by_instance);
+    assert!(by_instance["peers"].as_u64().unwrap() >= 3, "{by_instance}");
 }
 
 #[test]

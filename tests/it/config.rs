@@ -207,6 +207,25 @@ fn the_key_of_hashes_is_read_from_a_file_and_shown_by_its_fingerprint_alone() {
 }
 
 #[test]
+fn who_may_export_is_a_secret_of_some_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "zFq7Lk0mYx3v9Wd1";
+    fs::write(directory.path().join("token"), format!("{secret}\n")).unwrap();
+    let path = directory.path().join("toolwarden.yaml");
+    fs::write(&path, json(&[("server", r#"{"export_token_file": "token"}"#)])).unwrap();
+    let config = config::load(&path, &environment()).unwrap().config;
+    assert_eq!(config.server.export_token.as_ref().unwrap().expose_secret(), secret);
+    let shown = config::show_yaml(&config);
+    assert!(shown.contains("export_token:") && !shown.contains(secret), "{shown}");
+    assert!(!format!("{config:?}").contains(secret));
+    let problems = |server: &str| load(&json(&[("server", server)])).unwrap_err();
+    let short = problems(r#"{"export_token_env": "URL_TOKEN"}"#);
+    assert_eq!(short.as_slice()[0].code, Code::UnusableSecret, "{short}");
+    let written = problems(r#"{"export_token": "hunter2hunter2hunter2"}"#).to_string();
+    assert!(written.contains("export_token_file") && !written.contains(PLANTED), "{written}");
+}
+
+#[test]
 fn plaintext_to_another_machine_is_warned_of_and_to_this_one_is_not() {
     for (broker, expected) in [
         ("127.0.0.1:9092", 0),

@@ -16,12 +16,12 @@ use rdkafka::types::RDKafkaRespErr;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::calls::{create_topics, looping};
 use crate::decode::support::to_proto;
 use crate::kafka_broker::Broker;
 use crate::pipeline;
 use crate::running::{
-    Running, Settings, Stored, alerts_without_positions, committed, looping, produce, read,
-    wait_for,
+    Running, Settings, Stored, alerts_without_positions, committed, produce, read, wait_for,
 };
 use crate::support::{succeed, text};
 
@@ -196,11 +196,7 @@ fn a_broker_that_comes_back_loses_no_alert() {
 fn refuse_alerts(name: &str, error: RDKafkaRespErr) {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings::new(&cluster.bootstrap_servers(), name);
-    let written =
-        [settings.alerts(), settings.dead_letter(), settings.verdicts(), settings.audit()];
-    for topic in written.iter().map(String::as_str).chain([settings.calls()]) {
-        cluster.create_topic(topic, 1, 1).unwrap();
-    }
+    create_topics(&cluster, &settings);
     let quiet = |agent: &str| looping(agent, "2026-03-02T10:00:00Z", 3);
     let calls = [quiet("one"), looping("loop", "2026-03-02T10:01:00Z", 20), quiet("two")].concat();
     produce(&settings.bootstrap, settings.calls(), &calls);

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use rdkafka::mocking::MockCluster;
-use serde_json::{Value, json};
+use serde_json::Value;
 use toolwarden::alert::LEARNING_SCORE_MAX;
 use toolwarden::event::Timestamp;
 use toolwarden::pipeline::clock;
 
+use crate::calls::{bursts, call, create_topics, lines, told, tool_of};
 use crate::kafka_broker::Broker;
 use crate::running::{Running, Settings, Stored, committed, produce, read, wait_for};
 use crate::support::{fail, succeed};
@@ -17,12 +18,7 @@ const AGENT: &str = "helper@1";
 
 fn line(tool: &str, now: i64, secs: i64) -> Stored {
     let time = Timestamp::from_secs(now + secs);
-    let call = json!({
-        "ts": time.to_string(), "tenant_id": "acme", "agent_id": AGENT, "session_id": "s",
-        "tool_name": tool, "call_id": format!("{tool}-{secs}"), "status": "ok",
-        "operation": "write", "arguments": {"n": secs},
-    });
-    let stored = Stored::new(0, format!("acme/{AGENT}"), call.to_string());
+    let stored = Stored::new(0, format!("acme/{AGENT}"), call(AGENT, tool, time));
     Stored { appended_ms: Some(time.as_millis()), ..stored }
 }
 
@@ -42,16 +38,7 @@ fn history(now: i64) -> Vec<Stored> {
 
 /// The tools and scores of the bursts that fired.
 fn fired(alerts: impl Iterator<Item = Value>) -> Vec<(String, f64)> {
-    let firing = alerts.filter(|it| it["status"] == "firing" && it["rule_id"] == "new_tool.burst");
-    let told = |it: Value| {
-        let tool = it["subjects"][0]["shown"].as_str().unwrap().to_owned();
-        (tool, it["score"].as_f64().unwrap())
-    };
-    firing.map(told).collect()
-}
-
-fn told(settings: &Settings) -> Vec<Value> {
-    read(&settings.bootstrap, &settings.alerts()).iter().map(Stored::json).collect()
+    bursts(alerts).map(|it| (tool_of(&it), it["score"].as_f64().unwrap())).collect()
 }
 
 fn is_ready(running: &Running) -> Option<()> {
@@ -70,7 +57,7 @@ fn a_replay_of_the_same_calls_tells_of_both_bursts_and_pages_for_the_second() {
     std::fs::write(&file, text).unwrap();
     let mut replay = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
     let said = succeed(replay.args(["replay", "--output", "ndjson"]).arg(file));
-    let fired = fired(said.lines().map(|line| serde_json::from_str(line).unwrap()));
+    let fired = fired(lines(&said));
     let tools: Vec<&str> = fired.iter().map(|(tool, _)| tool.as_str()).collect();
     assert_eq!(tools, ["wire", "export"], "{said}");
     assert!(fired[1].1 > LEARNING_SCORE_MAX, "{fired:?}");
@@ -127,16 +114,7 @@ fn without_a_history_everything_is_told() {
         arguments: vec!["--learn-from", "20d"],
         ..Settings::new(&cluster.bootstrap_servers(), "no-history")
     };
-    let topics = [
-        settings.calls().to_owned(),
-        settings.alerts(),
-        settings.dead_letter(),
-        settings.audit(),
-        settings.verdicts(),
-    ];
-    for topic in &topics {
-        cluster.create_topic(topic, 1, 1).unwrap();
-    }
+    create_topics(&cluster, &settings);
     // The mock cluster finds no offset for any time: to it these records are no history.
     let now = clock::wall().as_secs();
     let calls = history(now);

@@ -8,7 +8,9 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a scenario is read from its beginning to its end")]
 
+mod audit;
 mod baselines;
+mod calls;
 mod config;
 mod dashboard;
 mod decode;

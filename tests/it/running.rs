@@ -17,7 +17,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 use tempfile::TempDir;
-use toolwarden::event::Timestamp;
 
 /// How long anything that must happen may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,6 +48,8 @@ pub(crate) struct Settings {
     /// Source topics and their formats.
     pub(crate) sources: Vec<(String, &'static str)>,
     pub(crate) commit_interval: &'static str,
+    /// Further fields of `server`, as they stand in the file.
+    pub(crate) server: &'static str,
     /// Further sections, as they stand in the file.
     pub(crate) more: String,
     pub(crate) environment: Vec<(&'static str, String)>,
@@ -64,6 +65,7 @@ impl Settings {
             name: name.to_owned(),
             sources: vec![(format!("{name}.calls"), "native")],
             commit_interval: "200ms",
+            server: "",
             more: String::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
@@ -108,7 +110,8 @@ impl Settings {
             "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}}}"
         )
         .unwrap();
-        writeln!(text, "server: {{listen: \"127.0.0.1:0\"}}\n{}", self.more).unwrap();
+        let server = self.server;
+        writeln!(text, "server: {{listen: \"127.0.0.1:0\", {server}}}\n{}", self.more).unwrap();
         text
     }
 }
@@ -151,6 +154,11 @@ impl Running {
     /// The configuration it runs with.
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("config.yaml")
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// What it logged.
@@ -471,23 +479,4 @@ fn without_positions(mut alert: Value) -> String {
         strip(trigger);
     }
     alert.to_string()
-}
-
-/// `count` equal calls of one agent, half a second apart: a loop that every agent is told for.
-pub(crate) fn looping(agent: &str, start: &str, count: i64) -> Vec<Stored> {
-    let start: Timestamp = start.parse().unwrap();
-    let call = |number: i64| {
-        let call = serde_json::json!({
-            "ts": start.plus_millis(number * 500).to_string(),
-            "tenant_id": "acme",
-            "agent_id": agent,
-            "session_id": format!("{agent}-session"),
-            "call_id": format!("{agent}-{number}"),
-            "tool_name": "update_ticket",
-            "arguments": {"id": 7},
-            "status": "ok",
-        });
-        Stored::new(-1, format!("acme/{agent}"), call.to_string())
-    };
-    (0..count).map(call).collect()
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use toolwarden::serve::{AppState, OwnedPartition, Readiness, Status, router, run};
+use toolwarden::serve::{
+    AppState, Exporter, Exports, OwnedPartition, Readiness, Status, router, run,
+};
 use toolwarden::telemetry::{BuildInfo, Metrics};
 
 /// A listener on a thread of its own, stopped when dropped.
@@ -20,6 +22,10 @@ struct Admin {
 
 impl Admin {
     fn start() -> Self {
+        Self::with(None)
+    }
+
+    fn with(exports: Option<Exports>) -> Self {
         let metrics = Metrics::new(&BuildInfo::default());
         let ready = Arc::new(Readiness::new(metrics.clone(), &["delivery", "kafka"]));
         let status = || Status {
@@ -34,7 +40,7 @@ impl Admin {
             _ => Err("no such agent".to_owned()),
         });
         let status = Arc::new(status);
-        let state = AppState { metrics, ready: Arc::clone(&ready), status, agent };
+        let state = AppState { metrics, ready: Arc::clone(&ready), status, agent, exports };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -146,6 +152,56 @@ fn an_agent_is_told_to_who_names_its_tenant() {
     assert!(head.starts_with("http/1.1 404") && body.contains("no such agent"), "{head}{body}");
     let (head, body) = admin.get("/api/v1/agents/nobody");
     assert!(head.starts_with("http/1.1 400") && body.contains("?tenant="), "{head}{body}");
+}
+
+const TOKEN: &str = "let-me-have-everything";
+
+fn ask_for_everything(admin: &Admin, token: &str) -> (String, String) {
+    let head = "GET /api/v1/baselines HTTP/1.1\r\nhost: x\r\nconnection: close";
+    admin.send(&format!("{head}\r\nauthorization: Bearer {token}\r\n\r\n"))
+}
+
+#[test]
+fn everything_learned_is_for_who_has_the_token_alone() {
+    let admin = Admin::start();
+    let (head, body) = ask_for_everything(&admin, TOKEN);
+    assert!(head.starts_with("http/1.1 404") && body.contains("exports are off"), "{head}{body}");
+    let write: Exporter = Arc::new(|out| out.write_all(&vec![b'x'; 3 << 20]));
+    let admin = Admin::with(Some(Exports::new(TOKEN.into(), write)));
+    for token in ["", "x", "let-me-have-everythin", &TOKEN.to_uppercase()] {
+        let (head, body) = ask_for_everything(&admin, token);
+        assert!(head.starts_with("http/1.1 401") && head.contains("bearer"), "{token}: {head}");
+        assert!(!body.contains("xx"), "{body}");
+    }
+    assert!(admin.get("/api/v1/baselines").0.starts_with("http/1.1 401"));
+    let (head, body) = ask_for_everything(&admin, TOKEN);
+    assert!(head.starts_with("http/1.1 200") && head.contains("octet-stream"), "{head}");
+    assert_eq!(body.bytes().filter(|byte| *byte == b'x').count(), 3 << 20);
+}
+
+#[test]
+fn one_export_at_a_time_and_one_that_fails_is_seen_to_be_cut() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let write: Exporter = Arc::new(move |out| {
+        out.write_all(b"a part")?;
+        out.flush()?;
+        wait.lock().unwrap().recv().unwrap();
+        Err(std::io::Error::other("the disk of the world is full"))
+    });
+    let admin = Admin::with(Some(Exports::new(TOKEN.into(), write)));
+    let mut first = TcpStream::connect(admin.address).unwrap();
+    let head = "GET /api/v1/baselines HTTP/1.1\r\nhost: x\r\nconnection: close";
+    write!(first, "{head}\r\nauthorization: Bearer {TOKEN}\r\n\r\n").unwrap();
+    let mut begin = [0; 12];
+    first.read_exact(&mut begin).unwrap();
+    let (head, body) = ask_for_everything(&admin, TOKEN);
+    assert!(head.starts_with("http/1.1 429") && body.contains("under way"), "{head}{body}");
+    go.send(()).unwrap();
+    let mut rest = Vec::new();
+    drop(first.read_to_end(&mut rest));
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("a part") && !rest.ends_with("0\r\n\r\n"), "{rest}");
 }
 
 #[test]

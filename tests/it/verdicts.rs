@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use rdkafka::mocking::MockCluster;
-use serde_json::{Value, json};
+use serde_json::Value;
 use toolwarden::event::Timestamp;
 
-use crate::running::{Running, Settings, Stored, produce, read, wait_for};
+use crate::calls::{bursts, call, create_topics, lines, told, tool_of};
+use crate::running::{Running, Settings, Stored, produce, wait_for};
 use crate::support::{fail, succeed};
 
 /// 2026-01-05T00:00:00Z, a Monday.
@@ -21,13 +22,7 @@ fn toolwarden(arguments: &[&str]) -> Command {
 }
 
 fn line(agent: &str, tool: &str, secs: i64) -> String {
-    let ts = Timestamp::from_secs(MONDAY + secs).to_string();
-    let call = json!({
-        "ts": ts, "tenant_id": "acme", "agent_id": agent, "session_id": "s", "tool_name": tool,
-        "call_id": format!("{agent}-{tool}-{secs}"), "status": "ok", "operation": "write",
-        "arguments": {"n": secs},
-    });
-    call.to_string()
+    call(agent, tool, Timestamp::from_secs(MONDAY + secs))
 }
 
 /// Four days of work of two agents of one group, and what they do on the fifth.
@@ -49,13 +44,9 @@ fn burst(agent: &str, tool: &str, hour: i64) -> String {
 }
 
 /// The agents and the first subjects of the bursts that fired, in order.
-fn fired(alerts: &str) -> Vec<(String, String)> {
-    let alerts = alerts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    alerts
-        .filter(|alert| alert["rule_id"] == "new_tool.burst" && alert["status"] == "firing")
-        .map(|alert| (text(&alert["agent_id"]), text(&alert["subjects"][0]["shown"])))
-        .collect()
+fn fired(alerts: impl Iterator<Item = Value>) -> Vec<(String, String)> {
+    let agent = |burst: &Value| burst["agent_id"].as_str().unwrap().to_owned();
+    bursts(alerts).map(|burst| (agent(&burst), tool_of(&burst))).collect()
 }
 
 fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -89,13 +80,9 @@ fn an_accepted_alert_is_silent_in_a_replay_and_taken_back_it_is_not() {
     let plain = replay(&[]);
     let (one, two) = ("helper@1", "helper@2");
     let everything = [(one, "wire"), (one, "wire"), (two, "wire"), (one, "export"), (one, "wire")];
-    assert_eq!(fired(&plain), pairs(&everything));
+    assert_eq!(fired(lines(&plain)), pairs(&everything));
     std::fs::write(&alerts, &plain).unwrap();
-    let first: Value = plain
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .find(|alert| alert["rule_id"] == "new_tool.burst")
-        .unwrap();
+    let first = bursts(lines(&plain)).next().unwrap();
     let id = first["alert_id"].as_str().unwrap().get(..12).unwrap();
     let say = |verdict: &str, more: &[&str]| {
         let arguments =
@@ -105,13 +92,13 @@ fn an_accepted_alert_is_silent_in_a_replay_and_taken_back_it_is_not() {
     // For one agent: its other alert and its peer's stay; the alert that was accepted stays too.
     std::fs::write(&verdicts, say("expected", &["--output", "-"])).unwrap();
     let silenced = replay(&["--verdicts", &verdicts]);
-    assert_eq!(fired(&silenced), pairs(&[(one, "wire"), (two, "wire"), (one, "export")]));
+    assert_eq!(fired(lines(&silenced)), pairs(&[(one, "wire"), (two, "wire"), (one, "export")]));
     assert_eq!(silenced, replay(&["--verdicts", &verdicts]));
     // Taken back in the afternoon.
     let more = ["--at", "2026-01-09T15:00:00Z", "--output", &verdicts];
     assert_eq!(say("not_expected", &more), "");
     let back = [(one, "wire"), (two, "wire"), (one, "export"), (one, "wire")];
-    assert_eq!(fired(&replay(&["--verdicts", &verdicts])), pairs(&back));
+    assert_eq!(fired(lines(&replay(&["--verdicts", &verdicts]))), pairs(&back));
     let listed = succeed(&mut toolwarden(&[
         "alert",
         "verdicts",
@@ -127,7 +114,7 @@ fn an_accepted_alert_is_silent_in_a_replay_and_taken_back_it_is_not() {
     let limited = say("expected", &["--scope", "group", "--expires", "5h", "--output", "-"]);
     std::fs::write(&verdicts, limited).unwrap();
     let limited = [(one, "wire"), (one, "export"), (one, "wire")];
-    assert_eq!(fired(&replay(&["--verdicts", &verdicts])), pairs(&limited));
+    assert_eq!(fired(lines(&replay(&["--verdicts", &verdicts]))), pairs(&limited));
     // Ahead of time.
     let ahead = succeed(&mut toolwarden(&[
         "alert",
@@ -148,7 +135,7 @@ fn an_accepted_alert_is_silent_in_a_replay_and_taken_back_it_is_not() {
     ]));
     std::fs::write(&verdicts, ahead).unwrap();
     let silenced = replay(&["--verdicts", &verdicts]);
-    assert_eq!(fired(&silenced), pairs(&[(one, "export")]));
+    assert_eq!(fired(lines(&silenced)), pairs(&[(one, "export")]));
     assert!(!silenced.contains("wire"), "not even the first use is listed");
 }
 
@@ -183,16 +170,7 @@ fn what_cannot_be_said_is_refused_with_words() {
 fn a_running_instance_hears_what_is_said_and_reads_it_all_before_it_judges() {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings::new(&cluster.bootstrap_servers(), "verdicts");
-    let topics = [
-        settings.calls().to_owned(),
-        settings.alerts(),
-        settings.dead_letter(),
-        settings.audit(),
-        settings.verdicts(),
-    ];
-    for topic in &topics {
-        cluster.create_topic(topic, 1, 1).unwrap();
-    }
+    create_topics(&cluster, &settings);
     let stored = |text: &str| -> Vec<Stored> {
         text.lines().map(|line| Stored::new(0, "acme/helper@1", line)).collect()
     };
@@ -201,11 +179,8 @@ fn a_running_instance_hears_what_is_said_and_reads_it_all_before_it_judges() {
     let running = Running::start(&settings);
     running.wait_until_judged(510);
     let config = running.config().display().to_string();
-    let alert = wait_for("the burst is told", || {
-        let alerts = read(&settings.bootstrap, &settings.alerts());
-        let alerts: Vec<Value> = alerts.iter().map(Stored::json).collect();
-        alerts.into_iter().find(|alert| alert["rule_id"] == "new_tool.burst")
-    });
+    let told = || told(&settings).into_iter();
+    let alert = wait_for("the burst is told", || bursts(told()).next());
     let id = alert["alert_id"].as_str().unwrap();
     let mut say = toolwarden(&["alert", "verdict", id, "expected", "--reason", "ours"]);
     succeed(say.args(["--config", &config]));
@@ -215,13 +190,8 @@ fn a_running_instance_hears_what_is_said_and_reads_it_all_before_it_judges() {
     assert!(running.log().contains("\"author\":\"\\\"kim\\\"\""), "{}", running.log());
     tell(&(burst("helper@1", "wire", 12) + &burst("helper@1", "export", 14)));
     running.wait_until_judged(570);
-    let told = || {
-        let alerts = read(&settings.bootstrap, &settings.alerts());
-        let text: String = alerts.iter().map(|it| it.json().to_string() + "\n").collect();
-        fired(&text)
-    };
     let wanted = pairs(&[("helper@1", "wire"), ("helper@1", "export")]);
-    wait_for("the other tool is told", || (told() == wanted).then_some(()));
+    wait_for("the other tool is told", || (fired(told()) == wanted).then_some(()));
     let listed = succeed(&mut toolwarden(&["alert", "verdicts", "--config", &config]));
     assert_eq!(listed.lines().count(), 1);
     assert!(listed.contains("\"ours\""), "{listed}");

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::cli::engine::{self, EngineArgs};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::settings;
+use crate::cli::{running, settings};
 use crate::deliver::escape;
 use crate::pipeline::baselines::Baselines;
 use crate::pipeline::replay::{Replay, open};
@@ -17,11 +17,22 @@ use crate::pipeline::replay::{Replay, open};
 /// What `export` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  toolwarden baseline export --output baseline.twb \
-calls-*.ndjson.gz\n  toolwarden run --config config.yaml --baseline baseline.twb")]
+calls-*.ndjson.gz\n  toolwarden baseline export --output baseline.twb --url http://localhost:9464 \
+--token-file token\n  toolwarden run --config config.yaml --baseline baseline.twb")]
 pub(crate) struct ExportArgs {
     /// Files of calls, as for `replay`; `-` is standard input.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "url")]
     files: Vec<PathBuf>,
+    /// Take it from a running instance instead, at its admin address.
+    #[arg(
+        long,
+        requires = "token_file",
+        conflicts_with_all = ["files", "config", "rules", "verdicts", "baseline", "tenant", "reorder"]
+    )]
+    url: Option<String>,
+    /// A file that holds the token which the instance's `server.export_token_file` holds.
+    #[arg(long, requires = "url", env = "TOOLWARDEN_EXPORT_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// Where it is written; `-` is standard output.
     #[arg(long, short, default_value = "-")]
     output: PathBuf,
@@ -44,6 +55,13 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
+    if let (Some(url), Some(token_file)) = (&args.url, &args.token_file) {
+        let (url, token) = (running::address(url, &["baselines"])?, running::token(token_file)?);
+        let take = |out: &mut dyn Write| running::ask(&url, Some(&token), u64::MAX, out);
+        let bytes = whole(&args.output, take)?;
+        writeln!(stderr(), "{bytes} bytes; `toolwarden baseline import` says what is in them")?;
+        return Ok(Exit::Done);
+    }
     let engine = args.engine.build(None)?;
     let hash_key = engine.hash_key();
     let mut replay = engine.replay()?;
@@ -89,18 +107,33 @@ pub(crate) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
 }
 
 fn write(replay: &Replay, hash_key: String, path: &Path) -> Result<(), Failure> {
+    whole(path, |out| Ok(replay.export(hash_key, out).map_err(anyhow::Error::new)?))
+}
+
+/// Writes a file whole or not at all: what stands there stays until the new one is complete.
+fn whole<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if path == Path::new("-") {
         if stdout().is_terminal() {
             let words = "the file is not for a terminal; name one with `--output FILE`";
             return Err(Failure::new(Exit::Usage, anyhow::anyhow!(words)));
         }
-        return Ok(replay.export(hash_key, stdout()).map_err(anyhow::Error::new)?);
+        return write(&mut stdout());
     }
-    // Whole or not at all: what stands there stays until the new one is complete.
     let beside = path.with_added_extension("part");
     let place = || format!("cannot write {}", path.display());
     let file = File::create(&beside).with_context(place)?;
-    replay.export(hash_key, BufWriter::new(&file)).with_context(place)?;
-    file.sync_all().with_context(place)?;
-    Ok(std::fs::rename(&beside, path).with_context(place)?)
+    let mut out = BufWriter::new(&file);
+    let written = write(&mut out).and_then(|written| {
+        out.flush().with_context(place)?;
+        file.sync_all().with_context(place)?;
+        std::fs::rename(&beside, path).with_context(place)?;
+        Ok(written)
+    });
+    if written.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    written
 }

@@ -12,7 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 pub(crate) enum BaselineCommand {
     /// Shows what is known of an agent: how far learning is, what is usual, what is open.
     Show(Box<show::ShowArgs>),
-    /// Replays recorded calls and writes what was learned from them to a file.
+    /// Writes what was learned to a file: from recorded calls, or by a running instance.
     Export(Box<file::ExportArgs>),
     /// Checks files of baselines and puts them together into one, for `run --baseline`.
     Import(file::ImportArgs),

@@ -1,23 +1,21 @@
 //! `toolwarden baseline show`.
 
-use std::io::{BufWriter, IsTerminal, Write, stdout};
+use std::io::{BufWriter, Write, stdout};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
 
 use crate::cli::engine::EngineArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Output;
+use crate::cli::running;
 use crate::deliver::escape;
 use crate::pipeline::portraits;
 use crate::pipeline::replay::open;
 
-/// How long a running instance may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The longest answer that is taken, in bytes.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// What `show` is told.
 #[derive(Debug, Args)]
@@ -39,14 +37,6 @@ pub(crate) struct ShowArgs {
     engine: EngineArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
 pub(crate) fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     let json = match &args.url {
         Some(url) => ask(url, args)?,
@@ -56,12 +46,8 @@ pub(crate) fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         }
         None => learn(args)?,
     };
-    let output = args.output.unwrap_or(match stdout().is_terminal() {
-        true => Output::Table,
-        false => Output::Json,
-    });
     let mut out = BufWriter::new(stdout());
-    match output {
+    match Output::or_fitting(args.output) {
         Output::Json => writeln!(out, "{json}")?,
         Output::Table => {
             let shown: Value = serde_json::from_str(&json).map_err(anyhow::Error::from)?;
@@ -93,32 +79,11 @@ fn ask(url: &str, args: &ShowArgs) -> Result<String, Failure> {
         let words = "say whose agent it is, with `--tenant`";
         return Err(Failure::new(Exit::Usage, anyhow::anyhow!(words)));
     };
-    let mut url: reqwest::Url = url.parse().map_err(|error| {
-        Failure::new(Exit::Usage, anyhow::anyhow!("`--url` is no address: {error}"))
-    })?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["api", "v1", "agents", &args.agent]);
-    }
+    let mut url = running::address(url, &["agents", &args.agent])?;
     url.query_pairs_mut().append_pair("tenant", tenant);
-    let answer = crate::cli::runtime()?.block_on(async {
-        let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).build()?;
-        let mut answer = client.get(url).send().await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok::<_, reqwest::Error>((answer.status().is_success(), body))
-    });
-    let (is_good, body) = answer.map_err(anyhow::Error::from)?;
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if is_good {
-        return Ok(text);
-    }
-    let words = format!("`{}`: {}", escape(&args.agent), escape(text.trim()));
-    Err(Failure::new(Exit::Usage, anyhow::anyhow!(words)))
+    let mut body = Vec::new();
+    running::ask(&url, None, ANSWER_BYTES_MAX, &mut body)?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 fn text(value: &Value) -> String {
@@ -134,8 +99,9 @@ fn table(it: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     let at = |pointer: &str| text(it.pointer(pointer).unwrap_or(&Value::Null));
     writeln!(out, "{}/{}", of("tenant_id"), of("agent_id"))?;
     writeln!(out, "  seen      {} to {}, {} calls", of("since"), of("newest"), of("calls"))?;
-    let (days, usual) = (of("active_days"), of("usual_day_calls"));
-    writeln!(out, "  days      {days} active, {usual} calls on a usual one")?;
+    let usual = it.get("usual_day_calls").and_then(Value::as_f64).unwrap_or_default();
+    let days = of("active_days");
+    writeln!(out, "  days      {days} active, {usual:.0} calls on a usual one")?;
     writeln!(out, "  hours     {}", of("hours"))?;
     let (known, new) = (at("/tools/known"), at("/tools/quarantined"));
     writeln!(out, "  tools     {known} known, {new} in quarantine")?;
@@ -148,14 +114,14 @@ fn table(it: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  open      {detector} since {since}, score {}, {id}", of("score"))?;
     }
     writeln!(out)?;
-    let head = ["DETECTOR", "STATE", "KNOWN", "USUAL", "SILENT UP TO", "OF"];
+    let head = ["DETECTOR", "STATE", "KNOWN", "RESTS ON", "USUAL", "SILENT UP TO", "OF"];
     let mut rows = vec![head.map(str::to_owned)];
     let detectors = it.get("detectors").and_then(Value::as_array);
     rows.extend(detectors.into_iter().flatten().map(row));
     crate::cli::columns(&rows, out)
 }
 
-fn row(detector: &Value) -> [String; 6] {
+fn row(detector: &Value) -> [String; 7] {
     let at = |pointer: &str| detector.pointer(pointer);
     let number = |pointer: &str| at(pointer).and_then(Value::as_f64);
     let band = number("/usual/low").zip(number("/usual/high"));
@@ -163,6 +129,7 @@ fn row(detector: &Value) -> [String; 6] {
         text(at("/detector").unwrap_or(&Value::Null)),
         text(at("/learning/state").unwrap_or(&Value::Null)),
         number("/learning/progress").map_or_else(String::new, |it| format!("{:.0} %", it * 100.0)),
+        text(at("/grounds").unwrap_or(&Value::Null)),
         band.map_or_else(|| "-".to_owned(), |(low, high)| format!("{low:.0} to {high:.0}")),
         number("/usual/silent_upto").map_or_else(|| "-".to_owned(), |most| format!("{most:.0}")),
         text(at("/usual/unit").unwrap_or(&Value::Null)),

@@ -6,15 +6,14 @@ mod kafka;
 mod privacy;
 mod receivers;
 mod secrets;
+mod server;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::checked::{
-    Config, EventTime, Limits, Peers, RuleSource, Server, Source, Topics,
-};
+use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, Topics};
 use crate::config::document::{Document, Fault};
 use crate::config::environment::Environment;
 use crate::config::groups::RawGroup;
@@ -108,7 +107,7 @@ impl Checker<'_> {
             self.size("/limits/record_bytes", raw.limits.record_bytes, (1 << 10, 64 << 20));
         let privacy = self.privacy(&raw.privacy);
         let rules = self.rules(raw);
-        let server = self.server(&raw.server.listen);
+        let server = self.server(&raw.server);
         Some(Config {
             kafka,
             sources: raw
@@ -193,29 +192,6 @@ impl Checker<'_> {
             self.fault(Code::Unreadable, "/rules/directory", message, Some(help));
         }
         RuleSource { directory }
-    }
-
-    fn server(&mut self, listen: &str) -> Option<Server> {
-        let Ok(address) = listen.parse::<SocketAddr>() else {
-            let message = format!(
-                "`server.listen` must be an IP address and a port such as `127.0.0.1:9464`, found `{}`",
-                crate::config::snippet::quote(listen)
-            );
-            self.fault(
-                Code::Malformed,
-                "/server/listen",
-                message,
-                Some("`0.0.0.0` and `[::]` stand for every address"),
-            );
-            return None;
-        };
-        if !address.ip().is_loopback() {
-            let message =
-                format!("the admin listener on {address} can be reached from other machines");
-            let help = "it asks nobody who they are: let only Prometheus and operators reach it";
-            self.fault(Code::Exposed, "/server/listen", message, Some(help));
-        }
-        Some(Server { listen: address })
     }
 
     /// A duration within its range.
