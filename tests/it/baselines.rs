@@ -109,9 +109,9 @@ fn instance(cluster: &MockCluster<'_, DefaultProducerContext>, name: &str) -> Ru
         server: "export_token_env: EXPORT_TOKEN",
         ..Settings::new(&cluster.bootstrap_servers(), name)
     };
-    create_topics(cluster, &settings);
+    create_topics(cluster, &settings, 8);
     let calls = history().iter().map(|(time, key, line)| {
-        let stored = Stored::new(0, key.as_bytes(), line.as_slice());
+        let stored = Stored::new(-1, key.as_bytes(), line.as_slice());
         Stored { appended_ms: Some(time.as_millis()), ..stored }
     });
     produce(&settings.bootstrap, settings.calls(), &calls.collect::<Vec<_>>());

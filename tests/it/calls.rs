@@ -38,13 +38,19 @@ pub(crate) fn told(settings: &Settings) -> Vec<Value> {
     read(&settings.bootstrap, &settings.alerts()).iter().map(Stored::json).collect()
 }
 
-/// Creates every topic that an instance reads or writes, with one partition each.
-pub(crate) fn create_topics<C: ProducerContext>(cluster: &MockCluster<'_, C>, settings: &Settings) {
+/// Creates every topic that an instance reads or writes, its calls with so many partitions. One
+/// keeps no more than five megabytes.
+pub(crate) fn create_topics<C: ProducerContext>(
+    cluster: &MockCluster<'_, C>,
+    settings: &Settings,
+    partitions: i32,
+) {
     let written =
         [settings.alerts(), settings.dead_letter(), settings.audit(), settings.verdicts()];
-    for topic in written.iter().map(String::as_str).chain([settings.calls()]) {
+    for topic in &written {
         cluster.create_topic(topic, 1, 1).unwrap();
     }
+    cluster.create_topic(settings.calls(), partitions, 1).unwrap();
 }
 
 /// `count` equal calls of one agent, half a second apart: a loop that every agent is told for.

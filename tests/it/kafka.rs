@@ -196,7 +196,7 @@ fn a_broker_that_comes_back_loses_no_alert() {
 fn refuse_alerts(name: &str, error: RDKafkaRespErr) {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings::new(&cluster.bootstrap_servers(), name);
-    create_topics(&cluster, &settings);
+    create_topics(&cluster, &settings, 1);
     let quiet = |agent: &str| looping(agent, "2026-03-02T10:00:00Z", 3);
     let calls = [quiet("one"), looping("loop", "2026-03-02T10:01:00Z", 20), quiet("two")].concat();
     produce(&settings.bootstrap, settings.calls(), &calls);

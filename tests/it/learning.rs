@@ -114,7 +114,7 @@ fn without_a_history_everything_is_told() {
         arguments: vec!["--learn-from", "20d"],
         ..Settings::new(&cluster.bootstrap_servers(), "no-history")
     };
-    create_topics(&cluster, &settings);
+    create_topics(&cluster, &settings, 1);
     // The mock cluster finds no offset for any time: to it these records are no history.
     let now = clock::wall().as_secs();
     let calls = history(now);

@@ -170,7 +170,7 @@ fn what_cannot_be_said_is_refused_with_words() {
 fn a_running_instance_hears_what_is_said_and_reads_it_all_before_it_judges() {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings::new(&cluster.bootstrap_servers(), "verdicts");
-    create_topics(&cluster, &settings);
+    create_topics(&cluster, &settings, 1);
     let stored = |text: &str| -> Vec<Stored> {
         text.lines().map(|line| Stored::new(0, "acme/helper@1", line)).collect()
     };
