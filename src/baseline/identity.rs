@@ -21,8 +21,15 @@ pub fn hash_texts(texts: &[&str]) -> u64 {
 /// The identity of a tool: its server, if it has one, and its name.
 #[must_use]
 pub fn tool_hash(server: Option<&str>, name: &str) -> u64 {
-    hash_texts(&[server.unwrap_or_default(), name])
+    let server = match server {
+        None | Some("") => NO_TEXT,
+        Some(server) => hash_texts(&[server]),
+    };
+    SipHasher13::new_with_keys(server, 1).hash(name.as_bytes())
 }
+
+/// What [`hash_texts`] makes of one empty text: most tools have no server.
+const NO_TEXT: u64 = 0xd1fb_a762_150c_532c;
 
 /// The identity of an agent among its peers.
 #[must_use]
@@ -59,6 +66,14 @@ mod tests {
     fn a_letter_moved_between_server_and_tool_is_another_tool() {
         assert_ne!(tool_hash(Some("ab"), "c"), tool_hash(Some("a"), "bc"));
         assert_eq!(tool_hash(None, "Read"), tool_hash(None, "Read"));
+    }
+
+    #[test]
+    fn a_tool_is_known_by_the_hash_of_its_server_and_name() {
+        for server in [None, Some(""), Some("files")] {
+            let expected = hash_texts(&[server.unwrap_or_default(), "Read"]);
+            assert_eq!(tool_hash(server, "Read"), expected, "{server:?}");
+        }
     }
 
     #[test]

@@ -104,16 +104,17 @@ impl BlockMaxima {
     /// days come in.
     #[must_use]
     pub fn model(&self, prior: &Prior) -> MaximumModel {
-        self.model_around(libm::log(prior.maximum), prior)
+        self.model_around(|| libm::log(prior.maximum), prior)
     }
 
-    /// The same, with the prior's maximum already on the scale of the model.
+    /// The same, with the prior's maximum on the scale of the model by `centre`, which is asked only
+    /// while it counts.
     #[must_use]
-    pub fn model_around(&self, centre: f64, prior: &Prior) -> MaximumModel {
+    pub fn model_around(&self, centre: impl FnOnce() -> f64, prior: &Prior) -> MaximumModel {
         let [n, sum, squares] = self.sums();
         let prior_weight = prior.days * 0.5;
         let mean =
-            if n < 2.0 { (sum + prior_weight * centre) / (n + prior_weight) } else { sum / n };
+            if n < 2.0 { (sum + prior_weight * centre()) / (n + prior_weight) } else { sum / n };
         let spread = if n > 0.0 { (squares / n - mean * mean).max(0.0) } else { 0.0 };
         let pooled =
             (n * spread + prior.days * prior.deviation * prior.deviation) / (n + prior.days);

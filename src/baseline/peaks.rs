@@ -132,7 +132,7 @@ impl Peak {
     }
 
     fn model(&self, measure: &Measure) -> MaximumModel {
-        self.days.model_around(measure.scale.enter(measure.prior.maximum), &measure.prior)
+        self.days.model_around(|| measure.scale.enter(measure.prior.maximum), &measure.prior)
     }
 }
 

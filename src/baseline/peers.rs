@@ -454,8 +454,15 @@ impl Peers {
     /// What the sessions of one group look like; `None` before any was learned.
     #[must_use]
     pub fn habits(&self, key: GroupKey) -> Option<&Habits> {
-        let habits = self.groups.get(&key).map(|group| group.habits.as_ref());
-        habits.filter(|habits| habits.sessions() > 0)
+        self.group_with_habits(key).1
+    }
+
+    /// [`Self::group`] and [`Self::habits`] with one look-up.
+    #[must_use]
+    pub fn group_with_habits(&self, key: GroupKey) -> (Option<&GroupSummary>, Option<&Habits>) {
+        let Some(group) = self.groups.get(&key) else { return (None, None) };
+        let habits = Some(group.habits.as_ref()).filter(|habits| habits.sessions() > 0);
+        (Some(&group.summary), habits)
     }
 
     /// The same knowledge with the summaries of `epoch` merged in.

@@ -119,8 +119,8 @@ impl Repeats {
     }
 
     /// Whether `key` is a call of the last five minutes.
-    #[must_use]
-    pub fn knows(&self, key: u64, time: Timestamp) -> bool {
+    #[cfg(test)]
+    fn knows(&self, key: u64, time: Timestamp) -> bool {
         let (key, now) = (short(key), self.offset(time));
         self.once.iter().any(|it| it.key == key && it.is_live(now))
             || self.again.iter().any(|it| it.key == key && it.is_live(now))
@@ -147,8 +147,15 @@ impl Repeats {
             }
             true
         });
+        // First without a branch for each place: mostly nothing is over and nothing is equal.
+        let mut is_equal = false;
         for it in &mut self.once {
-            if it.key == key && it.is_live(now) {
+            let live = u32::from(it.is_live(now));
+            (it.key, it.last) = (it.key * live, it.last * live);
+            is_equal |= it.key == key && it.last > 0;
+        }
+        if is_equal {
+            for it in self.once.iter_mut().filter(|it| it.key == key && it.last > 0) {
                 let mut again = Again::of(*it);
                 *it = Once::default();
                 let evidence = again.again(now, mass, share);
@@ -156,8 +163,6 @@ impl Repeats {
                     Some(Run { evidence, count: again.count, first: self.base.time(again.first) });
                 self.again.reserve_exact(1);
                 self.again.push(again);
-            } else if !it.is_live(now) {
-                *it = Once::default();
             }
         }
         run.unwrap_or_else(|| {

@@ -8,7 +8,7 @@ use crate::baseline::hours::Hours;
 use crate::baseline::identity::agent_hash;
 use crate::baseline::maxima::{BlockMaxima, UsualDay};
 use crate::baseline::minute::MinuteRing;
-use crate::baseline::peers::{Fact, GroupKey, Peers};
+use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
@@ -222,6 +222,12 @@ impl AgentState {
         (progress < 1.0).then_some(progress)
     }
 
+    /// Whether learning still goes on: the same as [`Self::learning`], for every call.
+    pub(crate) const fn is_learning(&self) -> bool {
+        let (days, calls) = LEARNED;
+        self.history.days < days || self.history.calls < calls
+    }
+
     /// When the agent was first seen.
     #[must_use]
     pub const fn since(&self) -> Timestamp {
@@ -305,7 +311,12 @@ impl AgentState {
 
     /// How many other agents of its product the agent has, as far as `peers` knows.
     pub(crate) fn peer_count(&self, peers: &Peers) -> u64 {
-        let agents = peers.group(self.group).map_or(0, |group| group.agents);
+        self.peers_among(peers, peers.group(self.group))
+    }
+
+    /// The same, of a group that was looked up before.
+    pub(crate) fn peers_among(&self, peers: &Peers, group: Option<&GroupSummary>) -> u64 {
+        let agents = group.map_or(0, |group| group.agents);
         let since = self.grouping.as_ref().map_or(self.since.hour(), |group| group.since_hour);
         let is_counted = since <= peers.epoch;
         agents.saturating_sub(u64::from(is_counted))

@@ -51,8 +51,8 @@ fn is_strange(
     state: &AgentState,
     shape: ShapeUse,
 ) -> bool {
-    let is_mature = state.learning().is_none() && shape.days >= parameters.days_min;
-    let group = judgement.peers.group(state.group);
+    let is_mature = !state.is_learning() && shape.days >= parameters.days_min;
+    let group = judgement.group;
     let tool_use = group.and_then(|group| group.tool(judgement.tool));
     // Of one's own shapes none shares its sixteenth with a new one, so what is known is a peer's.
     let is_known = tool_use.is_some_and(|tool_use| tool_use.knows_shape(shape.place));

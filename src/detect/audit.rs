@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{AUDIT_SCHEMA, AuditKind, AuditPosition, AuditRecord, Subject, SubjectKind};
 use crate::baseline::tools::Use;
-use crate::detect::agent::{AgentState, LEARNED};
+use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict, level_hash, subjects, words};
 use crate::event::{Target, Timestamp};
 use crate::policy::{Detector, Stance};
@@ -62,13 +62,8 @@ pub(crate) struct Before {
 impl Before {
     /// As it stands now.
     pub(crate) const fn of(state: &AgentState) -> Self {
-        Self { is_known: is_known(state), newest: state.newest }
+        Self { is_known: !state.is_learning(), newest: state.newest }
     }
-}
-
-const fn is_known(state: &AgentState) -> bool {
-    let (days, calls) = LEARNED;
-    state.history.days >= days && state.history.calls >= calls
 }
 
 impl AgentState {
@@ -185,7 +180,7 @@ pub(crate) fn of_learning(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    if before.is_known || !is_known(state) {
+    if before.is_known || state.is_learning() {
         return;
     }
     state.audit(judgement, (AuditKind::LearningCompleted, None), verdict, |state| {
@@ -208,7 +203,7 @@ pub(crate) fn of_tool(
     verdict: &mut Verdict,
 ) {
     if let Some(hash) = used.forgot
-        && is_known(state)
+        && !state.is_learning()
     {
         let kind = (AuditKind::ToolForgotten, Some(Detector::NewTool));
         state.audit(judgement, kind, verdict, |state| {

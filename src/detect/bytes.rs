@@ -36,7 +36,11 @@ pub(crate) fn observe(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    for way in ways(judgement, sums).into_iter().flatten() {
+    let [sent, read] = ways(judgement, sums);
+    if let Some(way) = sent {
+        judge(judgement, &way, (state, verdict), sums.calls);
+    }
+    if let Some(way) = read {
         judge(judgement, &way, (state, verdict), sums.calls);
     }
 }
@@ -68,12 +72,15 @@ fn judge(
     (state, verdict): (&mut AgentState, &mut Verdict),
     calls: u32,
 ) {
+    if way.bytes < way.bytes_min {
+        return state.pass(way.rule.detector, size(way.bytes));
+    }
     let standing = state.stand(
         judgement,
         &Reading {
             detector: way.rule.detector,
             value: size(way.bytes),
-            may_fire: way.bytes >= way.bytes_min,
+            may_fire: true,
             measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
             budget: way.rule.budget,
         },

@@ -22,8 +22,11 @@ type Spans = Vec<Span>;
 /// Everything people have said, by whom and what it is about.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expectations {
-    scopes: BTreeMap<u64, BTreeMap<(SubjectKind, u64), Spans>>,
+    scopes: BTreeMap<u64, Subjects>,
 }
+
+/// What was said within one scope.
+type Subjects = BTreeMap<(SubjectKind, u64), Spans>;
 
 /// One verdict's span of event time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,29 +71,27 @@ impl Expectations {
     /// What was said of the agent with hash `agent` in `group`, as it applies at `time`.
     #[must_use]
     pub fn said(&self, agent: u64, group: GroupKey, time: Timestamp) -> Said<'_> {
-        Said { expectations: self, scopes: [agent, group.0], time }
-    }
-
-    fn span(&self, scope: u64, key: (SubjectKind, u64), time: Timestamp) -> Option<&Span> {
-        let spans = self.scopes.get(&scope)?.get(&key)?;
-        let latest = spans.iter().rev().find(|span| span.at <= time);
-        latest.filter(|span| time < span.until)
+        // Mostly nobody has said anything, and this is asked on every call.
+        if self.scopes.is_empty() {
+            return Said { scopes: [None; 2], time };
+        }
+        Said { scopes: [agent, group.0].map(|scope| self.scopes.get(&scope)), time }
     }
 }
 
 /// What was said of one agent, as it applies at one time: what detectors ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    expectations: &'a Expectations,
-    scopes: [u64; 2],
+    /// What was said of the agent, and of its group.
+    scopes: [Option<&'a Subjects>; 2],
     time: Timestamp,
 }
 
 impl Said<'_> {
-    /// Whether nobody has said anything of anybody.
+    /// Whether nobody has said anything of the agent or its group.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.expectations.scopes.is_empty()
+    pub const fn is_nothing(&self) -> bool {
+        matches!(self.scopes, [None, None])
     }
 
     /// What was said of a tool, by its hash with its server.
@@ -132,6 +133,9 @@ impl Said<'_> {
     /// The level of a detector that is expected, if one is.
     #[must_use]
     pub fn expected_level(&self, detector: Detector) -> Option<f64> {
+        if self.is_nothing() {
+            return None;
+        }
         let span = self.span(SubjectKind::Level, level_hash(detector))?;
         (span.stance == Stance::Expected).then_some(span.level)
     }
@@ -151,6 +155,9 @@ impl Said<'_> {
     /// What was said of an hour of the UTC day, 0 to 23.
     #[must_use]
     pub fn of_hour(&self, hour: u8) -> Option<Stance> {
+        if self.is_nothing() {
+            return None;
+        }
         self.stance(SubjectKind::Hour, hour_hash(hour % 24))
     }
 
@@ -159,13 +166,10 @@ impl Said<'_> {
     }
 
     fn span(&self, kind: SubjectKind, hash: u64) -> Option<&Span> {
-        let Self { expectations, scopes: [agent, group], time } = *self;
-        // Mostly nobody has said anything, and this is asked on every call.
-        if expectations.scopes.is_empty() {
-            return None;
-        }
-        let own = expectations.span(agent, (kind, hash), time);
-        own.or_else(|| expectations.span(group, (kind, hash), time))
+        self.scopes.iter().flatten().find_map(|subjects| {
+            let latest = subjects.get(&(kind, hash))?.iter().rev().find(|it| it.at <= self.time);
+            latest.filter(|span| self.time < span.until)
+        })
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn observe(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) -> Use {
-    let is_learning = state.learning().is_some();
+    let is_learning = state.is_learning();
     let max = judgement.rules.limits.tools_per_agent;
     let time = judgement.call.time;
     let stance = judgement.said.of_tool(judgement.tool);
@@ -67,7 +67,7 @@ fn list(
     used: Use,
     (state, verdict): (&AgentState, &mut Verdict),
 ) {
-    let group = judgement.peers.group(state.group);
+    let group = judgement.group;
     let rate = state.discoveries.rate(state.history.days, group);
     let ratio = rule.words.budget / rate.max(1e-12);
     let score = score(ratio).min(LEARNING_SCORE_MAX);
@@ -128,7 +128,7 @@ pub(crate) fn stand_in<'a>(
 /// What the agent's peers say of the tool, and the catalogue that stands in for them, in words.
 pub(crate) fn peers_using(judgement: &Judgement<'_>, state: &AgentState) -> String {
     let peers = state.peer_count(judgement.peers);
-    let group = judgement.peers.group(state.group);
+    let group = judgement.group;
     let others = group
         .and_then(|group| group.tool(judgement.tool))
         .map_or(0, |tool_use| tool_use.others(state.agent));

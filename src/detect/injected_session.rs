@@ -77,9 +77,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if rules.injected_session.is_none() && rules.look_alike.is_none() {
         return;
     }
-    let (agent, group) = (state.agent, state.group);
-    let habits = judgement.peers.habits(group);
-    let is_learning = judgement.group_progress(group).is_some();
+    let (agent, habits) = (state.agent, judgement.habits);
     let session = state.live().sessions.of_call(agent, (judgement.session, call.time), verdict);
     let mut finding = None;
     if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
@@ -89,7 +87,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         }
         // A tool alone keeps nothing from being learned, or it would never become usual.
         let nats = finding.as_ref().map_or(0.0, |finding| finding.nats - finding.tool);
-        if nats >= rule.parameters.gate && !is_learning {
+        if nats >= rule.parameters.gate && judgement.group_progress().is_none() {
             session.quarantine();
         }
         if session.is_quarantined() {
@@ -157,7 +155,7 @@ fn judge(
     let call = judgement.call;
     let acting = acting(call.operation);
     let tool_token = session::tool_token(judgement.tool);
-    let is_first_use = !session.tokens().contains(&tool_token);
+    let is_first_use = !session.has_token(tool_token);
     let mut context: Option<Context<'_>> = None;
     let mut fill = || habits.context(short(agent), session.tokens());
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
@@ -314,7 +312,7 @@ fn describe(
             (format!("{agent} used {tool} on {target}, {rarity}; {like}."), silent_if(&best))
         }
     };
-    let days = judgement.peers.habits(state.group).map_or(0, |habits| habits.days(call.time));
+    let days = judgement.habits.map_or(0, |habits| habits.days(call.time));
     Description {
         summary,
         expected: Expected {
@@ -365,8 +363,8 @@ fn silent_if(best: &Reason) -> String {
 
 impl Judgement<'_> {
     /// How far learning a group's sessions has come, 0 to 1; `None` once they are known.
-    pub(crate) fn group_progress(&self, group: GroupKey) -> Option<f64> {
-        group_progress(self.rules, self.peers, (group, self.call.time))
+    fn group_progress(&self) -> Option<f64> {
+        progress(self.rules, self.habits, self.call.time)
     }
 }
 
@@ -376,7 +374,11 @@ pub(crate) fn group_progress(
     peers: &Peers,
     (group, time): (GroupKey, Timestamp),
 ) -> Option<f64> {
+    progress(rules, peers.habits(group), time)
+}
+
+fn progress(rules: &Rules, habits: Option<&Habits>, time: Timestamp) -> Option<f64> {
     let needed = rules.group_learn_days();
-    let days = peers.habits(group).map_or(0, |habits| habits.days(time));
+    let days = habits.map_or(0, |habits| habits.days(time));
     (days < needed).then(|| float(days.into()) / float(needed.into()))
 }

@@ -16,8 +16,8 @@ use crate::event::Target;
 /// Judges one call, before it is added to its session.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
     let (Some(rule), call) = (&judgement.rules.look_alike, judgement.call) else { return };
-    let habits = judgement.peers.habits(state.group);
-    let Some(habits) = habits.filter(|_| call.operation.is_acting()) else { return };
+    let habits = judgement.habits.filter(|_| call.operation.is_acting());
+    let Some(habits) = habits else { return };
     let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
     let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
     let is_named = live.is_some_and(|session| session.has_named(target.value));
@@ -30,7 +30,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         return;
     }
     let rate = habits.look_alike_rate();
-    let days = judgement.peers.group(state.group).map_or(0, |group| group.active_days);
+    let days = judgement.group.map_or(0, |group| group.active_days);
     let sessions_a_day = float(habits.sessions().into()) / float(days.max(1));
     let ratio = rule.words.budget / (rate * sessions_a_day.max(1.0));
     state.weigh(judgement, (rule.words.detector, ratio), verdict);

@@ -46,8 +46,9 @@ mod version;
 mod words;
 
 use crate::alert::{Alert, AuditRecord};
+use crate::baseline::habits::Habits;
 use crate::baseline::identity::{hash_texts, tool_hash};
-use crate::baseline::peers::{Fact, GroupKey, Peers};
+use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
 use crate::baseline::tools::ToolId;
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::Rules;
@@ -115,6 +116,10 @@ impl<'a> Context<'a> {
 pub(crate) struct Judgement<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) peers: &'a Peers,
+    /// What is known of the agent's group.
+    pub(crate) group: Option<&'a GroupSummary>,
+    /// What is known of the sessions of the agent's group.
+    pub(crate) habits: Option<&'a Habits>,
     /// What people have said of this agent, as it applies at the time of the call.
     pub(crate) said: Said<'a>,
     pub(crate) call: &'a ToolCall<'a>,
@@ -142,9 +147,12 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         silence::end(state, call.time, &mut verdict);
         grouping::settle(context, state, call, &mut verdict);
     }
+    let (group, habits) = peers.group_with_habits(state.group);
     let judgement = Judgement {
         rules,
         peers,
+        group,
+        habits,
         said: expectations.said(state.agent, state.group, call.time),
         call,
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),

@@ -30,7 +30,7 @@ pub(crate) fn observe(
     let weight = weight(judgement, &rule.parameters, state, used);
     let total = join_burst(judgement, state, (weight, rule.parameters.failed));
     let budget = budget(judgement, rule, state);
-    let group = judgement.peers.group(state.group);
+    let group = judgement.group;
     let rate = state.discoveries.rate(state.history.days, group);
     // The score speaks of the rule's own budget; the lonely factor makes it harder to reach.
     let ratio = budget / burst_tail(rate, total).max(1e-12);
@@ -146,7 +146,7 @@ fn weight(
     state: &AgentState,
     used: Use,
 ) -> f64 {
-    let group = judgement.peers.group(state.group);
+    let group = judgement.group;
     let tool_use = group.and_then(|group| group.tool(judgement.tool));
     let others = tool_use.map_or(0, |tool_use| tool_use.others(state.agent));
     let mut weight = match others {

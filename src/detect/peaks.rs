@@ -128,6 +128,20 @@ impl Peaks {
 }
 
 impl AgentState {
+    /// Learns a value that is too small to fire, whatever the history, or a part of another alert.
+    ///
+    /// The same as [`Self::stand`] with a reading that may not fire, for most calls.
+    pub(crate) fn pass(&mut self, detector: Detector, value: f64) {
+        if !self.open.is_empty()
+            && (self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate))
+        {
+            return;
+        }
+        if let Some(peak) = self.peaks.of_mut(detector) {
+            peak.note(value);
+        }
+    }
+
     /// Judges a value and learns it; `Some` when it fires. A value that a person expects does not.
     ///
     /// Nothing is learned while a loop or a flood is open: its calls would pass for work.

@@ -33,13 +33,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         return;
     }
     let key = key(judgement.tool, call);
-    let is_repeat = state.live().repeats.knows(key, call.time);
     let share = state.share.upper(rule.parameters.share_floor);
-    if !state.is_open(Detector::Repeat) {
-        state.share.learn(is_repeat);
-    }
     let mass = rule.words.budget / state.history.usual_day.calls();
     let run = state.live().repeats.add(key, call.time, mass, share);
+    if !state.is_open(Detector::Repeat) {
+        state.share.learn(run.count > 1);
+    }
     if run.evidence >= TRAIL_FROM {
         keep_trail(judgement, state, key);
     }

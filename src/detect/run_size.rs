@@ -22,14 +22,18 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let (Some(rule), call) = (&judgement.rules.run_size, judgement.call) else { return };
     let session = if call.session_id.is_empty() { 0 } else { judgement.session.max(1) };
     let run = state.live().runs.add(session, call.time);
-    let is_told = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
+    if run.calls < calls_min {
+        state.pass(Detector::RunSize, f64::from(run.calls));
+        return;
+    }
+    let is_told = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
     let standing = state.stand(
         judgement,
         &Reading {
             detector: Detector::RunSize,
             value: f64::from(run.calls),
-            may_fire: run.calls >= calls_min && !is_told,
+            may_fire: !is_told,
             measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
             budget: rule.words.budget,
         },

@@ -70,9 +70,11 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let live = state.live.get_or_insert_default();
     let session = session_of(&mut live.fits, judgement.session, call.time);
     let signs = session.see(&step, &mut state.fit.manners, is_learning);
+    let has_evidence = session.evidence() > 0.0;
     let uses = uses_of(call, signs.previous, judgement.tool);
-    let likeness = likeness(judgement, state, &uses);
-    let log_ratio = libm::log(signs.ratio * likeness);
+    let ratio = signs.ratio * likeness(judgement, state, &uses);
+    // Without evidence nothing can be taken from it, so there is no need to know how much.
+    let log_ratio = if ratio <= 1.0 && !has_evidence { 0.0 } else { libm::log(ratio) };
     if is_learning {
         learn(state, &uses, verdict);
     }
@@ -88,22 +90,21 @@ fn judge(
     verdict: &mut Verdict,
 ) {
     let is_muted = state.is_open(Detector::CallRate) || state.is_open(Detector::Repeat);
-    let is_expected =
-        state.live.as_ref().and_then(|live| live.fits.last()).is_some_and(|session| {
-            judgement.said.is_expected_amount(Detector::SessionFit, session.evidence())
-        });
     let is_open = state.is_open(Detector::SessionFit);
     let Some(session) = state.live.as_mut().and_then(|live| live.fits.last_mut()) else { return };
+    let before = session.evidence();
     let evidence = session.add(judgement.call.time, &signs, log_ratio, rule.parameters.drift);
-    if evidence <= 0.0 {
+    let may_fire = evidence > rule.parameters.evidence_min && !is_muted;
+    // What cannot fire and is less than another call of today reached teaches nothing either.
+    if evidence <= 0.0 || !may_fire && narrow(evidence) <= state.fit.peak {
         return;
     }
+    let is_expected = judgement.said.is_expected_amount(Detector::SessionFit, before);
     let model = model(&state.fit.peaks, &rule.parameters);
     let ratio = rule.words.budget / model.tail(evidence).max(1e-12);
     let (learned, kept) = DEVIATIONS;
     // One budget is for a whole day: whatever fits nothing in the morning seldom does at noon.
     let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit.told)) };
-    let may_fire = evidence > rule.parameters.evidence_min && !is_muted;
     let is_told = may_fire && ratio >= spent;
     let may_fire = may_fire && !is_expected;
     if may_fire && is_told {
@@ -157,36 +158,43 @@ fn step_of(judgement: &Judgement<'_>) -> Step {
     for (place, path) in paths.iter_mut().zip(named) {
         *place = path.value;
     }
+    let bare = bare(&call.tool_name);
     Step {
         time: call.time,
         duration_ms: call.duration_ms.unwrap_or(0),
         tool: judgement.tool,
         is_acting: call.operation.is_acting(),
-        is_edit: is_edit(&call.tool_name),
-        is_delegation: is_delegation(&call.tool_name),
+        is_edit: is_edit(bare),
+        is_delegation: is_delegation(bare),
         paths,
     }
 }
 
-/// The name of a tool without its server.
-fn bare(name: &str) -> &str {
-    name.rsplit("__").next().unwrap_or(name)
+/// The name of a tool without its server. By bytes: a search by text takes longer than the rest of
+/// the judgement.
+fn bare(name: &str) -> &[u8] {
+    let name = name.as_bytes();
+    let border = name.windows(2).rposition(|pair| pair == b"__");
+    border.and_then(|at| name.get(at + 2..)).unwrap_or(name)
 }
 
 /// Whether a tool changes what is there already, by its name: agents read before they edit.
-fn is_edit(name: &str) -> bool {
-    const ENDS: [&str; 5] = ["edit", "replace", "apply_patch", "update_file", "edit_file"];
-    let name = bare(name).as_bytes();
-    ENDS.iter().any(|end| {
-        let start = name.len().saturating_sub(end.len());
-        name.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
-    })
+fn is_edit(bare: &[u8]) -> bool {
+    const ENDS: [&[u8]; 5] = [b"edit", b"replace", b"apply_patch", b"update_file", b"edit_file"];
+    // Their last letters, which most names do not end with.
+    let may_be = bare.last().is_some_and(|last| b"teh".contains(&last.to_ascii_lowercase()));
+    may_be
+        && ENDS.iter().any(|end| {
+            let start = bare.len().checked_sub(end.len());
+            let tail = start.and_then(|start| bare.get(start..));
+            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        })
 }
 
 /// Whether a tool hands work to another agent, which then works beside this one.
-fn is_delegation(name: &str) -> bool {
-    const NAMES: [&str; 5] = ["task", "agent", "subagent", "spawn_agent", "delegate"];
-    NAMES.iter().any(|known| bare(name).eq_ignore_ascii_case(known))
+fn is_delegation(bare: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"task", b"agent", b"subagent", b"spawn_agent", b"delegate"];
+    NAMES.iter().any(|known| bare.eq_ignore_ascii_case(known))
 }
 
 /// What a call uses: a step from tool to tool, the first directory, two commands.
@@ -210,11 +218,10 @@ fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &[Option<Us
     if state.fit.usage.is_none() && !(state.history.days > 0 && is_time_to_look) {
         return 1.0;
     }
-    let has_peers = state.peer_count(judgement.peers) >= 2;
-    if !has_peers {
+    let Some(group) = judgement.group else { return 1.0 };
+    if state.peers_among(judgement.peers, judgement.group) < 2 {
         return 1.0;
     }
-    let Some(group) = judgement.peers.group(state.group) else { return 1.0 };
     let own = state.fit.usage.get_or_insert_default();
     let ratio: f64 =
         uses.iter().flatten().map(|usage| own.peers_to_self(*usage, group.usage())).product();
@@ -279,13 +286,13 @@ mod tests {
         for name in
             ["Edit", "MultiEdit", "NotebookEdit", "replace", "mcp__fs__edit_file", "apply_patch"]
         {
-            assert!(is_edit(name), "{name}");
+            assert!(is_edit(bare(name)), "{name}");
         }
-        for name in ["Write", "Read", "editor", "", "credit_note"] {
-            assert!(!is_edit(name), "{name}");
+        for name in ["Write", "Read", "editor", "", "credit_note", "dit", "edit__", "fs___"] {
+            assert!(!is_edit(bare(name)), "{name}");
         }
-        assert!(
-            is_delegation("Task") && is_delegation("spawn_agent") && !is_delegation("TaskUpdate")
-        );
+        let is_delegation = |name| is_delegation(bare(name));
+        assert!(is_delegation("Task") && is_delegation("mcp__x___spawn_agent"));
+        assert!(is_delegation("spawn_agent") && !is_delegation("TaskUpdate"));
     }
 }

@@ -162,6 +162,10 @@ impl Sketches {
         let (mut total, mut similar) = (0.0_f32, 0);
         let scale = if all > 0.0 { 1.0 / all } else { 0.0 };
         for (weight, sketch) in weights.iter_mut().zip(&self.sessions) {
+            // Most of them share nothing with it.
+            if *weight == 0.0 {
+                continue;
+            }
             let similarity = *weight * scale;
             if similarity < SIMILARITY_MIN {
                 *weight = 0.0;
