@@ -91,7 +91,7 @@ impl Scene {
             let mut state = AgentState::new(&self.call(agent, 0));
             for n in 0..self.work.days * self.work.calls_a_day {
                 let call = self.call(agent, n);
-                let _ = observe(&Context::new(&self.rules, &self.peers), &mut state, &call);
+                drop(observe(&Context::new(&self.rules, &self.peers), &mut state, &call));
             }
             self.states.push(state);
         }
