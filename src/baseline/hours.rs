@@ -76,6 +76,12 @@ impl Hours {
         is_accepted.then_some(alerted)
     }
 
+    /// How often it alerted, each hour counted once a day and three times at most.
+    #[must_use]
+    pub fn alerts(&self) -> u64 {
+        (0..24).map(|hour| (self.alerted_days >> (2 * hour)) & 3).sum()
+    }
+
     /// Ends a day: its active hours become history.
     pub fn end_day(&mut self) {
         self.known |= self.active_today;
@@ -179,6 +185,7 @@ mod tests {
             hours.note_alert();
             hours.end_day();
         }
+        assert_eq!(hours.alerts(), 3);
         hours.add(3 * 24 + 3);
         assert!(!hours.is_strange());
     }

@@ -18,6 +18,7 @@ pub mod minute;
 pub mod moments;
 pub mod peaks;
 pub mod peers;
+pub mod pulse;
 pub mod realised;
 pub mod recent;
 pub mod repeats;

@@ -6,6 +6,7 @@
 //! ([`EPOCHS_BEHIND`]). Merging is a union of sets and integer sums, so it gives the same result
 //! in any order and for any number of partitions, workers or instances.
 
+mod family;
 mod written;
 
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,14 @@ use crate::baseline::ancestry::Ancestry;
 use crate::baseline::group_versions::GroupVersions;
 use crate::baseline::habits::Habits;
 use crate::baseline::kinds::{Kinds, ToolSketch};
+use crate::baseline::pulse::{PulseSums, Rhythm};
 use crate::baseline::realised::Realised;
 use crate::baseline::session::LearnedSession;
 use crate::baseline::usage::{GroupUsage, UsageBatch};
 use crate::event::HOUR_NS;
+
+use family::FAMILY_HOURS;
+pub use family::Family;
 
 /// How many epochs the peers an event is judged against lie behind the event's own.
 pub const EPOCHS_BEHIND: i64 = 2;
@@ -96,6 +101,20 @@ pub enum Fact {
         /// The epoch hour.
         hour: i64,
     },
+    /// An agent knows how much it usually does in an hour.
+    Levelled,
+    /// Such an agent is at work: told once an hour of each.
+    AtWork {
+        /// The smallest one speaks for the group.
+        rank: u64,
+    },
+    /// Such an agent has done so much more of it in this hour.
+    Pulse {
+        /// Quarters of its level.
+        quarters: u8,
+        /// Whether that makes it a busy one.
+        is_busy: bool,
+    },
     /// An agent took a version up.
     Version {
         /// What the version is known by.
@@ -127,9 +146,6 @@ pub const TOOLS_PER_GROUP: usize = 4_096;
 
 /// Agents with sub-agents remembered of one tenant; again, the smallest hashes stay.
 pub const FAMILIES_PER_TENANT: usize = 1_024;
-
-/// Hours remembered of one agent's sub-agents. The agent looks at least when it speaks next.
-const FAMILY_HOURS: usize = 6;
 
 /// Agents named for one tool: enough to tell none, one and several apart after leaving one out.
 const AGENTS_PER_TOOL: usize = 3;
@@ -214,32 +230,6 @@ const fn shape_bit(place: u8) -> u64 {
     1 << (place & 63)
 }
 
-/// How many sub-agents of one agent were at work, by hour, the latest hours.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Family {
-    /// Epoch hour and sub-agents, latest first.
-    hours: Vec<(i64, u32)>,
-}
-
-impl Family {
-    /// The hours remembered with the sub-agents of each, latest first.
-    #[must_use]
-    pub fn hours(&self) -> &[(i64, u32)] {
-        &self.hours
-    }
-
-    /// Adds sub-agents of one hour. Hours that fall out are older than all that stay, now and
-    /// later, so the order of additions does not matter.
-    fn add(&mut self, (hour, count): (i64, u32)) {
-        match self.hours.iter_mut().find(|(known, _)| *known == hour) {
-            Some((_, known)) => *known = known.saturating_add(count),
-            None => self.hours.push((hour, count)),
-        }
-        self.hours.sort_unstable_by_key(|(hour, _)| std::cmp::Reverse(*hour));
-        self.hours.truncate(FAMILY_HOURS);
-    }
-}
-
 /// What the agents of one group have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSummary {
@@ -261,6 +251,10 @@ pub struct GroupSummary {
     versions: GroupVersions,
     /// Only the summary of a tenant knows kinds.
     kinds: Kinds,
+    /// Agents whose level is known.
+    levelled: u64,
+    /// What its agents did in the epoch.
+    pulse: PulseSums,
 }
 
 impl GroupSummary {
@@ -278,6 +272,9 @@ impl GroupSummary {
                 let day = i32::try_from(hour.div_euclid(24)).unwrap_or(i32::MAX);
                 self.realised.add_crossing(detector, tier, day);
             }
+            Fact::Levelled => self.levelled += 1,
+            Fact::AtWork { rank } => self.pulse.add_agent(rank),
+            Fact::Pulse { quarters, is_busy } => self.pulse.add(quarters, is_busy),
             Fact::Version { version, day } => self.versions.add((day, version), 1),
             Fact::Tool { tool, agent, hour, began } => {
                 let tool_use = self.tools.entry(tool).or_default();
@@ -305,6 +302,8 @@ impl GroupSummary {
         self.active_days = self.active_days.saturating_add(other.active_days);
         self.discoveries = self.discoveries.saturating_add(other.discoveries);
         self.is_full |= other.is_full;
+        self.levelled = self.levelled.saturating_add(other.levelled);
+        self.pulse.merge(&other.pulse);
         self.usage.merge(&other.usage);
         self.realised.merge(&other.realised);
         self.versions.merge(&other.versions);
@@ -334,7 +333,7 @@ impl GroupSummary {
         }
         for (root, family) in &other.families {
             let known = self.families.entry(*root).or_default();
-            family.hours.iter().for_each(|hour| known.add(*hour));
+            family.hours().iter().for_each(|hour| known.add(*hour));
         }
         self.shrink();
     }
@@ -397,7 +396,7 @@ impl GroupSummary {
             for ancestor in parents.above(*root) {
                 let own = || self.families.get(&ancestor).cloned().unwrap_or_default();
                 let whole = rolled.entry(ancestor).or_insert_with(own);
-                family.hours.iter().for_each(|hour| whole.add(*hour));
+                family.hours().iter().for_each(|hour| whole.add(*hour));
             }
         }
         rolled
@@ -420,6 +419,7 @@ pub struct Group {
     /// Counts and tools; its sessions are in the habits.
     summary: GroupSummary,
     habits: Arc<Habits>,
+    rhythm: Rhythm,
     /// What [`GroupSummary::rolled_up`] gives.
     rolled: BTreeMap<u64, Family>,
 }
@@ -465,6 +465,12 @@ impl Peers {
         (Some(&group.summary), habits)
     }
 
+    /// What the hours of one group usually have.
+    #[must_use]
+    pub fn rhythm(&self, key: GroupKey) -> Option<&Rhythm> {
+        self.groups.get(&key).map(|group| &group.rhythm)
+    }
+
     /// The same knowledge with the summaries of `epoch` merged in.
     #[must_use]
     pub fn with_epoch<'a>(
@@ -474,16 +480,18 @@ impl Peers {
     ) -> Self {
         let mut groups = self.groups.clone();
         for (key, summary) in summaries {
-            Arc::make_mut(groups.entry(key).or_default()).learn(summary);
+            Arc::make_mut(groups.entry(key).or_default()).learn(epoch, summary);
         }
         Self { epoch, groups }
     }
 }
 
 impl Group {
-    fn learn(&mut self, summary: &GroupSummary) {
+    fn learn(&mut self, epoch: i64, summary: &GroupSummary) {
         self.summary.merge(summary);
         self.summary.sessions.clear();
+        self.summary.pulse = PulseSums::default();
+        self.rhythm.learn(epoch, &summary.pulse, self.summary.levelled);
         self.rolled = self.summary.rolled_up();
         if !summary.sessions.is_empty() {
             Arc::make_mut(&mut self.habits).learn(summary.sessions());
@@ -522,6 +530,10 @@ mod tests {
                 parent,
                 day
             }),
+            Just(Fact::Levelled),
+            (0_u64..9).prop_map(|rank| Fact::AtWork { rank }),
+            (0_u8..13, any::<bool>())
+                .prop_map(|(quarters, is_busy)| Fact::Pulse { quarters, is_busy }),
             (0_u32..3, 0_i32..5).prop_map(|(version, day)| Fact::Version { version, day }),
             (0_u64..3).prop_map(|n| Fact::Kind {
                 name: n.to_string().into(),

@@ -108,6 +108,10 @@ pub struct Steady {
     expected_hours: f32,
     empty_hours: f32,
     emptiest: f32,
+    /// Whole days on which calls were expected, and the empty ones of them, faded: an agent with few
+    /// calls an hour shows only so that it is often away.
+    expected_days: f32,
+    empty_days: f32,
     pending_hours: u16,
     shift: Shift,
     /// Whether this hour is learned from.
@@ -184,6 +188,8 @@ impl Steady {
             expected_hours: 0.0,
             empty_hours: 0.0,
             emptiest: 0.0,
+            expected_days: 0.0,
+            empty_days: 0.0,
             pending_hours: 0,
             shift: Shift::default(),
             is_gated: false,
@@ -356,11 +362,13 @@ impl Steady {
     }
 
     /// Whether no more than a part of the hours in which calls were expected was empty, the longest
-    /// pause left out, which itself is a small part of them.
+    /// pause left out, which itself is a small part of them; and no more than one day and a part of
+    /// them.
     fn is_present(&self, empty_max: f64) -> bool {
         let expected = f64::from(self.expected_hours);
         let empty = f64::from(self.empty_hours - self.emptiest);
-        empty <= empty_max * expected && f64::from(self.emptiest) <= PAUSE_MAX * expected
+        let days = f64::from(self.empty_days) <= 1.0 + ABSENT_MAX * f64::from(self.expected_days);
+        days && empty <= empty_max * expected && f64::from(self.emptiest) <= PAUSE_MAX * expected
     }
 
     /// The evidence of too many calls, in units of an expected active day.

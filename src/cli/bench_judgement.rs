@@ -11,7 +11,7 @@ use crate::cli::settings;
 use crate::config::RuleSource;
 use crate::generate::corpora::Corpus;
 use crate::pipeline::bench_judgement::{
-    BurstRow, DelayRow, Options, QuietRow, RampRow, ReleaseRow, Row, measure,
+    BurstRow, DelayRow, JudgementReport, Options, QuietRow, RampRow, ReleaseRow, Row, measure,
 };
 
 /// What `bench judgement` is told.
@@ -71,7 +71,25 @@ pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
         let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
         writeln!(out, "{json}")?;
     }
-    Ok(Exit::Done)
+    Ok(if misses(&report) == 0 { Exit::Done } else { Exit::Found })
+}
+
+/// Pages over agents that a release may come to.
+const PAGES_MAX: f64 = 0.01;
+
+/// What one wild hour may move a learned level by.
+const MOVED_MAX: f64 = 0.05;
+
+/// Figures that miss their bar.
+fn misses(report: &JudgementReport) -> usize {
+    let quiet = report.quiet.iter().filter(|row| row.worst > 1.0).count();
+    let late = report.delays.iter().filter(|row| !row.is_ok()).count();
+    let ramps = report.ramps.iter().filter(|row| row.noticed < row.runs).count();
+    let burst = report.burst.iter().filter(|row| row.moved >= MOVED_MAX).count();
+    let releases = report.releases.iter();
+    let crowded = releases.clone().filter(|row| row.share() > PAGES_MAX).count();
+    let untold = releases.filter(|row| row.findings != 1).count();
+    quiet + late + ramps + burst + crowded + untold
 }
 
 /// A sign, what it is, the figure, its bar and a note: the form of `scripts/judgement`.
@@ -120,18 +138,17 @@ fn write_burst(out: &mut dyn Write, row: &BurstRow) -> std::io::Result<()> {
     let what = "one hour of x100: the most that a learned level moved";
     let figure = format!("{:.3}", row.moved);
     let note = format!("{}; {} runs", row.by, row.runs);
-    write_line(out, (row.moved < 0.05, what), (&figure, "< 0.05"), &note)
+    write_line(out, (row.moved < MOVED_MAX, what), (&figure, "< 0.05"), &note)
 }
 
 fn write_release(out: &mut dyn Write, row: &ReleaseRow) -> std::io::Result<()> {
     let agents = row.agents;
-    let share = |count: usize| {
-        f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(agents.max(1))
-    };
     let what = format!("release x3 for 2 h, {}: pages over agents", row.corpus);
-    let pages = share(row.pages);
-    let note = format!("{} of {agents} agents alarmed, {} pages", row.alarmed, row.pages);
-    write_line(out, (pages <= 0.01, &what), (&format!("{pages:.3}"), "<= 0.01"), &note)?;
+    let by: Vec<String> = row.by.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let by = by.join(", ");
+    let note = format!("{} of {agents} agents alarmed ({by}), {} pages", row.alarmed, row.pages);
+    let share = row.share();
+    write_line(out, (share <= PAGES_MAX, &what), (&format!("{share:.3}"), "<= 0.01"), &note)?;
     let what = format!("release x3 for 2 h, {}: group findings", row.corpus);
     write_line(out, (row.findings == 1, &what), (&row.findings.to_string(), "= 1"), "")
 }

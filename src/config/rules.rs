@@ -8,11 +8,12 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 20] = [
+pub const SHIPPED: [(&str, &str); 21] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
     ("rules/call_rate/burst.yaml", include_str!("../../rules/call_rate/burst.yaml")),
+    ("rules/common_mode/group.yaml", include_str!("../../rules/common_mode/group.yaml")),
     ("rules/denials/burst.yaml", include_str!("../../rules/denials/burst.yaml")),
     ("rules/dormant_tool/returned.yaml", include_str!("../../rules/dormant_tool/returned.yaml")),
     ("rules/drift/slow.yaml", include_str!("../../rules/drift/slow.yaml")),

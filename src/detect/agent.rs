@@ -9,6 +9,7 @@ use crate::baseline::identity::agent_hash;
 use crate::baseline::maxima::{BlockMaxima, UsualDay};
 use crate::baseline::minute::MinuteRing;
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
+use crate::baseline::pulse::Pulse;
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
@@ -94,6 +95,8 @@ pub struct AgentState {
     pub(crate) audits: Option<Box<AuditDay>>,
     /// What its first fortnight was like.
     pub(crate) anchors: Option<Box<Anchors>>,
+    /// How much it does in an hour, for its group.
+    pub(crate) pulse: Pulse,
 }
 
 /// How much was seen of an agent.
@@ -196,6 +199,7 @@ impl AgentState {
             steady: None,
             audits: None,
             anchors: None,
+            pulse: Pulse::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::alert::{
     SUBJECTS_MAX, Step, Subject, Window, crowd, incident, score,
 };
 use crate::detect::agent::AgentState;
-use crate::detect::{Judgement, Verdict};
+use crate::detect::{Judgement, Verdict, common_mode};
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, Words};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,12 @@ const SESSION_WORDS: u32 = 8;
 const fn judges_work(detector: Detector) -> bool {
     matches!(
         detector,
-        Detector::CallRate | Detector::RunSize | Detector::BytesSent | Detector::BytesRead
+        Detector::CallRate
+            | Detector::RunSize
+            | Detector::BytesSent
+            | Detector::BytesRead
+            | Detector::RateShift
+            | Detector::Errors
     )
 }
 
@@ -71,10 +76,12 @@ impl Open {
         Self { detector, session: 0, episode, before: 0, last: Box::new(alert.clone()) }
     }
 
-    /// When it ends if nothing more is seen. Silence lasts until a call ends it, a week at most.
+    /// When it ends if nothing more is seen. Silence lasts until a call ends it, a week at most; what
+    /// is seen of a group is known hours later.
     pub(crate) fn deadline(&self) -> Timestamp {
         match self.detector {
             Detector::Silence => self.episode.opened.plus_secs(SILENCE_SECS_MAX),
+            Detector::CommonMode => self.episode.last.plus_secs(common_mode::OPEN_SECS),
             _ => self.episode.deadline(),
         }
     }
@@ -196,12 +203,22 @@ impl AgentState {
         let dedup_key = incident(&rule.id, &self.tenant_id, self.group_name(), &subjects);
         let calibration = self.calibration(rule, judgement.peers);
         let is_trusted = calibration.is_none();
+        let judges_work = judges_work(rule.detector);
+        let common = judges_work.then(|| common_mode::of_group(judgement, self)).flatten();
+        let severity = if is_trusted { rule.severity } else { rule.severity.lowered() };
+        let (summary, incident) = match common {
+            Some(common) => {
+                (format!("{} {}", description.summary, common.words), Some(common.incident))
+            }
+            None => (description.summary, None),
+        };
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),
             revision: 0,
             status: AlertStatus::Firing,
-            dedup_key: dedup_key.unwrap_or_else(|| match judges_work(rule.detector) {
+            severity: if incident.is_some() { severity.lowered() } else { severity },
+            dedup_key: incident.or(dedup_key).unwrap_or_else(|| match judges_work {
                 true => crowd(&rule.id, &self.tenant_id, call.group(), call.time.hour()),
                 false => id.to_string(),
             }),
@@ -209,13 +226,12 @@ impl AgentState {
             time: call.time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
-            severity: if is_trusted { rule.severity } else { rule.severity.lowered() },
             score: rarity.0,
             tenant_id: self.tenant_id.to_string(),
             agent_id: self.agent_id.to_string(),
             agent_version: call.agent_version.as_deref().map(str::to_owned),
             title: rule.title.clone(),
-            summary: description.summary,
+            summary,
             expected: description.expected,
             observed: description.observed,
             probability: (rule.budget / rarity.1.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),

@@ -281,6 +281,9 @@ fn nothing(
         Detector::Drift => "judged with the first call of a day, once a fortnight is known",
         Detector::Version if call.agent_version.is_none() => "the record names no version",
         Detector::Version => "a version it had before, or one on probation with nothing new to say",
+        Detector::CommonMode => {
+            "its group did what it usually does, or another agent speaks for it, two hours later"
+        }
     };
     words.to_owned()
 }

@@ -12,6 +12,7 @@ mod argument_shape;
 mod audit;
 mod bytes;
 mod call_rate;
+mod common_mode;
 mod dormant_tool;
 mod drift;
 mod episodes;
@@ -193,6 +194,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     session_fit::observe(&judgement, state, &mut verdict);
     rate_shift::observe(&judgement, is_first_of_hour, state, &mut verdict);
+    common_mode::observe(&judgement, is_first_of_hour, state, &mut verdict);
     silence::arm(rules, is_first_of_hour, state);
     // Last, because it looks at what was said of the call.
     version::observe(&judgement, used, state, &mut verdict);

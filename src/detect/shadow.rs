@@ -111,10 +111,13 @@ impl AgentState {
     }
 }
 
-/// Whether a detector promises anything: a list does not.
+/// Whether a detector promises anything of agents: a list does not, nor what judges groups.
 #[must_use]
 pub const fn promises(detector: Detector) -> bool {
-    !matches!(detector, Detector::FirstUse | Detector::DormantTool | Detector::Version)
+    !matches!(
+        detector,
+        Detector::FirstUse | Detector::DormantTool | Detector::Version | Detector::CommonMode
+    )
 }
 
 /// Whether a detector's ratio falls with the chance of what was seen, so that low tiers mean

@@ -1,9 +1,12 @@
 //! Work in an hour of the UTC day in which this agent never worked, and not next to one.
 //!
 //! A rule more than a statistic: on real agents it has been wrong on none of 51 days, so what it
-//! finds is given a fixed chance.
+//! finds is given a fixed chance. An agent that works a few times a day at any hour shows that this
+//! chance is not its own: after three alerts it is given the share of its days that had one, so that
+//! it stays within the budget, and learns its hours without a word.
 
 use crate::alert::{AuditKind, Expected};
+use crate::baseline::float;
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
@@ -12,6 +15,17 @@ use crate::policy::{Rule, Stance, UnusualHourParameters};
 
 /// The chance of a strange hour in one active day. With the shipped budget the score is 45.
 const CHANCE: f64 = 0.011_25;
+
+/// Alerts after which an agent's own share of days with one counts.
+const OWN_AFTER: u64 = 3;
+
+/// The chance that this agent works in a strange hour on an active day.
+fn chance(state: &AgentState) -> f64 {
+    match state.hours.alerts() {
+        alerts if alerts < OWN_AFTER => CHANCE,
+        alerts => CHANCE.max(float(alerts) / float(u64::from(state.history.days).max(1))),
+    }
+}
 
 /// Judges one call.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
@@ -35,8 +49,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         }
         return;
     }
-    let ratio = rule.words.budget / CHANCE;
-    if calls < rule.parameters.calls_min || ratio < 1.0 {
+    let ratio = rule.words.budget / chance(state);
+    if ratio < 1.0 {
+        state.hours.learn();
+        return;
+    }
+    if calls < rule.parameters.calls_min {
         return;
     }
     state.weigh(judgement, (rule.words.detector, ratio), verdict);

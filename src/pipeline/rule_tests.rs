@@ -114,24 +114,26 @@ fn play(rules: &Rules, case: &Case) -> Vec<Alert> {
     }
     let days = i64::from(history.days) * i64::from(history.every_days);
     let morning = START_SECS * 1_000 + days * DAY_MILLIS;
-    let mut input: Vec<(i64, usize, u32)> = Vec::new();
+    let mut input: Vec<(i64, usize, u32, u32)> = Vec::new();
     for (row, times) in case.input.iter().enumerate() {
-        let count = case.test.input.get(row).map_or(0, |row| row.count);
-        input.extend(
-            (0..count)
-                .map(|n| (morning + times.at_millis + i64::from(n) * times.every_millis, row, n)),
-        );
+        let Some(written) = case.test.input.get(row) else { continue };
+        let peers = if written.peers { history.peers } else { 0 };
+        for n in 0..written.count {
+            let millis = morning + times.at_millis + i64::from(n) * times.every_millis;
+            input.extend((0..=peers).map(|agent| (millis + i64::from(agent), row, n, agent)));
+        }
     }
     input.sort_unstable();
     let mut alerts = Vec::new();
-    for (millis, row, n) in &input {
+    for (millis, row, n, peer) in &input {
         let takes_ms = case.input.get(*row).and_then(|times| times.takes_millis);
         let Some(row) = case.test.input.get(*row) else { continue };
         let version = row.version.as_deref().or(history.version.as_deref());
-        let made = Made { takes_ms, version, ..made(row, *millis, *n) };
+        let made = made(row, *millis, *n);
+        let made = Made { takes_ms, version, agent: made.agent.max(*peer), ..made };
         alerts.extend(world.call(&history.product, &made));
     }
-    alerts.extend(world.rest(&input));
+    alerts.extend(world.rest(input.last().map_or(0, |call| call.0)));
     alerts
 }
 
@@ -314,9 +316,8 @@ impl World<'_> {
         alerts
     }
 
-    /// Lets a day pass, so that every episode ends.
-    fn rest(&mut self, input: &[(i64, usize, u32)]) -> Vec<Alert> {
-        let last = input.last().map_or(0, |call| call.0);
+    /// Lets a day pass since `last`, in milliseconds, so that every episode ends.
+    fn rest(&mut self, last: i64) -> Vec<Alert> {
         let now = Timestamp::from_millis(last.saturating_add(DAY_MILLIS));
         let peers = self.epochs.peers(now.hour());
         let mut alerts = Vec::new();

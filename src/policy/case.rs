@@ -135,6 +135,9 @@ pub struct RawInput {
     /// So many sub-agents of the tested agent make the calls in turn, instead of itself.
     #[serde(default)]
     pub sub_agents: u32,
+    /// Whether every peer makes the same calls, a millisecond apart.
+    #[serde(default)]
+    pub peers: bool,
     /// The session they belong to.
     #[serde(default = "session")]
     pub session: String,

@@ -119,6 +119,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::Silence => rules.silence = parse(raw)?,
         Detector::Drift => rules.drift = parse(raw)?,
         Detector::Version => rules.version = parse(raw)?,
+        Detector::CommonMode => rules.common_mode = parse(raw)?,
     }
     Ok(())
 }

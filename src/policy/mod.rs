@@ -37,7 +37,9 @@ pub use parameters::{
     NewToolParameters, RepeatParameters, SessionFitParameters, UnusualHourParameters,
 };
 pub use raw::{Detector, RawRule};
-pub use steady_parameters::{DriftParameters, RateShiftParameters, SilenceParameters};
+pub use steady_parameters::{
+    CommonModeParameters, DriftParameters, RateShiftParameters, SilenceParameters,
+};
 
 /// The rules in force, checked. A detector without a rule is off.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +84,8 @@ pub struct Rules {
     pub drift: Option<Rule<DriftParameters>>,
     /// What a new version of the agent changed, listed.
     pub version: Option<Rule<VersionParameters>>,
+    /// What changes a whole group at once.
+    pub common_mode: Option<Rule<CommonModeParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -175,6 +179,7 @@ impl Rules {
             self.rate_shift.as_mut().map(|rule| &mut rule.words),
             self.silence.as_mut().map(|rule| &mut rule.words),
             self.version.as_mut().map(|rule| &mut rule.words),
+            self.common_mode.as_mut().map(|rule| &mut rule.words),
         ];
         for words in all.into_iter().flatten().filter(|words| words.detector == detector) {
             words.budget = budget;
@@ -219,6 +224,7 @@ impl Rules {
             self.silence.as_ref().map(|rule| &rule.words),
             self.drift.as_ref().map(|rule| &rule.words),
             self.version.as_ref().map(|rule| &rule.words),
+            self.common_mode.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

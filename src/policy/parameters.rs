@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::policy::{
-    ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
-    DormantToolParameters, DriftParameters, ErrorsParameters, FanOutParameters,
+    ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, CommonModeParameters,
+    DenialsParameters, DormantToolParameters, DriftParameters, ErrorsParameters, FanOutParameters,
     RateShiftParameters, RunSizeParameters, SilenceParameters, VersionParameters,
 };
 
@@ -208,6 +208,8 @@ pub(crate) enum AnyParameters {
     Silence(SilenceParameters),
     /// Of `drift`.
     Drift(DriftParameters),
+    /// Of `common_mode`.
+    CommonMode(CommonModeParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.

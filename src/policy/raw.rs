@@ -93,11 +93,13 @@ pub enum Detector {
     Drift,
     /// What a new version of the agent changed, listed.
     Version,
+    /// What changes a whole group at once.
+    CommonMode,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -118,6 +120,7 @@ impl Detector {
         Self::Silence,
         Self::Drift,
         Self::Version,
+        Self::CommonMode,
     ];
 
     /// Its place among all detectors, 0 to 31: how groups count by detector.
@@ -151,6 +154,7 @@ impl Detector {
             Self::Silence => "silence",
             Self::Drift => "drift",
             Self::Version => "version",
+            Self::CommonMode => "common_mode",
         }
     }
 }

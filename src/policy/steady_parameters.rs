@@ -53,6 +53,34 @@ impl Default for DriftParameters {
     }
 }
 
+/// Parameters of `common_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommonModeParameters {
+    /// Agents a group needs, and, where it does too much, at work in the hour, 10 to 10,000. 20: of
+    /// fewer each could be named.
+    pub agents_min: u32,
+    /// The share of them that must be above half of what nine of ten of their hours stay below, 0 to 1.
+    pub share_min: f64,
+    /// The group must do at least so many times its usual work of the hour, or at most that part of
+    /// it, 1.1 to 100. 1.5: less is nobody's business, however unlikely.
+    pub factor_min: f64,
+}
+
+impl Default for CommonModeParameters {
+    fn default() -> Self {
+        Self { agents_min: 20, share_min: 0.3, factor_min: 1.5 }
+    }
+}
+
+impl InRange for CommonModeParameters {
+    fn mistake(&self) -> Option<String> {
+        outside("agents_min", f64::from(self.agents_min), 10.0, 10_000.0)
+            .or_else(|| outside("share_min", self.share_min, 0.0, 1.0))
+            .or_else(|| outside("factor_min", self.factor_min, 1.1, 100.0))
+    }
+}
+
 impl InRange for DriftParameters {
     fn mistake(&self) -> Option<String> {
         outside("ratio_min", self.ratio_min, 1.2, 100.0)

@@ -50,7 +50,9 @@ impl Group {
     /// Whether it holds no more than a group may.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        self.summary.is_within_bounds() && self.habits.is_within_bounds()
+        self.summary.is_within_bounds()
+            && self.habits.is_within_bounds()
+            && self.rhythm.is_within_bounds()
     }
 }
 
@@ -68,7 +70,7 @@ impl GroupSummary {
             && self.ancestry.is_bounded()
             && self.versions.is_bounded()
             && self.kinds.is_bounded()
-            && self.families.values().all(|family| family.hours.len() <= FAMILY_HOURS)
+            && self.families.values().all(|family| family.hours().len() <= FAMILY_HOURS)
             && self.sessions.len() <= SESSIONS_PER_EPOCH
             && self.sessions.values().all(|session| session.is_within_bounds())
             && self.usage.is_within_bounds()

@@ -27,6 +27,9 @@ const EXPECTED_CALLS: f64 = 5.0;
 const EMPTY_FADE: f32 = 0.999_04;
 const PAUSE_FADE: f32 = 0.988_5;
 
+/// What a day keeps of the count of empty ones: half after a month.
+const DAY_FADE: f32 = 0.977_2;
+
 impl Steady {
     /// Sets what is normal in the hour of the open bucket.
     pub(super) fn begin_hour(&mut self) {
@@ -106,7 +109,20 @@ impl Steady {
         }
     }
 
+    /// Counts a whole day that is over, and whether it was one without a call.
+    fn count_day(&mut self, day: i32) {
+        let expected = f64::from(self.day_expected) * self.season.of_day(day);
+        if expected >= EXPECTED_CALLS * self.dispersion.index() {
+            let empty = if self.day_calls < 0.5 { 1.0 } else { 0.0 };
+            self.expected_days = self.expected_days * DAY_FADE + 1.0;
+            self.empty_days = self.empty_days * DAY_FADE + empty;
+        }
+    }
+
     fn end_day(&mut self, day: i32) {
+        if self.is_whole_day && self.is_gathering() {
+            self.count_day(day);
+        }
         let seen = Seen {
             calls: f64::from(self.day_calls),
             expected: f64::from(self.day_expected),

@@ -270,6 +270,19 @@ fn an_agent_that_is_often_off_is_not_judged_by_its_pauses() {
 }
 
 #[test]
+fn an_agent_with_few_calls_that_is_often_off_is_no_service() {
+    for seed in 1..4 {
+        let mut world = World { shape: on_and_off, ..World::new(seed, 0.1) };
+        world.live(60.0, 1.0);
+        assert_eq!(world.steady.trust(), Trust::Starved);
+        assert_eq!((world.alarms, world.silences), (0, 0));
+        let mut world = World::new(seed, 0.1);
+        world.live(60.0, 1.0);
+        assert_eq!(world.steady.trust(), Trust::Active);
+    }
+}
+
+#[test]
 fn one_hour_of_a_hundred_times_as_many_calls_moves_the_usual_rate_little() {
     let mut world = World::new(5, 1.0);
     world.live(20.5, 1.0);

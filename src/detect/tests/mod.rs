@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_kinds;
+mod common_mode;
 mod days;
 mod fan_out;
 mod groups;
@@ -57,6 +58,7 @@ fn rules() -> Rules {
         raw("rate_shift.shift", 0.01),
         raw("silence.stopped", 0.005),
         raw("drift.slow", 0.001),
+        raw("common_mode.group", 0.005),
     ])
     .unwrap()
 }

@@ -1,5 +1,7 @@
 //! What an attacker can teach: slow ramps, one wild hour, and a release that changes everybody.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use crate::alert::Alert;
@@ -64,6 +66,16 @@ pub struct ReleaseRow {
     pub pages: usize,
     /// Findings about the group.
     pub findings: usize,
+    /// Whose alerts page, with how often.
+    pub by: BTreeMap<String, usize>,
+}
+
+impl ReleaseRow {
+    /// Pages over agents.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(u32::try_from(self.pages).unwrap_or(u32::MAX)) / f64::from(self.agents.max(1))
+    }
 }
 
 /// Slow ramps, every growth and two rates.
@@ -170,8 +182,8 @@ fn release(rules: &Rules, options: &Options, corpus: Corpus) -> ReleaseRow {
     };
     let mut world = crate::pipeline::bench_judgement::world::World::new(rules);
     let mut pager = Pager::new(std::time::Duration::from_secs(86_400));
-    let (mut alarmed, mut findings) = (std::collections::BTreeSet::new(), 0);
-    let mut pages = 0;
+    let (mut alarmed, mut by) = (BTreeSet::new(), BTreeMap::new());
+    let (mut pages, mut findings) = (0, 0);
     let end = from.plus_secs(6 * 3_600);
     Crew::new(&plan).play(end, &mut |agent, call| {
         world.call(agent, call, &mut |agent, alert: &Alert| {
@@ -184,8 +196,9 @@ fn release(rules: &Rules, options: &Options, corpus: Corpus) -> ReleaseRow {
                 findings += 1;
             } else {
                 alarmed.insert(agent);
-                pages += usize::from(told == Some(Page::AsIs));
+                *by.entry(alert.detector.clone()).or_default() += 1;
             }
+            pages += usize::from(told == Some(Page::AsIs));
         });
     });
     ReleaseRow {
@@ -194,5 +207,6 @@ fn release(rules: &Rules, options: &Options, corpus: Corpus) -> ReleaseRow {
         alarmed: alarmed.len(),
         pages,
         findings,
+        by,
     }
 }
