@@ -6,9 +6,10 @@
 //! Candès, Adaptive conformal inference under distribution shift, 2021), so there is no model of an
 //! agent that could be wrong for a whole group. What an hour has reached is told within the hour, in
 //! quarters of the level and at most three levels, so that nobody weighs much more than another. The
-//! group compares the sum with what this hour of the day usually has, and the day's largest ratio
+//! group compares the sum with what this hour of the day usually has, and the day's largest difference
 //! with those of the days before: agents of one group depend on each other, so a binomial tail over
-//! them would promise far too much.
+//! them would promise far too much. Differences are of square roots, where a quiet hour of the night
+//! scatters no more than a busy one; of ratios the night alone would decide what is usual.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,11 @@ const HOUR_DAYS: (u8, f32) = (4, 8.0);
 /// days.
 const KNOWN_DAYS: f64 = 6.0;
 
-/// Quarters that are added to both sides of a ratio.
-const SHRINK: f64 = 8.0;
+/// Quarters of the whole group that are added to both sides of a difference.
+const SHRINK: f64 = 1.0;
+
+/// The same for a ratio that people are told.
+const SHRINK_SHOWN: f64 = 8.0;
 
 /// An hour less likely than this is hardly learned from.
 const WILD: f64 = 0.01;
@@ -50,11 +54,11 @@ const NOTABLE: f64 = 0.05;
 /// Notable hours remembered of a group: two days of nothing else.
 pub const HOURS_MAX: usize = 48;
 
-/// After so many days a day's largest ratio counts half.
+/// After so many days a day's largest difference counts half.
 const HALF_LIFE_DAYS: f64 = 28.0;
 
-/// What is believed of a group's largest ratio of a day.
-const PRIOR: Prior = Prior { maximum: 1.3, deviation: 0.25, days: 4.0, deviation_min: 0.12 };
+/// What is believed of a group's largest difference of a day, in roots of quarters an agent.
+const PRIOR: Prior = Prior { maximum: 1.2, deviation: 0.12, days: 4.0, deviation_min: 0.04 };
 
 /// One agent's level and its hour under way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,9 +201,9 @@ pub struct GroupHour {
     pub is_up: bool,
     /// What was done over what this hour of the day usually has.
     pub factor: f32,
-    /// The usual range of the most extreme factor of a day on this side.
+    /// The factors that the most extreme hour of a day usually stays within, were it this one.
     pub usual: (f32, f32),
-    /// The chance of such a factor, or a more extreme one, on any hour of a day: 0 to 1.
+    /// The chance of such a difference, or a more extreme one, on any hour of a day: 0 to 1.
     pub chance: f64,
     /// What the agents told.
     pub sums: PulseSums,
@@ -214,10 +218,10 @@ pub struct Rhythm {
     usual: [f32; 24],
     /// Days of each hour, up to 255.
     days: [u8; 24],
-    /// The largest ratio of each day, and the largest of its inverse.
+    /// The largest difference of each day, upwards and downwards.
     up: BlockMaxima,
     down: BlockMaxima,
-    /// The same of today, as logarithms.
+    /// The same of today.
     peaks: (f32, f32),
     today: i64,
     notable: Vec<GroupHour>,
@@ -254,28 +258,28 @@ impl Rhythm {
             return;
         };
         let seen = narrow(float(sums.quarters) / float(agents));
-        let shrink = SHRINK / float(agents);
-        let ratio = libm::log((f64::from(seen) + shrink) / (f64::from(*usual) + shrink));
-        let mut limits = (0.0, 2.0 * *usual + narrow(shrink));
+        let root = |quarters: f32| libm::sqrt(f64::from(quarters) + SHRINK / float(agents));
+        let difference = root(seen) - root(*usual);
+        // No day moves what is usual of an hour beyond twice what it was.
+        let mut limits = (0.0, 2.0 * *usual + narrow(SHRINK_SHOWN / float(agents)));
         let mut is_wild = false;
         if *days >= HOUR_DAYS.0 {
-            let is_up = ratio >= 0.0;
+            let is_up = difference >= 0.0;
             let model = if is_up { &self.up } else { &self.down }.model(&PRIOR);
-            let chance = model.tail_at(ratio.abs());
+            let chance = model.tail_at(difference.abs());
             let is_judged = self.up.days() >= KNOWN_DAYS;
             is_wild = is_judged && chance <= WILD;
             if is_wild {
-                limits = (*usual / 1.1, *usual * 1.1 + narrow(0.1 * shrink));
+                limits = (*usual / 1.1, *usual * 1.1 + narrow(SHRINK / float(agents)));
             } else {
                 let (up, down) = &mut self.peaks;
-                *up = up.max(narrow(ratio));
-                *down = down.max(narrow(-ratio));
+                *up = up.max(narrow(difference));
+                *down = down.max(narrow(-difference));
             }
             if is_judged && chance <= NOTABLE {
-                let (low, high) = model.usual_at();
-                let side = |value: f64| narrow(libm::exp(if is_up { value } else { -value }));
-                let usual = if is_up { (side(low), side(high)) } else { (side(high), side(low)) };
-                let factor = narrow(libm::exp(ratio));
+                let shown = |quarters: f32| f64::from(quarters) + SHRINK_SHOWN / float(agents);
+                let factor = narrow(shown(seen) / shown(*usual));
+                let usual = factors(root(*usual), model.usual_at().1);
                 let sums = *sums;
                 self.notable.push(GroupHour { hour, is_up, factor, usual, chance, sums, agents });
             }
@@ -299,6 +303,15 @@ impl Rhythm {
         self.peaks = (0.0, 0.0);
         self.today = day;
     }
+}
+
+/// How far a difference of roots takes what is usual, down and up, as factors.
+fn factors(usual: f64, difference: f64) -> (f32, f32) {
+    let factor = |root: f64| {
+        let part = root.max(0.0) / usual.max(1e-9);
+        narrow(part * part)
+    };
+    (factor(usual - difference), factor(usual + difference))
 }
 
 #[cfg(test)]
@@ -332,7 +345,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_hour_of_ten_stays_above_the_level(seed in 1_u64..1_000, mean in 2_u32..200) {
+        fn one_hour_of_ten_stays_above_the_level(seed in 1_u64..1_000, mean in 2_u32..40) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (mut pulse, mut above) = (Pulse::default(), 0);
             for hour in 0..2_000 {

@@ -209,7 +209,7 @@ fn alert(
         agent_version: None,
         title: words.title.clone(),
         summary: format!(
-            "The {peers} agents of {} did {factor:.2} times the usual work of this hour of the day between {} and {} UTC: {} at work, {} of them busy; the most extreme hour of its days usually has {low:.2} to {high:.2}.",
+            "The {peers} agents of {} did {factor:.2} times the usual work of this hour of the day between {} and {} UTC: {} at work, {} of them busy; its days usually stay between {low:.2} and {high:.2}.",
             words::quote(state.group_name()),
             clock(hour.hour),
             clock(hour.hour + 1),
