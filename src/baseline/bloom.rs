@@ -18,7 +18,6 @@ pub struct WordBloom {
     young: [u64; SIZE],
     /// Only once the first one was done with.
     old: Option<Box<[u64; SIZE]>>,
-    set: u16,
 }
 
 /// Two places of a word among the 1,024.
@@ -33,15 +32,16 @@ fn contains(filter: &[u64; SIZE], word: u32) -> bool {
 }
 
 impl WordBloom {
-    /// Notes a word.
-    pub fn insert(&mut self, word: u32) {
-        if self.set >= FULL {
+    /// Notes a word. `set` counts the bits of the younger filter; whoever has the filter has room for
+    /// it, and the filter itself would take eight bytes more.
+    pub fn insert(&mut self, word: u32, set: &mut u16) {
+        if *set >= FULL {
             **self.old.get_or_insert_default() = std::mem::take(&mut self.young);
-            self.set = 0;
+            *set = 0;
         }
         for (at, bit) in places(word) {
             if let Some(bits) = self.young.get_mut(at) {
-                self.set += u16::from(*bits & bit == 0);
+                *set += u16::from(*bits & bit == 0);
                 *bits |= bit;
             }
         }
@@ -71,21 +71,21 @@ mod tests {
 
     #[test]
     fn a_word_is_known_until_long_texts_have_passed() {
-        let mut bloom = WordBloom::default();
-        (0..100).for_each(|n| bloom.insert(word(n)));
+        let (mut bloom, mut set) = (WordBloom::default(), 0);
+        (0..100).for_each(|n| bloom.insert(word(n), &mut set));
         assert!((0..100).all(|n| bloom.contains(word(n))));
-        (1_000..9_000).for_each(|n| bloom.insert(word(n)));
+        (1_000..9_000).for_each(|n| bloom.insert(word(n), &mut set));
         let kept = (0..100).filter(|n| bloom.contains(word(*n))).count();
         assert!(kept < 70, "{kept}");
     }
 
     #[test]
     fn few_unknown_words_seem_known() {
-        let mut bloom = WordBloom::default();
-        (0..150).for_each(|n| bloom.insert(word(n)));
+        let (mut bloom, mut set) = (WordBloom::default(), 0);
+        (0..150).for_each(|n| bloom.insert(word(n), &mut set));
         let wrong = (10_000..20_000).filter(|n| bloom.contains(word(*n))).count();
         assert!(wrong < 1_000, "{wrong}");
-        (0..100_000).for_each(|n| bloom.insert(word(n)));
+        (0..100_000).for_each(|n| bloom.insert(word(n), &mut set));
         let wrong = (200_000..210_000).filter(|n| bloom.contains(word(*n))).count();
         assert!(wrong < 5_000, "{wrong}");
     }

@@ -14,8 +14,8 @@ const ACCEPTED_AFTER_DAYS: u64 = 3;
 /// The hours of one agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hours {
-    /// Days on which an hour alerted, up to three: two bits each.
-    alerted_days: u64,
+    /// Days on which an hour alerted, up to three: two bits each, twelve hours a word.
+    alerted_days: [u32; 2],
     /// Hours with history, one bit each; so below.
     known: u32,
     active_today: u32,
@@ -65,14 +65,18 @@ impl Hours {
             return None;
         }
         self.alerted_today |= bit;
-        let place = 2 * hour;
-        let alerted = ((self.alerted_days >> place) & 3) + 1;
+        let place = 2 * (hour % 12);
+        let word = usize::from(hour >= 12);
+        let known = self.alerted_days.get(word).map_or(0, |days| days >> place & 3);
+        let alerted = u64::from(known) + 1;
         let is_accepted = alerted >= ACCEPTED_AFTER_DAYS && self.known & bit == 0;
         if is_accepted {
             self.known |= bit;
         }
-        self.alerted_days &= !(3 << place);
-        self.alerted_days |= alerted.min(3) << place;
+        if let Some(days) = self.alerted_days.get_mut(word) {
+            *days &= !(3 << place);
+            *days |= (known + 1).min(3) << place;
+        }
         is_accepted.then_some(alerted)
     }
 

@@ -8,6 +8,7 @@ pub mod anchor;
 pub mod bloom;
 pub mod discovery;
 pub mod epochs;
+pub mod few;
 pub mod group_versions;
 pub mod habits;
 pub mod hours;

@@ -4,6 +4,7 @@
 //! call halves it. How fast it grows depends on how often this agent repeats itself anyway. Not a
 //! counter against a fixed limit: an agent that polls is given longer.
 
+use crate::baseline::few::Few;
 use crate::baseline::identity::short;
 use crate::baseline::maxima::narrow;
 use crate::baseline::moments::{Base, Offset};
@@ -94,7 +95,7 @@ pub struct Run {
 pub struct Repeats {
     base: Base,
     once: [Once; SLOTS],
-    again: Vec<Again>,
+    again: Few<Again>,
 }
 
 impl Repeats {
@@ -107,8 +108,8 @@ impl Repeats {
 
     /// Bytes on the heap.
     #[must_use]
-    pub const fn heap_bytes(&self) -> usize {
-        self.again.capacity() * size_of::<Again>()
+    pub fn heap_bytes(&self) -> usize {
+        self.again.heap_bytes()
     }
 
     /// The evidence of the run of `key`; 0 where there is none.
@@ -161,7 +162,6 @@ impl Repeats {
                 let evidence = again.again(now, mass, share);
                 run =
                     Some(Run { evidence, count: again.count, first: self.base.time(again.first) });
-                self.again.reserve_exact(1);
                 self.again.push(again);
             }
         }
@@ -188,7 +188,7 @@ impl Repeats {
         }
         let least = self.again.iter().enumerate().min_by_key(|(_, it)| (it.count, it.last()));
         if let Some(at) = least.map(|(at, _)| at) {
-            self.again.swap_remove(at);
+            self.again.remove(at);
         }
         if let Some(place) = self.once.first_mut() {
             *place = new;
@@ -308,7 +308,9 @@ mod tests {
         assert_eq!((0..20).filter(|key| repeats.knows(*key, at(3))).count(), SLOTS);
         (100..110).for_each(|key| _ = repeats.add(key, at(4), MASS, 0.25));
         assert_eq!((0..20).filter(|key| repeats.knows(*key, at(5))).count(), SLOTS - 1);
-        assert!(repeats.heap_bytes() <= SLOTS * size_of::<Again>());
+        assert!(repeats.again.len() <= SLOTS);
+        // The list's own 24 bytes are on the heap, too.
+        assert!(repeats.heap_bytes() <= SLOTS * size_of::<Again>() + 24);
     }
 
     proptest! {

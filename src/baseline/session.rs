@@ -121,13 +121,12 @@ pub const fn is_token(target: &Target) -> (bool, bool) {
     (target.is_whole && alone, target.is_whole && by_tool)
 }
 
-/// A value that a session has named.
+/// A value that a session has named: 22 bytes, since a session has many. Numbers are kept as bytes,
+/// which leaves no gaps between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionValue {
-    /// The hash of the value.
-    pub value: u64,
-    /// The class it was seen in.
-    pub class: u32,
+    value: [u8; 8],
+    class: [u8; 4],
     /// Its kind.
     pub kind: TargetKind,
     /// Whether it was new to the session there, so that its class had a chance to discover it.
@@ -135,20 +134,32 @@ pub struct SessionValue {
     /// What else is known of a value of its kind: the key it stands under, of an identifier or a
     /// word; what nearly the same values share, of a path, a host or an e-mail address, and of the
     /// last its domain.
-    pub more: [u32; 2],
+    more: [[u8; 4]; 2],
 }
 
 impl SessionValue {
+    /// The hash of the value.
+    #[must_use]
+    pub const fn value(&self) -> u64 {
+        u64::from_le_bytes(self.value)
+    }
+
+    /// The class it was seen in.
+    #[must_use]
+    pub const fn class(&self) -> u32 {
+        u32::from_le_bytes(self.class)
+    }
+
     /// What it names.
     #[must_use]
     pub fn entity(&self) -> u64 {
-        entity_of(self.kind, self.place(), self.value)
+        entity_of(self.kind, self.place(), self.value())
     }
 
     /// What nearly the same values share; 0 where there is nothing.
     #[must_use]
     pub const fn near(&self) -> [u32; 2] {
-        let [first, second] = self.more;
+        let [first, second] = self.more();
         match self.kind {
             TargetKind::Path => [first, second],
             TargetKind::Email | TargetKind::Host => [first, 0],
@@ -159,11 +170,13 @@ impl SessionValue {
     /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise, and of a mailbox provider.
     #[must_use]
     pub const fn domain(&self) -> u32 {
-        let [_, second] = self.more;
+        let [_, second] = self.more();
         if matches!(self.kind, TargetKind::Email) { second } else { 0 }
     }
 
-    fn of(target: &Target, class: u32, counts: bool) -> Self {
+    /// A target in a class.
+    #[must_use]
+    pub fn of(target: &Target, class: u32, counts: bool) -> Self {
         let [first, second] = target.near;
         let more = match target.kind {
             TargetKind::Path => [first, second],
@@ -172,16 +185,27 @@ impl SessionValue {
             TargetKind::Host => [first, 0],
             _ => [place(target), 0],
         };
-        Self { value: target.value, class, kind: target.kind, counts, more }
+        Self {
+            value: target.value.to_le_bytes(),
+            class: class.to_le_bytes(),
+            kind: target.kind,
+            counts,
+            more: more.map(u32::to_le_bytes),
+        }
+    }
+
+    const fn more(&self) -> [u32; 2] {
+        let [first, second] = self.more;
+        [u32::from_le_bytes(first), u32::from_le_bytes(second)]
     }
 
     const fn place(&self) -> u32 {
-        let [first, _] = self.more;
+        let [first, _] = self.more();
         if matches!(self.kind, TargetKind::Identifier | TargetKind::Word) { first } else { 0 }
     }
 
     fn names(&self, target: &Target) -> bool {
-        self.value == target.value && self.kind == target.kind && self.place() == place(target)
+        self.value() == target.value && self.kind == target.kind && self.place() == place(target)
     }
 }
 
@@ -225,6 +249,8 @@ pub struct LiveSession {
     calls: u32,
     /// How many tokens it had before the call from which on nothing is learned.
     cut: Option<u8>,
+    /// How full the filter of its words is.
+    words_set: u16,
     words: Option<Box<WordBloom>>,
     tokens: Vec<u32>,
     values: Vec<SessionValue>,
@@ -252,6 +278,7 @@ impl LiveSession {
             last: time,
             calls: 0,
             cut: None,
+            words_set: 0,
             words: None,
             tokens: Vec::new(),
             values: Vec::new(),
@@ -311,7 +338,7 @@ impl LiveSession {
     #[must_use]
     pub fn has_named(&self, value: u64) -> bool {
         let host = short(value);
-        self.values.iter().any(|known| known.value == value || known.domain() == host)
+        self.values.iter().any(|known| known.value() == value || known.domain() == host)
             || self.has_handed_over(value)
     }
 
@@ -333,7 +360,7 @@ impl LiveSession {
         self.note_tokens(tool, targets);
         if !words.is_empty() {
             let bloom = self.words.get_or_insert_default();
-            words.iter().for_each(|word| bloom.insert(*word));
+            words.iter().for_each(|word| bloom.insert(*word, &mut self.words_set));
         }
     }
 
@@ -355,7 +382,7 @@ impl LiveSession {
     pub fn split(&mut self, agent: u64, now: Timestamp) -> LearnedSession {
         let learned = self.learned(agent, now);
         let values = std::mem::take(&mut self.values);
-        values.iter().for_each(|value| self.remember(value.value));
+        values.iter().for_each(|value| self.remember(value.value()));
         self.start = now;
         learned
     }
@@ -417,11 +444,11 @@ impl LiveSession {
         let before = self.values.len();
         for target in targets.iter().filter(|target| target.kind.is_target()) {
             let earlier = self.values.get(..before).unwrap_or_default();
-            let known = earlier.iter().any(|it| it.value == target.value)
+            let known = earlier.iter().any(|it| it.value() == target.value)
                 || self.has_handed_over(target.value);
             let class = class(tool, target.key, target.kind);
             let is_noted =
-                self.values.iter().any(|it| it.names(target) && (known || it.class == class));
+                self.values.iter().any(|it| it.names(target) && (known || it.class() == class));
             if is_noted || self.is_full() {
                 continue;
             }

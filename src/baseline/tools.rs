@@ -32,17 +32,25 @@ pub enum Adoption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     tool: Tool,
-    server: u32,
     last_minute: i32,
+    /// 16 bits of its server's hash; 0 stands for none. Two servers of an agent are taken for one
+    /// once in 65,535 pairs, and then a tool of the second weighs less than it should.
+    server: u16,
     day: u16,
     /// The shapes of its arguments: one bit for each sixteenth of them.
     shapes: u16,
     days: u8,
-    is_adopted: bool,
-    is_in_burst: bool,
+    /// [`ADOPTED`] and [`IN_BURST`].
+    flags: u8,
 }
 
-/// A tool's hash in two halves, so that a slot takes 24 bytes and not 32.
+/// The tool is the agent's own.
+const ADOPTED: u8 = 1;
+
+/// The tool is part of the current burst.
+const IN_BURST: u8 = 2;
+
+/// A tool's hash in two halves, so that a slot takes 20 bytes and not 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Tool([u32; 2]);
 
@@ -126,17 +134,18 @@ impl Tools {
     pub fn note(&mut self, id: ToolId<'_>, time: Timestamp, adoption: Adoption, max: usize) -> Use {
         let (day, minute) = (day_of(time), minute_of(time));
         // Hashed only where it is asked for: most calls are of adopted tools.
-        let server = || id.server.map_or(0, |name| short(hash_texts(&[name])).max(1));
+        let server = || id.server.map_or(0, server_hash);
         let alerted = self.alerted_minute(id.tool);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(id.tool)) {
             let idle_days = slot.idle_days(minute);
-            let was_adopted = slot.is_adopted;
+            let was_adopted = slot.has(ADOPTED);
             slot.touch((day, minute), adoption, alerted != NEVER);
             let slot = *slot;
-            let is_news = slot.is_adopted && !was_adopted;
+            let is_adopted = slot.has(ADOPTED);
+            let is_news = is_adopted && !was_adopted;
             return Use {
-                is_adopted: slot.is_adopted,
-                is_server_adopted: !slot.is_adopted && self.is_server_adopted(server()),
+                is_adopted,
+                is_server_adopted: !is_adopted && self.is_server_adopted(server()),
                 is_muted: is_muted(alerted, minute),
                 idle_days,
                 adopted_after: if is_news { slot.days } else { 0 },
@@ -157,13 +166,12 @@ impl Tools {
         self.slots.reserve_exact(1);
         self.slots.push(Slot {
             tool: Tool::of(id.tool),
-            server,
             last_minute: minute,
+            server,
             day,
             shapes: 0,
             days: 1,
-            is_adopted: used.is_adopted,
-            is_in_burst: false,
+            flags: if used.is_adopted { ADOPTED } else { 0 },
         });
         Use { forgot, ..used }
     }
@@ -186,7 +194,7 @@ impl Tools {
     pub fn usual(&self) -> impl Iterator<Item = u64> {
         let has_alerted = |slot: &Slot| self.alerted_minute(slot.tool.hash()) != NEVER;
         let is_usual = move |slot: &&Slot| {
-            slot.is_adopted && slot.days >= ADOPTED_AFTER_DAYS.0 && !has_alerted(slot)
+            slot.has(ADOPTED) && slot.days >= ADOPTED_AFTER_DAYS.0 && !has_alerted(slot)
         };
         self.slots.iter().filter(is_usual).map(|slot| slot.tool.hash())
     }
@@ -194,7 +202,7 @@ impl Tools {
     /// The adopted tools used on at least seven in ten of `days` active days, as short hashes.
     pub fn regular(&self, days: u32) -> impl Iterator<Item = u32> {
         let needed = days.min(u32::from(u8::MAX)).saturating_mul(7).div_ceil(10).max(1);
-        let is_regular = move |slot: &&Slot| slot.is_adopted && u32::from(slot.days) >= needed;
+        let is_regular = move |slot: &&Slot| slot.has(ADOPTED) && u32::from(slot.days) >= needed;
         self.slots.iter().filter(is_regular).map(|slot| short(slot.tool.hash()))
     }
 
@@ -220,7 +228,7 @@ impl Tools {
     /// Tools that are the agent's own.
     #[must_use]
     pub fn adopted(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_adopted).count()
+        self.slots.iter().filter(|slot| slot.has(ADOPTED)).count()
     }
 
     /// Whether none is remembered.
@@ -241,33 +249,33 @@ impl Tools {
 
     /// Starts a new burst: no tool is part of it yet.
     pub fn start_burst(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.is_in_burst = false);
+        self.slots.iter_mut().for_each(|slot| slot.flags &= !IN_BURST);
     }
 
     /// Makes a tool part of the current burst.
     pub fn join_burst(&mut self, tool: u64) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) {
-            slot.is_in_burst = true;
+            slot.flags |= IN_BURST;
         }
     }
 
     /// Takes a tool out of the current burst.
     pub fn leave_burst(&mut self, tool: u64) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) {
-            slot.is_in_burst = false;
+            slot.flags &= !IN_BURST;
         }
     }
 
     /// How many tools are part of the current burst.
     #[must_use]
     pub fn in_burst(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_in_burst).count()
+        self.slots.iter().filter(|slot| slot.has(IN_BURST)).count()
     }
 
     /// Notes that the current burst alerted: its tools stay in quarantine longer.
     pub fn note_alert(&mut self, time: Timestamp) {
         let minute = minute_of(time);
-        for slot in self.slots.iter().filter(|slot| slot.is_in_burst && !slot.is_adopted) {
+        for slot in self.slots.iter().filter(|slot| slot.has(IN_BURST) && !slot.has(ADOPTED)) {
             let alerted = &mut self.more.get_or_insert_default().alerted;
             match alerted.iter_mut().find(|(tool, _)| *tool == slot.tool) {
                 Some((_, at)) if !is_muted(*at, minute) => *at = minute,
@@ -287,12 +295,12 @@ impl Tools {
         known.map_or(NEVER, |(_, minute)| *minute)
     }
 
-    fn knows_server(&self, server: u32) -> bool {
+    fn knows_server(&self, server: u16) -> bool {
         self.slots.iter().any(|slot| slot.server == server)
     }
 
-    fn is_server_adopted(&self, server: u32) -> bool {
-        server != 0 && self.slots.iter().any(|slot| slot.server == server && slot.is_adopted)
+    fn is_server_adopted(&self, server: u16) -> bool {
+        server != 0 && self.slots.iter().any(|slot| slot.server == server && slot.has(ADOPTED))
     }
 
     /// Forgets the tools unused for longest; returns the last adopted one of them.
@@ -310,7 +318,7 @@ impl Tools {
             if let Some(more) = &mut self.more {
                 more.alerted.retain(|(tool, _)| *tool != slot.tool);
             }
-            if slot.is_adopted {
+            if slot.has(ADOPTED) {
                 self.remember_forgotten(slot.tool.hash());
                 forgot = Some(slot.tool.hash());
             }
@@ -341,6 +349,10 @@ impl Tools {
 }
 
 impl Slot {
+    const fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
     fn is(&self, tool: u64) -> bool {
         self.tool == Tool::of(tool)
     }
@@ -352,18 +364,26 @@ impl Slot {
             self.days = self.days.saturating_add(1);
             let (clean, alerted) = ADOPTED_AFTER_DAYS;
             let needed = if has_alerted { alerted } else { clean };
-            self.is_adopted |= self.days >= needed;
+            if self.days >= needed {
+                self.flags |= ADOPTED;
+            }
         }
     }
 
     /// Whole days between the newest use and `minute`.
     fn idle_days(&self, minute: i32) -> u32 {
-        if !self.is_adopted {
+        if !self.has(ADOPTED) {
             return 0;
         }
         let minutes = minute.saturating_sub(self.last_minute).max(0);
         u32::try_from(minutes / 1_440).unwrap_or(0)
     }
+}
+
+/// What a server is known by; never 0.
+fn server_hash(name: &str) -> u16 {
+    let [low, high, ..] = hash_texts(&[name]).to_le_bytes();
+    u16::from_le_bytes([low, high]).max(1)
 }
 
 /// Whether a tool that alerted at one minute weighs less at another.

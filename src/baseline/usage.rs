@@ -252,7 +252,8 @@ const fn raise(count: &mut u8) -> u8 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnUsage {
     counts: Counts,
-    totals: [u32; 3],
+    /// At most what all places can hold before a count is halved: less than 65,536.
+    totals: [u16; 3],
     told: [u32; 3],
     /// Not told yet.
     waiting: UsageBatch,
@@ -310,8 +311,8 @@ impl OwnUsage {
     pub fn peers_to_self(&self, usage: Usage, group: &GroupUsage) -> f64 {
         let kind = index(usage.kind());
         let (weight, base) = usage.kind().prior();
-        let at = |counts: &[u32; 3]| f64::from(counts.get(kind).copied().unwrap_or(0));
-        let (own_total, told) = (at(&self.totals), at(&self.told));
+        let own_total = f64::from(self.totals.get(kind).copied().unwrap_or(0));
+        let told = f64::from(self.told.get(kind).copied().unwrap_or(0));
         let own = f64::from(self.counts.of(usage.own_place()));
         let group_total = float(group.totals.get(kind).copied().unwrap_or(0));
         let told_here = own * told / own_total.max(1.0);

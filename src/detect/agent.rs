@@ -3,6 +3,7 @@
 
 use crate::alert::{EVIDENCE_MAX, Evidence, Subject};
 use crate::baseline::discovery::Discoveries;
+use crate::baseline::few::Few;
 use crate::baseline::float;
 use crate::baseline::hours::Hours;
 use crate::baseline::identity::agent_hash;
@@ -79,13 +80,15 @@ pub struct AgentState {
     pub(crate) grouping: Option<Box<Grouping>>,
     /// What the detectors reached today.
     pub(crate) shadow: Shadow,
+    /// Whether today counts for the self-check: the agent was known when it began.
+    pub(crate) is_day_counted: bool,
     /// Only of an agent whose records name one.
     pub(crate) versions: Option<Box<Versions>>,
     /// When it last came back after a long silence.
     pub(crate) returned: Option<Box<Return>>,
     pub(crate) fit: Fit,
     pub(crate) burst: Option<Box<Burst>>,
-    pub(crate) open: Vec<Open>,
+    pub(crate) open: Few<Open>,
     pub(crate) live: Option<Box<Live>>,
     /// The hours of today with a call, one bit each.
     pub(crate) hours_seen: u32,
@@ -106,9 +109,22 @@ pub(crate) struct History {
     pub(crate) calls: u64,
     /// Active days that are over.
     pub(crate) days: u32,
-    pub(crate) today: i64,
+    /// The day since the Unix epoch.
+    today: i32,
     pub(crate) calls_today: u32,
     pub(crate) usual_day: UsualDay,
+}
+
+impl History {
+    /// The day of the newest call, since the Unix epoch.
+    pub(crate) fn today(&self) -> i64 {
+        self.today.into()
+    }
+}
+
+/// The day of a time, since the Unix epoch; every [`Timestamp`] has one.
+fn day_of(time: Timestamp) -> i32 {
+    i32::try_from(time.day()).unwrap_or(i32::MAX)
 }
 
 /// Uses of quarantined tools close to each other.
@@ -173,7 +189,7 @@ impl AgentState {
             agent: agent_hash(&call.tenant_id, &call.agent_id),
             since: call.time,
             newest: call.time,
-            history: History { today: call.time.day(), ..History::default() },
+            history: History { today: day_of(call.time), ..History::default() },
             recent: RecentCalls::default(),
             share: RepeatShare::default(),
             runs: BlockMaxima::default(),
@@ -189,11 +205,12 @@ impl AgentState {
             peaks: Peaks::default(),
             grouping: None,
             shadow: Shadow::default(),
+            is_day_counted: false,
             versions: None,
             returned: None,
             fit: Fit::default(),
             burst: None,
-            open: Vec::new(),
+            open: Few::default(),
             live: None,
             hours_seen: 0,
             steady: None,
@@ -272,7 +289,7 @@ impl AgentState {
 
     /// Episodes that are open.
     #[must_use]
-    pub const fn open_episodes(&self) -> usize {
+    pub fn open_episodes(&self) -> usize {
         self.open.len()
     }
 
@@ -310,7 +327,8 @@ impl AgentState {
             + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
-            + self.open.iter().map(Open::memory_bytes).sum::<usize>()
+            + self.open.heap_bytes()
+            + self.open.iter().map(Open::heap_bytes).sum::<usize>()
     }
 
     /// How many other agents of its product the agent has, as far as `peers` knows.
@@ -344,8 +362,8 @@ impl AgentState {
             live.sessions.settle(self.agent, now, verdict);
         }
         while let Some(place) = self.first_over(now) {
-            let open = self.open.remove(place);
-            verdict.alerts.push(resolve(&open, open.deadline()));
+            let ended = self.open.remove(place);
+            verdict.alerts.extend(ended.map(|open| resolve(&open, open.deadline())));
         }
     }
 
@@ -379,9 +397,9 @@ impl AgentState {
         if self.history.calls == 0 {
             verdict.facts.push(Fact::Agent);
         }
-        if call.time.day() > self.history.today {
+        if call.time.day() > self.history.today() {
             self.end_day(half_life_days);
-            self.history.today = call.time.day();
+            self.history.today = day_of(call.time);
             verdict.facts.push(Fact::ActiveDay);
             self.begin_shadow(call.time, verdict);
         }

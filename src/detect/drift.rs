@@ -88,12 +88,12 @@ pub(crate) fn end_day(
 ) -> Vec<Moved> {
     let mut moved = Vec::new();
     let (Some(rule), call) = (&judgement.rules.drift, judgement.call) else { return moved };
-    if call.time.day() <= state.history.today || state.history.days == 0 {
+    if call.time.day() <= state.history.today() || state.history.days == 0 {
         // The first day began somewhere in its middle.
         return moved;
     }
     let (calls, busiest) = (f64::from(state.history.calls_today), f64::from(state.busiest));
-    let weekday = state.steady.as_ref().and_then(|it| it.day_factor(state.history.today));
+    let weekday = state.steady.as_ref().and_then(|it| it.day_factor(state.history.today()));
     let anchors = state.anchors.get_or_insert_default();
     let before = Figure::ALL.map(|figure| anchors.of(figure).level());
     anchors.calls.learn(calls);
@@ -126,7 +126,7 @@ pub(crate) fn end_day(
     }
     if let Some((figure, drift)) = worst {
         let ratio = rule.words.budget / drift.chance.max(1e-12);
-        let today = state.history.today;
+        let today = state.history.today();
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, (figure, drift, today))
         });

@@ -87,9 +87,9 @@ impl Open {
     }
 
     /// Bytes on the heap, roughly.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let samples = self.episode.evidence.len() + self.last.evidence.len();
-        size_of::<Self>() + size_of::<Alert>() + samples * size_of::<Evidence>()
+        size_of::<Alert>() + samples * size_of::<Evidence>()
     }
 }
 
@@ -175,8 +175,7 @@ impl AgentState {
         }
         let oldest = open.min_by_key(|(_, open)| open.deadline()).map(|(place, _)| place);
         if let Some(place) = oldest {
-            let ended = resolve(&self.open.remove(place), now);
-            verdict.alerts.push(ended);
+            verdict.alerts.extend(self.open.remove(place).map(|open| resolve(&open, now)));
         }
     }
 

@@ -216,7 +216,7 @@ fn ask(
     let asking = Context { rules: &rules, ..*context };
     let mut copy = before.clone();
     // Its own open episode would keep it from speaking.
-    copy.open.retain(|open| open.detector != words.detector);
+    copy.open.retain_mut(|open| open.detector != words.detector);
     let mut alerts = observe(&asking, &mut copy, call).alerts;
     let place = alerts.iter().position(|alert| is_of(alert, words.detector))?;
     Some(alerts.swap_remove(place))

@@ -88,7 +88,7 @@ pub(crate) fn settle(
     verdict: &mut Verdict,
 ) {
     let is_first = state.history.calls == 0;
-    if !is_first && call.time.day() <= state.history.today {
+    if !is_first && call.time.day() <= state.history.today() {
         return;
     }
     let configured = context.rules.groups.of(&call.tenant_id, &call.agent_id);

@@ -2,6 +2,7 @@
 //! before it judges anything.
 
 use crate::alert::EVIDENCE_MAX;
+use crate::baseline::few::Few;
 use crate::baseline::identity::agent_hash;
 use crate::detect::agent::AgentState;
 use crate::event::Timestamp;
@@ -22,7 +23,7 @@ impl AgentState {
     /// What was learned, without what is under way: no open episode, no session, no window.
     #[must_use]
     pub fn at_rest(self) -> Self {
-        let mut rested = Self { open: Vec::new(), live: None, ..self };
+        let mut rested = Self { open: Few::default(), live: None, ..self };
         if let Some(burst) = &mut rested.burst {
             burst.trail = Vec::new();
             burst.tools = Vec::new();

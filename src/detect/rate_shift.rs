@@ -23,7 +23,7 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
     if rules.rate_shift.is_none() && rules.silence.is_none() {
         return changed;
     }
-    if time.day() > state.history.today {
+    if time.day() > state.history.today() {
         let hours = state.hours_seen.count_ones();
         let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;

@@ -33,16 +33,14 @@ pub(crate) const LOWEST: f64 = TIERS[0];
 pub(crate) struct Shadow {
     /// For each tier one bit a detector.
     crossed: [u32; TIERS.len()],
-    /// Whether the agent was known when the day began.
-    is_counted: bool,
 }
 
 impl AgentState {
     /// Begins an active day.
     pub(crate) fn begin_shadow(&mut self, time: Timestamp, verdict: &mut Verdict) {
-        let is_counted = self.learning().is_none();
-        self.shadow = Shadow { is_counted, ..Shadow::default() };
-        if is_counted {
+        self.shadow = Shadow::default();
+        self.is_day_counted = self.learning().is_none();
+        if self.is_day_counted {
             verdict.facts.push(Fact::JudgedDay { day: day(time) });
         }
     }
@@ -54,7 +52,7 @@ impl AgentState {
         (detector, ratio): (Detector, f64),
         verdict: &mut Verdict,
     ) {
-        if ratio >= LOWEST && self.shadow.is_counted {
+        if ratio >= LOWEST && self.is_day_counted {
             let at = (judgement.call.time, judgement.peers);
             self.cross(judgement.rules, at, (detector, ratio), verdict);
         }
@@ -62,7 +60,7 @@ impl AgentState {
 
     /// The same for what happens at a time without a call.
     pub(crate) fn weigh_silence(&mut self, rules: &Rules, time: Timestamp, verdict: &mut Verdict) {
-        if self.shadow.is_counted {
+        if self.is_day_counted {
             self.cross(rules, (time, &Peers::default()), (Detector::Silence, 1.0), verdict);
         }
     }

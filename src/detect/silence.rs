@@ -105,8 +105,7 @@ pub(crate) fn arm(rules: &Rules, is_first_of_hour: bool, state: &mut AgentState)
 /// Ends a silence with the call at `time`.
 pub(crate) fn end(state: &mut AgentState, time: Timestamp, verdict: &mut Verdict) {
     let place = state.open.iter().position(|open| open.detector == Detector::Silence);
-    if let Some(place) = place {
-        let mut open = state.open.remove(place);
+    if let Some(mut open) = place.and_then(|place| state.open.remove(place)) {
         open.episode.last = open.episode.last.max(time);
         verdict.alerts.push(resolve(&open, time));
         if let Some(steady) = &mut state.steady {

@@ -187,7 +187,7 @@ impl Habits {
             let entity = value.entity();
             if value.counts {
                 let is_new = self.entities.count(entity) == 0;
-                self.rates.add(value.class, value.kind, is_new);
+                self.rates.add(value.class(), value.kind, is_new);
             }
             let before = session.values.get(..place).unwrap_or_default();
             if !before.iter().any(|earlier| earlier.entity() == entity) {
@@ -315,9 +315,14 @@ mod tests {
                     session.is_quarantined = n % 3 == 0;
                     session.suspects = values;
                     for (value, n) in session.values.iter_mut().zip(0_u32..6) {
-                        value.kind = if n % 2 == 0 { TargetKind::Path } else { TargetKind::Email };
-                        value.more = [session.tokens[0] ^ n, n.wrapping_mul(7_919)];
-                        value.class ^= n;
+                        let target = Target {
+                            kind: if n % 2 == 0 { TargetKind::Path } else { TargetKind::Email },
+                            value: value.value(),
+                            near: [session.tokens[0] ^ n, n.wrapping_mul(7_919)],
+                            domain: u64::from(n).wrapping_mul(7_919),
+                            ..Target::default()
+                        };
+                        *value = SessionValue::of(&target, value.class() ^ n, value.counts);
                     }
                     session
                 })

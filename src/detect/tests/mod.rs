@@ -299,7 +299,7 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     }
     assert!(state.fit.usage.is_some(), "it is compared with its peers");
     assert!(state.live.as_ref().unwrap().sessions.heap_bytes() > 500, "its session has targets");
-    assert!(state.memory_bytes() <= 2_304, "in a session: {}", state.memory_bytes());
+    assert!(state.memory_bytes() <= 2_048, "in a session: {}", state.memory_bytes());
     while let Some(deadline) = state.deadline() {
         assert!(tick(&context, &mut state, deadline).alerts.is_empty());
     }
