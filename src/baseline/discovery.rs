@@ -52,6 +52,7 @@ pub fn silent_weight(rate: f64, probability: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use statrs::distribution::{ContinuousCDF, Pareto};
 
     #[test]
     fn without_history_the_rate_is_the_prior() {
@@ -71,6 +72,15 @@ mod tests {
             let (here, above) = (burst_tail(rate, weight), burst_tail(rate, weight + 0.5));
             prop_assert!((0.0..=1.0).contains(&here));
             prop_assert!(above <= here);
+        }
+
+        #[test]
+        fn the_tail_is_that_of_a_pareto_distribution(rate in 0.01_f64..1.0, weight in 1.0_f64..1e4) {
+            let pareto = Pareto::new(1.0, 2.0).unwrap();
+            let expected = rate * pareto.sf(weight);
+            prop_assert!((burst_tail(rate, weight) - expected).abs() <= 1e-9 * expected);
+            let silent = silent_weight(rate, expected);
+            prop_assert!((silent - weight).abs() <= 1e-6 * weight, "{silent}");
         }
     }
 }

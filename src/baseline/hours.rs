@@ -83,7 +83,9 @@ impl Hours {
     /// How often it alerted, each hour counted once a day and three times at most.
     #[must_use]
     pub fn alerts(&self) -> u64 {
-        (0..24).map(|hour| (self.alerted_days >> (2 * hour)) & 3).sum()
+        let hours =
+            |days: &u32| (0..12).map(|place| u64::from(days >> (2 * place) & 3)).sum::<u64>();
+        self.alerted_days.iter().map(hours).sum()
     }
 
     /// Ends a day: its active hours become history.

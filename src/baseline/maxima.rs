@@ -26,6 +26,10 @@ pub struct Prior {
     pub deviation_min: f64,
 }
 
+/// How far above the mean a capped day is learned, in deviations: from the sixteenth day on, of
+/// deviation .3, less than a twentieth of the level.
+const CAP_DEVIATIONS: f64 = 2.0;
+
 /// Daily maxima of one agent: their weighted count, sum and sum of squares, in logarithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockMaxima {
@@ -63,12 +67,12 @@ impl BlockMaxima {
         ]);
     }
 
-    /// Learns like [`Self::learn`], but from no value more than two deviations above the mean of the
-    /// model with `prior`: one wild day moves what is usual a little, a habit moves it there.
+    /// Learns like [`Self::learn`], but from no value far above the mean of the model with `prior`:
+    /// one wild day moves what is usual by less than a twentieth, a habit moves it there.
     pub fn learn_capped(&mut self, maximum: u32, calls: u32, half_life_days: f64, prior: &Prior) {
         if maximum > 0 {
             let model = self.model(prior);
-            let cap = model.mean + 2.0 * model.deviation_known;
+            let cap = model.mean + CAP_DEVIATIONS * model.deviation_known;
             self.learn_value(logarithm(maximum).min(cap), calls, half_life_days);
         }
     }

@@ -1,15 +1,30 @@
-//! A statistic of the day against its history of daily maxima, for any statistic: sixteen bytes.
+//! A statistic of the day against its history of daily maxima, for any statistic: twenty bytes.
 //!
 //! The same model as for the busiest minute ([`BlockMaxima`]), on a scale of the caller's choice.
-//! A day teaches at most what was not yet alarming, so one wild day cannot raise the usual level by
-//! more than a step, and a level that stays is learned in some days. Not a window of values: three
-//! sums and today's maximum.
+//! A day on which something fired teaches what its other hours were like, and no more than a usual
+//! day, so that one wild hour moves the usual level by less than a twentieth. From the third such
+//! day in a row on, or the fourth of every other day, it teaches the largest silent value: a level
+//! that stays is learned in some days.
+//! Not a window of values: three sums and today's maximum.
 
 use crate::baseline::maxima::{BlockMaxima, MaximumModel, Prior, narrow};
 use serde::{Deserialize, Serialize};
 
 /// After so many active days a day counts half: a month of work remembers a fortnight in full.
 pub const HALF_LIFE_DAYS: f64 = 20.0;
+
+/// How wild an agent's days have become: a day on which something fired adds three, another one
+/// takes one away. From six on a wild day teaches more than a usual one.
+const WILD_DAY: u8 = 3;
+const WILD_FROM: u8 = 6;
+const WILDNESS_MAX: u8 = 9;
+
+/// Something fired today; something of today was not learned from.
+const FIRED: u8 = 0x80;
+const DISTURBED: u8 = 0x40;
+
+/// An hour that no call has: nothing was seen today.
+const NO_HOUR: u8 = 24;
 
 /// Days of history, faded ones counted in part, from which a statistic is known.
 pub const KNOWN_DAYS: f64 = 2.0;
@@ -53,10 +68,24 @@ pub struct Measure {
 }
 
 /// One statistic of one agent: its daily maxima, and today's so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     days: BlockMaxima,
     today: f32,
+    /// What today's maximum was before the hour that it was raised in last: the upper half of the
+    /// bits of a float, which cuts off less than a hundredth.
+    before: u16,
+    /// That hour of the day.
+    hour: u8,
+    /// How wild the days before were, and in two bits what today was.
+    wildness: u8,
+}
+
+impl Default for Peak {
+    fn default() -> Self {
+        let (days, hour) = (BlockMaxima::default(), NO_HOUR);
+        Self { days, today: 0.0, before: 0, hour, wildness: 0 }
+    }
 }
 
 /// What a value of today means.
@@ -68,6 +97,15 @@ pub struct Standing {
     pub usual: (f64, f64),
     /// The largest value that stays silent.
     pub silent: f64,
+}
+
+/// A value of today and when it was seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The value.
+    pub value: f64,
+    /// The hour of the day, 0 to 23.
+    pub hour: u8,
 }
 
 impl Peak {
@@ -100,23 +138,58 @@ impl Peak {
         ((scale.leave(usual.0), scale.leave(usual.1)), silent)
     }
 
-    /// Learns a value of today. What fires teaches no more than the largest silent value.
-    pub fn raise(&mut self, value: f64, standing: &Standing) {
-        self.note(if standing.ratio >= 1.0 { value.min(standing.silent) } else { value });
+    /// Learns a value of today, if it is silent. What fires takes back what its run-up taught: at
+    /// most a usual day's maximum remains of this hour.
+    pub fn raise(&mut self, seen: Seen, standing: &Standing) {
+        if standing.ratio < 1.0 {
+            self.note(seen);
+            return;
+        }
+        self.wildness |= FIRED;
+        if self.wildness & !(FIRED | DISTURBED) >= WILD_FROM {
+            self.note(Seen { value: seen.value.min(standing.silent), ..seen });
+        } else if self.hour == seen.hour {
+            let before = f32::from_bits(u32::from(self.before) << 16);
+            self.today = before.min(narrow(standing.usual.1));
+        } else {
+            self.today = self.today.min(narrow(standing.usual.1));
+        }
+    }
+
+    /// Notes that something of today is not learned from.
+    pub const fn disturb(&mut self) {
+        self.wildness |= DISTURBED;
     }
 
     /// Learns a value of today that cannot fire, whatever came before.
-    pub fn note(&mut self, value: f64) {
-        self.today = self.today.max(narrow(value));
+    pub fn note(&mut self, seen: Seen) {
+        let value = narrow(seen.value);
+        if value <= self.today {
+            return;
+        }
+        if self.hour != seen.hour {
+            self.before = u16::try_from(self.today.to_bits() >> 16).unwrap_or(0);
+            self.hour = seen.hour;
+        }
+        self.today = value;
     }
 
     /// Ends a day of `calls` calls on `scale`; `counts` says whether the statistic could be seen at
     /// all, so that records without bytes do not teach that there are none.
     pub fn end_day(&mut self, scale: Scale, calls: u32, counts: bool) {
-        if counts {
+        let (is_disturbed, has_fired) =
+            (self.wildness & (FIRED | DISTURBED) != 0, self.wildness & FIRED != 0);
+        // Of a day that was wild from its beginning nothing is known.
+        if counts && !(is_disturbed && self.today <= 0.0) {
             self.days.learn_value(scale.enter(f64::from(self.today)), calls, HALF_LIFE_DAYS);
         }
-        self.today = 0.0;
+        let so_far = self.wildness & !(FIRED | DISTURBED);
+        let wildness = if has_fired {
+            so_far.saturating_add(WILD_DAY).min(WILDNESS_MAX)
+        } else {
+            so_far.saturating_sub(1)
+        };
+        *self = Self { days: self.days, wildness, ..Self::default() };
     }
 
     /// Days of history, faded ones and days of few calls counted in part.
@@ -147,10 +220,14 @@ mod tests {
         prior: Prior { maximum: 10.0, deviation: 0.8, days: 4.0, deviation_min: 0.4 },
     };
 
+    fn seen(value: f64) -> Seen {
+        Seen { value, hour: 11 }
+    }
+
     fn after(days: u32, value: f64) -> Peak {
         let mut peak = Peak::default();
         for _ in 0..days {
-            peak.note(value);
+            peak.note(seen(value));
             peak.end_day(LOG, 100, true);
         }
         peak
@@ -167,21 +244,53 @@ mod tests {
     #[test]
     fn what_another_call_of_the_day_reached_is_not_looked_at_again() {
         let mut peak = after(5, 12.0);
-        peak.note(15.0);
+        peak.note(seen(15.0));
         assert!(peak.stand(15.0, &MEASURE, 0.01).is_none());
         assert!(peak.stand(16.0, &MEASURE, 0.01).is_some());
     }
 
     #[test]
-    fn a_wild_day_teaches_its_limit_and_no_more() {
+    fn a_wild_hour_teaches_nothing_and_the_rest_of_its_day_what_it_was() {
         let mut peak = after(20, 12.0);
+        peak.note(Seen { value: 10.0, hour: 9 });
+        // The run-up, the flood itself, and work as usual later.
+        for value in [14.0, 18.0, 25.0, 1e6] {
+            let standing = peak.stand(value, &MEASURE, 0.01).unwrap();
+            assert_eq!(standing.ratio >= 1.0, value > 1e3, "{standing:?}");
+            peak.raise(seen(value), &standing);
+        }
+        assert!((f64::from(peak.today) - 10.0).abs() < 0.1, "{}", peak.today);
+        peak.note(Seen { value: 13.0, hour: 15 });
+        let before = after(20, 12.0);
+        let mut calm = before;
+        calm.note(seen(13.0));
+        for peak in [&mut peak, &mut calm] {
+            peak.end_day(LOG, 100, true);
+        }
+        assert!((peak.usual(LOG) - calm.usual(LOG)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_day_that_is_wild_from_its_first_call_is_no_day() {
+        let mut peak = after(20, 12.0);
+        let (days, usual) = (peak.days(), peak.usual(LOG));
         let standing = peak.stand(1e6, &MEASURE, 0.01).unwrap();
-        assert!(standing.ratio > 100.0);
-        peak.raise(1e6, &standing);
-        assert!(peak.stand(standing.silent * 1.01, &MEASURE, 0.01).unwrap().ratio >= 1.0);
+        peak.raise(seen(1e6), &standing);
         peak.end_day(LOG, 100, true);
-        let next = peak.stand(1e6, &MEASURE, 0.01).unwrap();
-        assert!(next.ratio > 100.0 && next.silent < 2.0 * standing.silent, "{next:?}");
+        assert!((peak.days() - days).abs() < 1e-9 && (peak.usual(LOG) - usual).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_level_that_stays_is_learned_from_its_third_day_on() {
+        let mut peak = after(20, 12.0);
+        let fired = (0..60).filter(|_| {
+            let standing = peak.stand(100.0, &MEASURE, 0.01).unwrap();
+            peak.raise(seen(100.0), &standing);
+            peak.end_day(LOG, 100, true);
+            standing.ratio >= 1.0
+        });
+        let fired = fired.count();
+        assert!((3..=12).contains(&fired), "{fired}");
     }
 
     #[test]
@@ -211,7 +320,7 @@ mod tests {
             let mut peak = Peak::default();
             for (maximum, calls) in days {
                 if let Some(standing) = peak.stand(maximum, &MEASURE, 0.01) {
-                    peak.raise(maximum, &standing);
+                    peak.raise(seen(maximum), &standing);
                 }
                 peak.end_day(LOG, calls, true);
             }

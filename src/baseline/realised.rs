@@ -2,9 +2,11 @@
 //!
 //! A detector promises that on at most a share `budget` of the active agent-days its ratio of
 //! budget to chance reaches 1. Then it reaches `c` on at most `budget / c` of them, so crossings of
-//! low tiers, of which there are many, tell early whether the promise holds. Whole agent-days are
-//! counted and summed as integers: the sums are the same in any order and for any number of
-//! partitions.
+//! low tiers, of which there are many, tell early whether the promise holds. A low tier is judged by
+//! the days that came to it without an alert: what alerts may be an attack, and says of the days
+//! without one nothing. Alerts themselves speak against a detector only when they are more than the
+//! attacks of one month. Whole agent-days are counted and summed as integers: the sums are the same
+//! in any order and for any number of partitions.
 //!
 //! The tail is a series of positive terms, so nothing is subtracted from 1.
 
@@ -16,7 +18,10 @@ use crate::baseline::float;
 
 /// The ratios at which crossings are counted. At 1 an alert is due. Below .03 the usual budgets
 /// allow every day to cross, which checks nothing.
-pub const TIERS: [f64; 4] = [0.03, 0.1, 0.3, 1.0];
+pub const TIERS: [f64; 4] = [NEAR[0], NEAR[1], NEAR[2], 1.0];
+
+/// The tiers below an alert, which also steady agents check their own evidence at.
+pub const NEAR: [f64; 3] = [0.03, 0.1, 0.3];
 
 /// Days of one block of counts. Two are kept, so that what is judged covers the last 28 to 56 days:
 /// a detector that was mended is trusted again within two months.
@@ -30,6 +35,9 @@ pub const DETECTORS_MAX: u8 = 32;
 
 /// Crossings below which nothing is said: one agent in trouble for a week is not its group.
 const OBSERVED_MIN: u64 = 8;
+
+/// Days with an alert, beyond those that the budget allows, that may all be attacks.
+const ATTACKS: u64 = 16;
 
 /// How far beyond its promise a detector must be. The days of one agent resemble each other, so
 /// counts spread more than a Poisson distribution says, and up to twice the budget is the bar that
@@ -56,14 +64,16 @@ struct Block {
 }
 
 /// More than a detector promised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Excess {
     /// The ratio that was crossed.
     pub tier: f64,
-    /// The active agent-days on which it was.
+    /// The active agent-days on which it was; below 1 those without an alert.
     pub observed: u64,
     /// The most that are expected within the budget.
     pub allowed: f64,
+    /// All active agent-days that were looked at.
+    pub days: u64,
 }
 
 impl Realised {
@@ -122,10 +132,18 @@ impl Realised {
     /// beyond its promise; `None` while it keeps it, as far as can be told.
     #[must_use]
     pub fn excess(&self, detector: u8, budget: f64) -> Option<Excess> {
-        let days = self.days();
-        let found = TIERS.iter().zip(self.crossings(detector)).filter_map(|(tier, observed)| {
-            let allowed = allowed(budget, *tier, days);
-            is_beyond(observed, allowed).then_some(Excess { tier: *tier, observed, allowed })
+        let (days, crossings) = (self.days(), self.crossings(detector));
+        let [.., alerts] = crossings;
+        let found = TIERS.iter().zip(crossings).filter_map(|(tier, crossed)| {
+            let is_alert = *tier >= 1.0;
+            let observed = if is_alert { crossed } else { crossed.saturating_sub(alerts) };
+            let allowed = if is_alert {
+                allowed(budget, *tier, days)
+            } else {
+                allowed_near(budget, *tier, days)
+            };
+            let counted = if is_alert { observed.saturating_sub(ATTACKS) } else { observed };
+            is_beyond(counted, allowed).then_some(Excess { tier: *tier, observed, allowed, days })
         });
         found.max_by(|a, b| factor(a).total_cmp(&factor(b)))
     }
@@ -159,6 +177,11 @@ impl Realised {
 #[must_use]
 pub fn allowed(budget: f64, tier: f64, days: u64) -> f64 {
     float(days) * (budget / tier).min(1.0)
+}
+
+/// The most that are expected to reach a ratio of `tier` and no alert, when chances are as they say.
+fn allowed_near(budget: f64, tier: f64, days: u64) -> f64 {
+    (allowed(budget, tier, days) - float(days) * budget).max(0.0)
 }
 
 fn factor(excess: &Excess) -> f64 {
@@ -215,8 +238,41 @@ mod tests {
         // Eight where three are expected: more than twice as many, and one in eighty by chance.
         assert_eq!(counted(300, 8, 3).excess(3, 0.01), None);
         // Seven of one agent's days, where nothing at all is expected.
-        assert_eq!(counted(7, 7, 3).excess(3, 1e-6), None);
-        assert!(counted(8, 8, 3).excess(3, 1e-6).is_some());
+        assert_eq!(counted(7, 7, 2).excess(3, 1e-6), None);
+        assert!(counted(8, 8, 2).excess(3, 1e-6).is_some());
+        assert_eq!(counted(400, 16 + 7, 3).excess(3, 1e-6), None);
+        assert!(counted(400, 16 + 8, 3).excess(3, 1e-6).is_some());
+    }
+
+    /// A detector of budget `.01` on `days` agent-days whose chances are `times` too small, and
+    /// `attacks` days on which it alerts with reason.
+    fn judged(days: u32, times: f64, attacks: u32) -> Realised {
+        let mut realised = counted(days, 0, 0);
+        for (tier, threshold) in (0_u8..).zip(TIERS) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::as_conversions,
+                reason = "a test"
+            )]
+            let by_chance = (f64::from(days) * (times * 0.01 / threshold).min(1.0)) as u32;
+            (0..by_chance + attacks).for_each(|_| realised.add_crossing(3, tier, 40));
+        }
+        realised
+    }
+
+    #[test]
+    fn ten_attacked_days_are_no_wrong_model_and_hide_none() {
+        for days in [60, 200, 1_000, 10_000] {
+            assert_eq!(judged(days, 1.0, 0).excess(3, 0.01), None, "{days}");
+            assert_eq!(judged(days, 1.0, 10).excess(3, 0.01), None, "{days}");
+            assert_eq!(judged(days, 1.5, 10).excess(3, 0.01), None, "{days}");
+        }
+        for attacks in [0, 10] {
+            // Near-misses tell within weeks of a small group, long before alerts do.
+            assert!(judged(200, 2.5, attacks).excess(3, 0.01).is_some_and(|it| it.tier < 1.0));
+            assert!(judged(1_000, 2.1, attacks).excess(3, 0.01).is_some_and(|it| it.tier < 1.0));
+        }
     }
 
     #[test]

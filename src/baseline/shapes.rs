@@ -35,6 +35,7 @@ pub fn silent_weight(rate: f64, probability: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use statrs::distribution::{ContinuousCDF, Pareto};
 
     #[test]
     fn an_agent_that_discovers_nothing_makes_a_burst_rarer() {
@@ -43,6 +44,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_tail_is_that_of_a_pareto_distribution(rate in 0.001_f64..1.0, weight in 1.0_f64..1e4) {
+            let expected = rate * Pareto::new(1.0, 3.0).unwrap().sf(weight);
+            prop_assert!((tail(rate, weight) - expected).abs() <= 1e-9 * expected);
+        }
+
         #[test]
         fn the_silent_weight_is_where_the_tail_meets_the_budget(rate in 0.05_f64..1.0, budget in 0.001_f64..0.02) {
             let weight = silent_weight(rate, budget);

@@ -19,10 +19,12 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::float;
+use crate::baseline::realised::Excess;
 use crate::event::Timestamp;
 use check::SelfCheck;
 use dispersion::{Dispersion, Variation};
 use evidence::{Evidence, Null, narrow};
+use learn::Shift;
 use locator::Locator;
 use season::Season;
 
@@ -34,9 +36,9 @@ const BLOCK: i32 = 60;
 const HOUR: i32 = 360;
 const DAY: i32 = 8_640;
 
-/// Whole days after which somebody is told: each day of the week was seen twice. From half of them
-/// on evidence is gathered and checked.
-pub const TOLD_AFTER_DAYS: u16 = 14;
+/// Whole days after which somebody is told: a fortnight, with the day before them that showed a
+/// service. From half of them on evidence is gathered and checked.
+pub const TOLD_AFTER_DAYS: u16 = 13;
 
 /// An agent that was silent for longer was away: nothing is learned of that time.
 const AWAY: i32 = 3 * DAY;
@@ -93,8 +95,6 @@ pub struct Steady {
     /// Calls expected in a bucket of this hour.
     mean: f32,
     tolerance: f32,
-    /// The part of an expected active day that a bucket is.
-    mass: f32,
     evidence: Evidence,
     many: SelfCheck,
     few: SelfCheck,
@@ -113,6 +113,7 @@ pub struct Steady {
     expected_days: f32,
     empty_days: f32,
     pending_hours: u16,
+    shift_hours: u16,
     shift: Shift,
     /// Whether this hour is learned from.
     is_gated: bool,
@@ -123,14 +124,9 @@ pub struct Steady {
     wake: i32,
     /// Other agents of the product, as the first call of its newest hour knew them.
     pub peers: u32,
-}
-
-/// What was seen since the hours are no longer learned from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Shift {
-    hours: u16,
-    calls: f32,
-    minutes: f32,
+    /// Where the detector of silence breaks its promise, as that call knew it: what is known when
+    /// time has passed is not fixed.
+    pub excess: Option<Box<Excess>>,
 }
 
 /// How far a kind of judgement may be trusted.
@@ -177,7 +173,6 @@ impl Steady {
             variation: Variation::default(),
             mean: 0.0,
             tolerance: 1.0,
-            mass: 0.0,
             evidence: Evidence::default(),
             many: SelfCheck::default(),
             few: SelfCheck::default(),
@@ -191,12 +186,14 @@ impl Steady {
             expected_days: 0.0,
             empty_days: 0.0,
             pending_hours: 0,
+            shift_hours: 0,
             shift: Shift::default(),
             is_gated: false,
             is_whole: false,
             is_whole_day: bucket.rem_euclid(DAY) == 0,
             wake: i32::MAX,
             peers: 0,
+            excess: None,
         };
         steady.begin_hour();
         steady
@@ -257,7 +254,7 @@ impl Steady {
         self.up.pass((self.bucket, closed), up, expected);
         self.down.pass((self.bucket, closed), down, expected);
         self.dispersion.pass(self.bucket, bucket);
-        let mass = self.mass * narrow(f64::from(closed));
+        let mass = narrow(self.evidence.mass() * f64::from(closed));
         self.many.look(self.evidence.many(), mass);
         self.few.look(self.evidence.few() + self.evidence.stopped(), 1.2 * mass);
         self.bucket = bucket;
@@ -276,7 +273,7 @@ impl Steady {
         self.down = Locator::default();
         self.bucket = bucket;
         self.hour_calls = 0;
-        self.shift = Shift::default();
+        (self.shift_hours, self.shift) = (0, Shift::default());
         self.dispersion.forget_block();
         (self.day_calls, self.day_expected) = (0.0, 0.0);
         self.pending_hours = AWAY_HOURS;
@@ -303,7 +300,7 @@ impl Steady {
             dispersion,
             dispersion_low: self.dispersion.index_high(),
             tolerance: f64::from(self.tolerance),
-            mass: f64::from(self.mass),
+            mass: self.mass_of_hour(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::baseline::maxima::{BlockMaxima, UsualDay};
 use crate::baseline::minute::MinuteRing;
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
 use crate::baseline::pulse::Pulse;
+use crate::baseline::realised::Excess;
 use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
@@ -284,7 +285,8 @@ impl AgentState {
     #[must_use]
     pub fn usual_levels(&self) -> Vec<(&'static str, f64)> {
         let minutes = (Detector::CallRate.as_str(), libm::exp(self.minutes.centre()));
-        std::iter::once(minutes).chain(self.peaks.usual_levels()).collect()
+        let runs = (Detector::Repeat.as_str(), libm::exp(self.runs.centre()));
+        [minutes, runs].into_iter().chain(self.peaks.usual_levels()).collect()
     }
 
     /// Episodes that are open.
@@ -323,7 +325,9 @@ impl AgentState {
             + burst
             + live
             + self.anchors.as_ref().map_or(0, |_| size_of::<Anchors>())
-            + self.steady.as_ref().map_or(0, |_| size_of::<Steady>())
+            + self.steady.as_ref().map_or(0, |it| {
+                size_of::<Steady>() + it.excess.as_ref().map_or(0, |_| size_of::<Excess>())
+            })
             + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())

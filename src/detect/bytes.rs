@@ -7,7 +7,7 @@
 //! before it leaves. Sizes differ by orders of magnitude, so both are judged by their logarithm.
 
 use crate::alert::Expected;
-use crate::baseline::peaks::Standing;
+use crate::baseline::peaks::{Seen, Standing};
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
@@ -73,13 +73,15 @@ fn judge(
     calls: u32,
 ) {
     if way.bytes < way.bytes_min {
-        return state.pass(way.rule.detector, size(way.bytes));
+        let hour = judgement.call.time.hour_of_day();
+        return state.pass(way.rule.detector, Seen { value: size(way.bytes), hour });
     }
     let standing = state.stand(
         judgement,
         &Reading {
             detector: way.rule.detector,
             value: size(way.bytes),
+            least: size(way.bytes_min),
             may_fire: true,
             measure: peaks::measure(peaks::BYTES, way.usual_maximum, DEVIATION),
             budget: way.rule.budget,

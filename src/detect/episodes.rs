@@ -2,10 +2,12 @@
 //! here.
 
 use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, SCHEMA,
+    Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning, SCHEMA,
     SUBJECTS_MAX, Step, Subject, Window, crowd, incident, score,
 };
+use crate::baseline::realised::Excess;
 use crate::detect::agent::AgentState;
+use crate::detect::shadow::calibration;
 use crate::detect::{Judgement, Verdict, common_mode};
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, Words};
@@ -37,6 +39,19 @@ pub(crate) struct Description {
     pub(crate) evidence_total: u64,
     /// What a person would have to accept for it to be silent, the most telling one first.
     pub(crate) subjects: Vec<Subject>,
+}
+
+/// When and why an alert is made.
+pub(crate) struct Cause<'a> {
+    pub(crate) time: Timestamp,
+    /// The call; none when time has passed.
+    pub(crate) call: Option<&'a ToolCall<'a>>,
+    /// How much is known of the agent.
+    pub(crate) learning: Learning,
+    /// How far the detector is beyond its promise in the agent's group.
+    pub(crate) excess: Option<Excess>,
+    /// What the group has in common with the agent, for an alert on how much it does.
+    pub(crate) common: Option<common_mode::Common>,
 }
 
 /// A decision: what rule, how far beyond its budget, and about which session.
@@ -185,8 +200,8 @@ impl AgentState {
         if is_capped { score.min(LEARNING_SCORE_MAX) } else { score }
     }
 
-    /// The alert object of a decision: the first word on it. `rarity` is the score and the ratio of
-    /// budget and chance behind it.
+    /// The alert of a decision on a call: the first word on it. `rarity` is the score and the ratio
+    /// of budget and chance behind it.
     pub(crate) fn alert(
         &self,
         judgement: &Judgement<'_>,
@@ -194,53 +209,68 @@ impl AgentState {
         rarity: (f64, f64),
         description: Description,
     ) -> Alert {
-        let call = judgement.call;
-        let id =
-            AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (call.time, &call.call_id));
+        let (call, peers) = (judgement.call, judgement.peers);
+        let cause = Cause {
+            time: call.time,
+            call: Some(call),
+            learning: self.learning_of(rule.detector, judgement.rules, peers),
+            excess: self.excess(rule, peers),
+            common: judges_work(rule.detector)
+                .then(|| common_mode::of_group(judgement, self))
+                .flatten(),
+        };
+        self.alert_of(cause, rule, rarity, description)
+    }
+
+    /// The same for whatever caused it.
+    pub(crate) fn alert_of(
+        &self,
+        cause: Cause<'_>,
+        rule: &Words,
+        (score, ratio): (f64, f64),
+        description: Description,
+    ) -> Alert {
+        let Cause { time, call, learning, excess, common } = cause;
+        let call_id = call.map_or("", |call| &call.call_id);
+        let id = AlertId::derive(&rule.id, &self.tenant_id, &self.agent_id, (time, call_id));
         let mut subjects = description.subjects;
         subjects.truncate(SUBJECTS_MAX);
-        let dedup_key = incident(&rule.id, &self.tenant_id, self.group_name(), &subjects);
-        let calibration = self.calibration(rule, judgement.peers);
-        let is_trusted = calibration.is_none();
-        let judges_work = judges_work(rule.detector);
-        let common = judges_work.then(|| common_mode::of_group(judgement, self)).flatten();
-        let severity = if is_trusted { rule.severity } else { rule.severity.lowered() };
-        let (summary, incident) = match common {
+        let severity = if excess.is_none() { rule.severity } else { rule.severity.lowered() };
+        let (summary, severity, shared) = match common {
             Some(common) => {
-                (format!("{} {}", description.summary, common.words), Some(common.incident))
+                let summary = format!("{} {}", description.summary, common.words);
+                (summary, severity.lowered(), Some(common.incident))
             }
-            None => (description.summary, None),
+            None => (description.summary, severity, None),
         };
+        let shared = shared.or_else(|| self.dedup_key(rule, call, &subjects));
         Alert {
             schema: SCHEMA.to_owned(),
             alert_id: id.to_string(),
             revision: 0,
             status: AlertStatus::Firing,
-            severity: if incident.is_some() { severity.lowered() } else { severity },
-            dedup_key: incident.or(dedup_key).unwrap_or_else(|| match judges_work {
-                true => crowd(&rule.id, &self.tenant_id, call.group(), call.time.hour()),
-                false => id.to_string(),
-            }),
+            dedup_key: shared.unwrap_or_else(|| id.to_string()),
             duplicate_of: None,
-            time: call.time.to_string(),
+            time: time.to_string(),
             rule_id: rule.id.clone(),
             detector: rule.detector.as_str().to_owned(),
-            score: rarity.0,
+            severity,
+            score,
             tenant_id: self.tenant_id.to_string(),
             agent_id: self.agent_id.to_string(),
-            agent_version: call.agent_version.as_deref().map(str::to_owned),
+            agent_version: call.and_then(|call| call.agent_version.as_deref()).map(str::to_owned),
             title: rule.title.clone(),
             summary,
             expected: description.expected,
             observed: description.observed,
-            probability: (rule.budget / rarity.1.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),
+            probability: (rule.budget / ratio.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),
             window: Window {
-                start: description.start.min(call.time).to_string(),
-                end: call.time.to_string(),
+                start: description.start.min(time).to_string(),
+                end: time.to_string(),
             },
-            learning: self.learning_of(rule.detector, judgement.rules, judgement.peers),
-            calibration,
-            trigger: Some(Evidence::of(call)),
+            learning,
+            calibration: excess.map(|excess| calibration(rule, &excess)),
+            trigger: call.map(Evidence::of),
             evidence: description.evidence,
             evidence_total: description.evidence_total,
             subjects,
@@ -249,6 +279,19 @@ impl AgentState {
             runbook_url: rule.runbook.clone(),
             links: Vec::new(),
         }
+    }
+
+    /// What alerts of one incident share, if it is more than one episode.
+    fn dedup_key(
+        &self,
+        rule: &Words,
+        call: Option<&ToolCall<'_>>,
+        subjects: &[Subject],
+    ) -> Option<String> {
+        let call = call?;
+        let of_work = || crowd(&rule.id, &self.tenant_id, call.group(), call.time.hour());
+        incident(&rule.id, &self.tenant_id, self.group_name(), subjects)
+            .or_else(|| judges_work(rule.detector).then(of_work))
     }
 }
 

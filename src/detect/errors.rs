@@ -92,6 +92,7 @@ fn judge(
         &Reading {
             detector,
             value: f64::from(count),
+            least: f64::from(kind.calls_min),
             may_fire: count >= kind.calls_min && is_share && !is_told,
             measure: peaks::measure(peaks::COUNT, kind.usual_maximum, DEVIATION),
             budget: kind.rule.budget,

@@ -43,6 +43,7 @@ pub(crate) fn observe(
         &Reading {
             detector: Detector::FanOut,
             value: f64::from(agents),
+            least: f64::from(agents_min),
             may_fire: agents >= agents_min,
             measure: peaks::measure(peaks::COUNT, usual_maximum, DEVIATION),
             budget: rule.words.budget,

@@ -2,7 +2,7 @@
 //! is judged at once, in the open window.
 
 use crate::baseline::maxima::Prior;
-use crate::baseline::peaks::{Measure, Peak, Scale, Standing};
+use crate::baseline::peaks::{Measure, Peak, Scale, Seen, Standing};
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
 use crate::event::{Status, ToolCall};
@@ -46,6 +46,8 @@ struct Told {
 pub(crate) struct Reading {
     pub(crate) detector: Detector,
     pub(crate) value: f64,
+    /// Smaller values never fire.
+    pub(crate) least: f64,
     /// Whether it may fire, whatever the history: large enough, and not a part of another alert.
     pub(crate) may_fire: bool,
     pub(crate) measure: Measure,
@@ -131,49 +133,71 @@ impl AgentState {
     /// Learns a value that is too small to fire, whatever the history, or a part of another alert.
     ///
     /// The same as [`Self::stand`] with a reading that may not fire, for most calls.
-    pub(crate) fn pass(&mut self, detector: Detector, value: f64) {
-        if !self.open.is_empty()
-            && (self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate))
-        {
-            return;
-        }
+    pub(crate) fn pass(&mut self, detector: Detector, seen: Seen) {
+        let is_gated = !self.open.is_empty() && self.gates(detector);
         if let Some(peak) = self.peaks.of_mut(detector) {
-            peak.note(value);
+            if is_gated {
+                peak.disturb();
+            } else {
+                peak.note(seen);
+            }
         }
+    }
+
+    /// Whether an open episode keeps a detector's values from being learned.
+    fn gates(&self, detector: Detector) -> bool {
+        [Detector::Repeat, Detector::CallRate, detector]
+            .iter()
+            .any(|detector| self.is_open(*detector))
     }
 
     /// Judges a value and learns it; `Some` when it fires. A value that a person expects does not.
     ///
-    /// Nothing is learned while a loop or a flood is open: its calls would pass for work.
+    /// Nothing is learned while a loop, a flood or the detector's own episode is open: its calls would
+    /// pass for work. A value that is large enough and cannot fire for another reason teaches at most
+    /// the largest silent one.
     pub(crate) fn stand(
         &mut self,
         judgement: &Judgement<'_>,
         reading: &Reading,
         verdict: &mut Verdict,
     ) -> Option<Standing> {
-        let is_gated = self.is_open(Detector::Repeat) || self.is_open(Detector::CallRate);
-        let peak = self.peaks.of_mut(reading.detector)?;
         let Reading { detector, value, may_fire, .. } = *reading;
+        let is_gated = self.gates(detector);
+        let peak = self.peaks.of_mut(detector)?;
+        let hour = judgement.call.time.hour_of_day();
+        let seen = Seen { value, hour };
         let is_expected = may_fire && judgement.said.is_expected_amount(detector, value);
-        if !may_fire || is_expected {
-            let standing = if is_expected {
-                peak.stand(value, &reading.measure, reading.budget)
-            } else {
-                None
-            };
+        if is_expected {
+            let standing = peak.stand(value, &reading.measure, reading.budget);
             if !is_gated {
-                peak.note(value);
+                peak.note(seen);
             }
             if standing.is_some_and(|standing| standing.ratio >= 1.0) {
                 self.audit_level(judgement, (detector, value), verdict);
             }
             return None;
         }
-        let standing = peak.stand(reading.value, &reading.measure, reading.budget)?;
-        if !is_gated {
-            peak.raise(reading.value, &standing);
+        if !may_fire && (is_gated || value < reading.least) {
+            if is_gated {
+                peak.disturb();
+            } else {
+                peak.note(seen);
+            }
+            return None;
         }
-        self.weigh(judgement, (reading.detector, standing.ratio), verdict);
+        let standing = peak.stand(value, &reading.measure, reading.budget)?;
+        if !may_fire {
+            peak.note(Seen { value: value.min(standing.silent), hour });
+            return None;
+        }
+        if is_gated && standing.ratio < 1.0 {
+            peak.disturb();
+        } else {
+            // What fires takes its run-up back, whatever else is open by then.
+            peak.raise(seen, &standing);
+        }
+        self.weigh(judgement, (detector, standing.ratio), verdict);
         (standing.ratio >= 1.0).then_some(standing)
     }
 

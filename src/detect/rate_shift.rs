@@ -5,9 +5,11 @@
 //! bucket; too few when a call shows that the agent is still there.
 
 use crate::alert::{AuditKind, Expected};
+use crate::baseline::realised::Excess;
 use crate::baseline::steady::{Since, Steady, Trust};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
+use crate::detect::shadow::LOWEST;
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::policy::{Detector, RateShiftParameters, Rule};
 
@@ -68,19 +70,21 @@ pub(crate) fn observe(
     verdict: &mut Verdict,
 ) {
     let is_flooded = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
-    let peers = is_first_of_hour.then(|| state.peer_count(judgement.peers));
+    let is_due = is_first_of_hour && state.steady.is_some();
+    let known = is_due.then(|| of_peers(judgement, state));
     let Some(steady) = state.steady.as_deref_mut() else { return };
     steady.add_call(judgement.call.time);
-    if let Some(peers) = peers {
-        steady.peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    if let Some(known) = known {
+        (steady.peers, steady.excess) = known;
     }
     if is_flooded {
         steady.distrust();
     }
     let Some(rule) = &judgement.rules.rate_shift else { return };
-    let level = 1.0 / rule.words.budget;
-    let is_up = steady.many() >= level;
-    if !is_up && steady.few() < level {
+    let is_up = steady.many() >= steady.few().min(1.0 / rule.words.budget);
+    let evidence = if is_up { steady.many() } else { steady.few() };
+    let ratio = evidence * rule.words.budget;
+    if ratio < LOWEST {
         return;
     }
     let trust = if is_up { steady.trust() } else { steady.trust_low() };
@@ -92,8 +96,6 @@ pub(crate) fn observe(
     let expected = judgement.said.expected_level(Detector::RateShift);
     let is_expected =
         |level: f64| if is_up { hourly <= level } else { level <= hourly && level < usual };
-    let evidence = if is_up { steady.many() } else { steady.few() };
-    let ratio = evidence * rule.words.budget;
     if expected.is_some_and(is_expected) {
         if ratio >= 1.0 {
             state.audit_level(judgement, (Detector::RateShift, hourly), verdict);
@@ -101,9 +103,19 @@ pub(crate) fn observe(
         return;
     }
     state.weigh(judgement, (Detector::RateShift, ratio), verdict);
-    state.report(judgement, (&rule.words, ratio), verdict, |state| {
-        describe(judgement, rule, state, (since, is_up))
-    });
+    if ratio >= 1.0 {
+        state.report(judgement, (&rule.words, ratio), verdict, |state| {
+            describe(judgement, rule, state, (since, is_up))
+        });
+    }
+}
+
+/// What the agent's peers tell at the first call of an hour, for alerts that no call causes.
+fn of_peers(judgement: &Judgement<'_>, state: &AgentState) -> (u32, Option<Box<Excess>>) {
+    let peers = u32::try_from(state.peer_count(judgement.peers)).unwrap_or(u32::MAX);
+    let rule = judgement.rules.silence.as_ref();
+    let excess = rule.and_then(|rule| state.excess(&rule.words, judgement.peers));
+    (peers, excess.map(Box::new))
 }
 
 fn describe(

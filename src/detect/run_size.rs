@@ -5,7 +5,7 @@
 //! silent: that alert says the same, and says why.
 
 use crate::alert::Expected;
-use crate::baseline::peaks::Standing;
+use crate::baseline::peaks::{Seen, Standing};
 use crate::baseline::runs::Run;
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
@@ -24,7 +24,8 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let run = state.live().runs.add(session, call.time);
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
     if run.calls < calls_min {
-        state.pass(Detector::RunSize, f64::from(run.calls));
+        let (value, hour) = (f64::from(run.calls), call.time.hour_of_day());
+        state.pass(Detector::RunSize, Seen { value, hour });
         return;
     }
     let is_told = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
@@ -33,6 +34,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         &Reading {
             detector: Detector::RunSize,
             value: f64::from(run.calls),
+            least: f64::from(calls_min),
             may_fire: !is_told,
             measure: peaks::measure(peaks::RUN_SIZE, usual_maximum, DEVIATION),
             budget: rule.words.budget,

@@ -10,16 +10,16 @@
 //! and its alerts say so. Whoever plants alerts by the dozen gains that one step and no silence.
 //!
 //! Detectors without a model of chance are counted by what they alert only (tier 1): an unusual
-//! hour and a look-alike have a constant ratio, and a session's surprise is no chance. A shifted
-//! rate and a silence are sums of evidence that are looked at only once they alert. A silence keeps
-//! its severity: it is told when time passes, and what peers are known then is not fixed. Lists
-//! (first use, dormant tool, version) promise nothing and are left out.
+//! hour and a look-alike have a constant ratio, and a session's surprise is no chance. A silence is
+//! looked at only once it alerts, and has the severity that its agent's last hour knew: it is told
+//! when time passes, and what peers are known then is not fixed. Lists (first use, dormant tool,
+//! version) promise nothing and are left out.
 
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Calibration;
 use crate::baseline::peers::{Fact, Peers};
-use crate::baseline::realised::TIERS;
+use crate::baseline::realised::{Excess, TIERS};
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
 use crate::event::Timestamp;
@@ -92,20 +92,23 @@ impl AgentState {
         }
     }
 
-    /// Why an alert of a rule is to be less severe than the rule says; `None` when it is not.
-    pub(crate) fn calibration(&self, rule: &Words, peers: &Peers) -> Option<Calibration> {
+    /// How far a rule's detector is beyond its promise in the agent's group; `None` when it is not.
+    pub(crate) fn excess(&self, rule: &Words, peers: &Peers) -> Option<Excess> {
         if !promises(rule.detector) {
             return None;
         }
-        let realised = peers.group(self.group)?.realised();
-        let excess = realised.excess(rule.detector.place(), rule.budget)?;
-        Some(Calibration {
-            tier: excess.tier,
-            observed: excess.observed,
-            allowed: libm::round(excess.allowed * 100.0) / 100.0,
-            agent_days: realised.days(),
-            rule_severity: rule.severity,
-        })
+        peers.group(self.group)?.realised().excess(rule.detector.place(), rule.budget)
+    }
+}
+
+/// Why an alert of a rule is less severe than the rule says.
+pub(crate) fn calibration(rule: &Words, excess: &Excess) -> Calibration {
+    Calibration {
+        tier: excess.tier,
+        observed: excess.observed,
+        allowed: libm::round(excess.allowed * 100.0) / 100.0,
+        agent_days: excess.days,
+        rule_severity: rule.severity,
     }
 }
 
@@ -127,7 +130,6 @@ pub const fn has_tiers(detector: Detector) -> bool {
         Detector::UnusualHour
             | Detector::LookAlike
             | Detector::InjectedSession
-            | Detector::RateShift
             | Detector::Silence
             | Detector::Drift
     );

@@ -4,12 +4,11 @@
 //! pauses when calls are expected. Moments at which something is decided depend on the agent's
 //! calls alone, never on when time was let pass. The episode lasts until the agent is back.
 
-use crate::alert::{
-    Alert, AlertId, AlertStatus, Episode, Expected, Learning, SCHEMA, Window, score,
-};
+use crate::alert::{AlertId, Episode, Expected, Learning, score};
+use crate::baseline::peers::Peers;
 use crate::baseline::steady::{Steady, Trust};
 use crate::detect::agent::AgentState;
-use crate::detect::episodes::{Open, resolve};
+use crate::detect::episodes::{Cause, Description, Open, resolve};
 use crate::detect::{Context, Verdict, subjects, words};
 use crate::event::Timestamp;
 use crate::policy::{Detector, Rule, Rules, SilenceParameters};
@@ -122,9 +121,18 @@ fn tell(
     verdict: &mut Verdict,
 ) {
     let Some(steady) = state.steady.as_deref() else { return };
-    let ratio = (steady.stopped() * rule.words.budget).max(1.0);
-    let alert = alert(rules, rule, (state, steady), (time, ratio));
-    let id = AlertId::derive(&rule.words.id, &state.tenant_id, &state.agent_id, (time, ""));
+    let words = &rule.words;
+    let ratio = (steady.stopped() * words.budget).max(1.0);
+    let learning = state.learning_of(Detector::Silence, rules, &Peers::default());
+    let cause = Cause {
+        time,
+        call: None,
+        learning: Learning { peers: steady.peers, ..learning },
+        excess: steady.excess.as_deref().copied(),
+        common: None,
+    };
+    let alert = state.alert_of(cause, words, (score(ratio), ratio), describe(state, steady));
+    let id = AlertId::derive(&words.id, &state.tenant_id, &state.agent_id, (time, ""));
     let mut episode = Episode::open(id, time, alert.score, Vec::new());
     episode.calls = 0;
     episode.last_summary.clone_from(&alert.summary);
@@ -133,34 +141,10 @@ fn tell(
     state.weigh_silence(rules, time, verdict);
 }
 
-fn alert(
-    rules: &Rules,
-    rule: &Rule<SilenceParameters>,
-    (state, steady): (&AgentState, &Steady),
-    (time, ratio): (Timestamp, f64),
-) -> Alert {
-    let words = &rule.words;
-    let id = AlertId::derive(&words.id, &state.tenant_id, &state.agent_id, (time, ""));
-    let (since, secs, missed) = steady.pause();
+fn describe(state: &AgentState, steady: &Steady) -> Description {
+    let (start, secs, missed) = steady.pause();
     let (span, low) = (words::span(secs), libm::floor(missed - 2.0 * libm::sqrt(missed)).max(1.0));
-    let learning =
-        state.learning_of(Detector::Silence, rules, &crate::baseline::peers::Peers::default());
-    Alert {
-        schema: SCHEMA.to_owned(),
-        alert_id: id.to_string(),
-        revision: 0,
-        status: AlertStatus::Firing,
-        dedup_key: id.to_string(),
-        duplicate_of: None,
-        time: time.to_string(),
-        rule_id: words.id.clone(),
-        detector: words.detector.as_str().to_owned(),
-        severity: words.severity,
-        score: score(ratio),
-        tenant_id: state.tenant_id.to_string(),
-        agent_id: state.agent_id.to_string(),
-        agent_version: None,
-        title: words.title.clone(),
+    Description {
         summary: format!(
             "{} has made no call for {span}; about {missed:.0} are usual in that time, and no pause before was longer than {:.0}.",
             words::quote(&state.agent_id),
@@ -176,11 +160,8 @@ fn alert(
             ),
         },
         observed: 0.0,
-        probability: (words.budget / ratio).clamp(0.0, 1.0),
-        window: Window { start: since.to_string(), end: time.to_string() },
-        learning: Learning { peers: steady.peers, ..learning },
-        calibration: None,
-        trigger: None,
+        start,
+        counterfactual: "silent if one call had come by then".to_owned(),
         evidence: Vec::new(),
         evidence_total: 0,
         subjects: vec![subjects::amount(
@@ -188,9 +169,5 @@ fn alert(
             libm::ceil(missed),
             &format!("a pause of {missed:.0} expected calls"),
         )],
-        counterfactual: "silent if one call had come by then".to_owned(),
-        tags: words.tags.clone(),
-        runbook_url: words.runbook.clone(),
-        links: Vec::new(),
     }
 }

@@ -249,6 +249,27 @@ fn production_code_does_not_stop_the_process_or_leave_work_behind() {
     assert_none(&faults);
 }
 
+#[test]
+fn no_tail_is_one_minus_something() {
+    // It would be 0 from a chance of 1e-16 on, and has few digits long before.
+    let upper = ["tail(", "sf(", "cdf(", "erf(", "erfc("];
+    let mut faults = Vec::new();
+    for file in &sources() {
+        for (number, line) in code_lines(&file.text) {
+            let after_one = line.split("1.0 - ").skip(1);
+            let is_tail = after_one.into_iter().any(|rest| {
+                let name = rest.split_inclusive('(').next().unwrap_or("");
+                upper.iter().any(|word| name.ends_with(word))
+            });
+            if is_tail || line.contains(".cdf(") {
+                let place = shown(&file.path);
+                faults.push(format!("{place}:{number}: take the upper tail itself"));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
 /// Whether the function around line `number` carries the lint exception for `word`. That it has a
 /// reason is held by a test of its own.
 fn is_excepted(text: &str, number: usize, word: &str) -> bool {

@@ -6,8 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The levels: at most once in so many expected active days.
-pub(crate) const LEVELS: [f64; 3] = [6.0, 20.0, 60.0];
+use crate::baseline::realised::NEAR;
+use crate::baseline::steady::GATED_FROM;
+
+/// The levels: at most once in so many expected active days. They are the tiers at which a group's
+/// near-misses are counted, of the evidence at which somebody is told.
+const LEVELS: [f64; NEAR.len()] =
+    [NEAR[0] * GATED_FROM, NEAR[1] * GATED_FROM, NEAR[2] * GATED_FROM];
 
 /// A level is left when the evidence is below this part of it.
 const LEFT: f64 = 0.1;
@@ -18,8 +23,9 @@ const DAYS_MAX: f32 = 60.0;
 /// The crossings of one kind of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SelfCheck {
-    crossings: [u16; 3],
-    above: [bool; 3],
+    crossings: [u16; NEAR.len()],
+    /// One bit a level that is not left yet.
+    above: u8,
     days: f32,
 }
 
@@ -31,13 +37,14 @@ impl SelfCheck {
             self.days /= 2.0;
             self.crossings.iter_mut().for_each(|crossings| *crossings /= 2);
         }
-        for ((above, crossings), level) in
-            self.above.iter_mut().zip(&mut self.crossings).zip(LEVELS)
-        {
-            if *above {
-                *above = evidence >= LEFT * level;
+        for ((place, crossings), level) in (0_u8..).zip(&mut self.crossings).zip(LEVELS) {
+            let bit = 1 << place;
+            if self.above & bit != 0 {
+                if evidence < LEFT * level {
+                    self.above &= !bit;
+                }
             } else if evidence >= level {
-                *above = true;
+                self.above |= bit;
                 *crossings = crossings.saturating_add(1);
             }
         }

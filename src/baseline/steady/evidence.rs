@@ -22,6 +22,9 @@ const FEW_SHARE: f64 = 0.08;
 /// Evidence beyond this is not told apart; it keeps sums finite and lets them fall again.
 const EVIDENCE_MAX: f64 = 1e7;
 
+/// The root that is kept of the factors of a bucket.
+const ROOT: f64 = 16.0;
+
 /// What is normal in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Null {
@@ -72,11 +75,15 @@ pub(crate) fn too_few(times: f64, null: &Null) -> Tilt {
 /// The evidence against one agent's usual rate, in units of one expected active day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Evidence {
-    many: [f32; 4],
+    /// In double precision: the whole of a bucket is allowed for at once, so that after the opening of
+    /// one in which hundreds of calls are expected there is next to nothing, and it must not be 0.
+    many: [f64; 4],
     few: [f32; 2],
-    /// The factors of one call and of one bucket: `many`, then `few`.
+    /// The factors of one call: `many`, then `few`.
     calls: [f32; 6],
-    buckets: [f32; 6],
+    /// Of the factors of one bucket the sixteenth root, which four bytes hold, and those factors.
+    roots_many: [f32; 4],
+    buckets_few: [f32; 2],
     mass: f32,
 }
 
@@ -85,18 +92,21 @@ impl Evidence {
     pub(crate) fn assume(&mut self, null: &Null) {
         let many = TOO_MANY.map(|times| too_many(times, null));
         let few = TOO_FEW.map(|times| too_few(times, null));
-        let places = self.calls.iter_mut().zip(&mut self.buckets);
-        for ((call, bucket), tilt) in places.zip(many.iter().chain(&few)) {
+        for (call, tilt) in self.calls.iter_mut().zip(many.iter().chain(&few)) {
             *call = narrow(libm::exp(tilt.call));
-            *bucket = narrow(libm::exp(tilt.bucket));
         }
+        self.roots_many = many.map(|tilt| narrow(libm::exp(tilt.bucket / ROOT)));
+        self.buckets_few = few.map(|tilt| narrow(libm::exp(tilt.bucket)));
         self.mass = narrow(null.mass);
     }
 
     /// Counts one call in the open bucket.
     pub(crate) fn add_call(&mut self) {
-        let evidence = self.many.iter_mut().chain(&mut self.few);
-        for (evidence, factor) in evidence.zip(&self.calls) {
+        let (many, few) = self.calls.split_at(4);
+        for (evidence, factor) in self.many.iter_mut().zip(many) {
+            *evidence = (*evidence * f64::from(*factor)).min(EVIDENCE_MAX);
+        }
+        for (evidence, factor) in self.few.iter_mut().zip(few) {
             *evidence = cap(f64::from(*evidence) * f64::from(*factor));
         }
     }
@@ -106,7 +116,7 @@ impl Evidence {
     pub(crate) fn close(&mut self, buckets: u32) {
         let mass = f64::from(self.mass);
         for ((evidence, factor), share) in
-            self.few.iter_mut().zip(self.buckets.iter().skip(4)).zip([FEW_SHARE, 1.0])
+            self.few.iter_mut().zip(&self.buckets_few).zip([FEW_SHARE, 1.0])
         {
             let (power, sum) = geometric(f64::from(*factor), buckets);
             *evidence = cap(f64::from(*evidence) * power + share * mass * sum);
@@ -117,17 +127,23 @@ impl Evidence {
     /// bucket is allowed for at once: calls to come can only add.
     pub(crate) fn open(&mut self, buckets: u32) {
         let mass = f64::from(self.mass) * MANY_SHARE;
-        for (evidence, factor) in self.many.iter_mut().zip(&self.buckets) {
-            let factor = f64::from(*factor);
+        for (evidence, root) in self.many.iter_mut().zip(self.roots_many) {
+            let factor = whole_of(root);
             let (power, sum) = geometric(factor, buckets);
-            *evidence = cap(f64::from(*evidence) * power + mass * factor * sum);
+            *evidence = (*evidence * power + mass * factor * sum).min(EVIDENCE_MAX);
         }
+    }
+
+    /// The part of an expected active day that a bucket is.
+    #[must_use]
+    pub(crate) fn mass(&self) -> f64 {
+        self.mass.into()
     }
 
     /// The evidence that there are too many calls.
     #[must_use]
     pub(crate) fn many(&self) -> f64 {
-        self.many.iter().map(|evidence| f64::from(*evidence)).sum()
+        self.many.iter().sum()
     }
 
     /// The evidence that there are too few calls, and yet some.
@@ -147,7 +163,7 @@ impl Evidence {
     #[must_use]
     pub(crate) fn stops_in(&self, level: f64) -> Option<u32> {
         let (evidence, mass) = (self.stopped(), f64::from(self.mass));
-        let growth = f64::from(self.buckets[5]) - 1.0;
+        let growth = f64::from(self.buckets_few[1]) - 1.0;
         if evidence >= level {
             return Some(0);
         }
@@ -164,7 +180,7 @@ impl Evidence {
     /// most `calls`.
     #[must_use]
     pub(crate) fn calls_too_many(&self, level: f64, calls: u32) -> u32 {
-        let mut many = self.many.map(f64::from);
+        let mut many = self.many;
         let mut fewer = 0;
         while fewer < calls && many.iter().sum::<f64>() >= level {
             for (evidence, factor) in many.iter_mut().zip(&self.calls) {
@@ -187,9 +203,8 @@ impl Evidence {
     /// and down (.4).
     #[must_use]
     pub(crate) fn dating(&self, is_up: bool) -> (f64, f64) {
-        let place = if is_up { 1 } else { 4 };
-        let at = |factors: &[f32; 6]| f64::from(factors.get(place).copied().unwrap_or(1.0));
-        (at(&self.calls), at(&self.buckets))
+        let [_, up, _, _, down, _] = self.calls.map(f64::from);
+        if is_up { (up, whole_of(self.roots_many[1])) } else { (down, self.buckets_few[0].into()) }
     }
 
     /// Forgets the evidence of a shift down, which a stop or a return explains.
@@ -204,10 +219,16 @@ impl Evidence {
     }
 }
 
+/// The factor that a root is of.
+fn whole_of(root: f32) -> f64 {
+    power(root.into(), 16)
+}
+
 /// `factor` to the power of `steps`, and the sum of its powers below that.
 #[must_use]
 pub(crate) fn geometric(factor: f64, steps: u32) -> (f64, f64) {
-    let power = power(factor, steps);
+    // Below infinity, which times nothing would be no number.
+    let power = power(factor, steps).min(f64::MAX);
     let growth = factor - 1.0;
     let sum = if growth.abs() < 1e-9 { f64::from(steps) } else { (power - 1.0) / growth };
     (power, sum)

@@ -1,10 +1,12 @@
 //! What an hour teaches that is over, and what the next one is expected to be.
 
+use serde::{Deserialize, Serialize};
+
 use crate::baseline::steady::dispersion::Hour;
 use crate::baseline::steady::evidence::narrow;
 use crate::baseline::steady::season::{PRIOR_CALLS, Seen};
 use crate::baseline::steady::{
-    DAY, HOUR, Shift, Steady, TOLERANCE_DEVIATIONS, TOLERANCE_MIN, Trust, hour_and_day,
+    DAY, HOUR, Steady, TOLERANCE_DEVIATIONS, TOLERANCE_MIN, Trust, hour_and_day,
 };
 
 /// What an hour keeps of those before: half after a fortnight.
@@ -30,17 +32,38 @@ const PAUSE_FADE: f32 = 0.988_5;
 /// What a day keeps of the count of empty ones: half after a month.
 const DAY_FADE: f32 = 0.977_2;
 
+/// What was seen since the hours are no longer learned from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Shift {
+    calls: f32,
+    minutes: f32,
+}
+
+/// A day of the week with less than this part of the usual calls is a day off. That is believed
+/// once it was so often enough; until then such a day may as well be a usual one.
+const DAY_OFF: f64 = 0.1;
+const DAY_OFF_WEEKS: f64 = 8.0;
+
+/// No tolerance is wider than the inverse of this.
+const TOLERABLE_MIN: f64 = 0.01;
+
 impl Steady {
     /// Sets what is normal in the hour of the open bucket.
     pub(super) fn begin_hour(&mut self) {
         let (hour, day) = hour_and_day(self.bucket);
         let factor = self.season.factor(hour, day, self.prior_days());
         self.mean = narrow(self.rate() * factor / 6.0);
-        self.mass = if self.is_gathering() { narrow(factor / f64::from(DAY)) } else { 0.0 };
         self.tolerance = narrow(self.tolerance_of_hour());
         self.evidence.assume(&self.null());
         self.is_gated = false;
         self.is_whole = self.bucket.rem_euclid(HOUR) == 0;
+    }
+
+    /// The part of an expected active day that a bucket of this hour is.
+    pub(super) fn mass_of_hour(&self) -> f64 {
+        let (hour, day) = hour_and_day(self.bucket);
+        let factor = self.season.factor(hour, day, self.prior_days());
+        if self.is_gathering() { factor / f64::from(DAY) } else { 0.0 }
     }
 
     /// How uncertain the mean of this hour is, relative to it: a variance, from the rate, the hour
@@ -56,9 +79,13 @@ impl Steady {
 
     fn tolerance_of_hour(&self) -> f64 {
         let deviation = self.variation.deviation();
-        let variance = self.uncertainty(hour_and_day(self.bucket))
+        let (hour, day) = hour_and_day(self.bucket);
+        let variance = self.uncertainty((hour, day))
             + deviation * deviation * (1.0 + 1.0 / self.season.weeks());
-        libm::exp(TOLERANCE_DEVIATIONS * libm::sqrt(variance)).max(TOLERANCE_MIN)
+        let tolerance = libm::exp(TOLERANCE_DEVIATIONS * libm::sqrt(variance)).max(TOLERANCE_MIN);
+        let of_day = self.season.of_day(day);
+        let is_habit = of_day >= DAY_OFF || self.season.weeks() >= DAY_OFF_WEEKS;
+        if is_habit { tolerance } else { tolerance.max(1.0 / of_day.max(TOLERABLE_MIN)) }
     }
 
     /// Learns the hour that ends with the buckets before the open one.
@@ -146,19 +173,19 @@ impl Steady {
     /// Counts hours that are not trusted; a rate that stays for two days becomes the usual one.
     fn shift(&mut self, is_gated: bool, (calls, minutes): (f64, f64)) {
         if !is_gated {
-            self.shift = Shift::default();
+            (self.shift_hours, self.shift) = (0, Shift::default());
             return;
         }
-        self.shift.hours = self.shift.hours.saturating_add(1);
+        self.shift_hours = self.shift_hours.saturating_add(1);
         self.shift.calls += narrow(calls);
         self.shift.minutes += narrow(minutes);
         let is_told = self.trust() == Trust::Active;
         let is_alive = f64::from(self.shift.calls) >= EXPECTED_CALLS * self.dispersion.index();
-        if self.shift.hours >= ADOPTED_AFTER_HOURS && is_alive && is_told {
+        if self.shift_hours >= ADOPTED_AFTER_HOURS && is_alive && is_told {
             // Two days' worth of knowledge of the new rate.
             self.calls = self.shift.calls;
             self.minutes = self.shift.minutes;
-            self.shift = Shift::default();
+            (self.shift_hours, self.shift) = (0, Shift::default());
             self.evidence.forget();
         }
     }

@@ -226,8 +226,11 @@ fn evidence_crosses_a_level_no_more_often_than_promised() {
 fn a_steady_agent_is_known_after_a_fortnight_and_does_not_alarm() {
     for (seed, rate) in [(1, 0.1), (2, 1.0), (3, 1.0)] {
         let mut world = World::new(seed, rate);
-        world.live(13.5, 1.0);
+        // The day before the first one was its own, so this is the fourteenth.
+        world.live(12.5, 1.0);
         assert!(matches!(world.steady.trust(), Trust::Learning(_)));
+        world.live(13.5, 1.0);
+        assert_eq!(world.steady.trust(), Trust::Active);
         world.live(60.0, 1.0);
         let Steady { many, few, .. } = world.steady;
         let trust = (world.steady.trust(), world.steady.trust_low());
@@ -266,6 +269,47 @@ fn an_agent_that_is_often_off_is_not_judged_by_its_pauses() {
         world.live(60.0, 1.0);
         assert_ne!(world.steady.trust_low(), Trust::Active);
         assert_eq!((world.alarms, world.silences), (0, 0));
+    }
+}
+
+/// On five days of the week, and not at all on the two first ones.
+fn begins_with_days_off(secs: f64) -> f64 {
+    let day = (secs / 86_400.0).floor();
+    if (0.0..2.0).contains(&day) || (7.0..8.0).contains(&day) { 0.0 } else { diurnal(secs) }
+}
+
+#[test]
+fn a_day_off_in_the_first_weeks_is_not_yet_one_of_every_week() {
+    for seed in 1..6 {
+        let mut world = World { shape: begins_with_days_off, ..World::new(seed, 0.1) };
+        world.live(30.0, 1.0);
+        assert_eq!(world.alarms, 0, "{seed}");
+    }
+}
+
+#[test]
+fn hundreds_of_calls_in_a_bucket_are_no_blind_spot() {
+    // Up to five thousand calls a minute, and twice as many from now on.
+    let most_a_bucket = 850.0;
+    for (mean, buckets) in [(17.0, 6), (170.0, 2), (most_a_bucket, 1)] {
+        let null = Null { mean, dispersion: 1.2, dispersion_low: 1.3, tolerance: 1.2, mass: 2e-4 };
+        let mut evidence = Evidence::default();
+        evidence.assume(&null);
+        let calm = |evidence: &mut Evidence, times: f64| {
+            evidence.open(1);
+            let mut most: f64 = 0.0;
+            let mut calls = mean * times;
+            while calls > 0.0 {
+                evidence.add_call();
+                most = most.max(evidence.many());
+                calls -= 1.0;
+            }
+            most
+        };
+        let most = (0..400).map(|_| calm(&mut evidence, 1.0)).fold(0.0, f64::max);
+        assert!(most < 1.0, "{mean} {most}");
+        let most = (0..buckets).map(|_| calm(&mut evidence, 2.0)).fold(0.0, f64::max);
+        assert!(most >= 200.0, "{mean} {most}");
     }
 }
 

@@ -7,6 +7,7 @@ mod days;
 mod fan_out;
 mod groups;
 mod injected_session;
+mod poison;
 mod shadow;
 mod steady;
 mod verdicts;

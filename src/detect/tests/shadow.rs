@@ -21,6 +21,11 @@ struct Told {
 /// Days of twelve agents of one group, each with some calls a minute apart and, on every fifth
 /// day of each, as many calls within a minute as `flood` says.
 fn days(rules: &Rules, days: u32, flood: u32) -> Told {
+    lived(rules, days, flood, |day, number| day % 5 == number % 5)
+}
+
+/// The same with the agent-days that `is_flooded` names.
+fn lived(rules: &Rules, days: u32, flood: u32, is_flooded: impl Fn(u32, u32) -> bool) -> Told {
     let mut epochs = Epochs::default();
     let first = |name: &'static str| ToolCall { agent_id: name.into(), ..call(0.0, 0, "t", 1) };
     let mut states: Vec<AgentState> = AGENTS.map(|name| AgentState::new(&first(name))).into();
@@ -28,7 +33,7 @@ fn days(rules: &Rules, days: u32, flood: u32) -> Told {
     for day in 0..days {
         for (number, state) in (0_u32..).zip(&mut states) {
             let start = f64::from(day) * DAY + 36_000.0;
-            let is_flooded = day % 5 == number % 5;
+            let is_flooded = is_flooded(day, number);
             let calm = (0..80).map(|n| f64::from(n) * 60.0);
             let wild = (0..flood).filter(|_| is_flooded).map(|n| 4_800.0 + f64::from(n) * 0.1);
             for secs in calm.chain(wild) {
@@ -61,6 +66,21 @@ fn a_detector_beyond_its_budget_is_found_and_its_alerts_are_milder_and_say_so() 
     assert_eq!((last.severity, calibration.rule_severity), (Severity::Medium, Severity::High));
     assert!(calibration.observed > 8 && calibration.agent_days > 100, "{calibration:?}");
     assert!(calibration.allowed < 0.5 * f64::from(u32::try_from(calibration.observed).unwrap()));
+}
+
+#[test]
+fn ten_attacked_agent_days_are_no_wrong_model() {
+    // An agent a day for ten days, at the end of four weeks and more.
+    let attacked = |day: u32, number: u32| day >= 22 && day - 22 == number && number < 10;
+    let told = lived(&flood_rules(), 36, 120, attacked);
+    let opened: Vec<_> = told.alerts.iter().filter(|alert| alert.revision == 0).collect();
+    assert_eq!(opened.len(), 10);
+    let place = Detector::CallRate.place();
+    assert_eq!(told.group.realised().crossings(place)[3], 10);
+    assert_eq!(told.group.realised().excess(place, 0.04), None);
+    for alert in opened {
+        assert_eq!((alert.severity, &alert.calibration), (Severity::High, &None));
+    }
 }
 
 #[test]

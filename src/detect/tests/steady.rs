@@ -1,6 +1,7 @@
 //! Agents that work like services, and agents that drift: through the whole engine.
 
 use super::*;
+use crate::baseline::peers::Fact;
 use crate::policy::Detector;
 
 /// A call `secs` after Monday midnight of the week of the tests.
@@ -140,6 +141,46 @@ fn silence_is_told_without_a_call_whenever_time_is_let_pass() {
     assert!(time > "2026-01-21T10:05" && time < "2026-01-21T10:25", "{time}");
     assert_eq!((last.status, &last.time), (AlertStatus::Resolved, &back.time.to_string()));
     assert_eq!(life.state.open_episodes(), 0);
+}
+
+#[test]
+fn a_silence_is_milder_where_its_detector_is_beyond_its_promise_and_says_so() {
+    use crate::baseline::realised::Excess;
+    let mut life = Life::new();
+    (0..16).for_each(|day| life.work(day, ALL_DAY, 1_440));
+    life.work(16, (0.0, 10.0), 600);
+    let excess = Excess { tier: 1.0, observed: 40, allowed: 2.345, days: 469 };
+    life.state.steady.as_mut().unwrap().excess = Some(Box::new(excess));
+    let (rules, peers) = (rules(), Peers::default());
+    let back = plain(16.0 * 86_400.0 + 50_000.0, 999_999).time;
+    let alerts = tick(&Context::new(&rules, &peers), &mut life.state, back).alerts;
+    let silence = alerts.iter().find(|alert| alert.detector == "silence").unwrap();
+    let calibration = silence.calibration.clone().unwrap();
+    let rule = calibration.rule_severity;
+    assert_eq!((silence.severity, rule), (rule.lowered(), crate::alert::Severity::High));
+    assert_eq!((calibration.observed, calibration.agent_days), (40, 469));
+    assert!((calibration.allowed - 2.35).abs() < 0.011, "{calibration:?}");
+}
+
+#[test]
+fn near_misses_of_a_shifted_rate_are_counted() {
+    let mut life = Life::new();
+    (0..16).for_each(|day| life.work(day, ALL_DAY, 1_440));
+    life.work(16, (0.0, 10.0), 600);
+    let mut tiers = Vec::new();
+    for n in 0..60_u32 {
+        life.id += 1;
+        let call = plain(16.0 * 86_400.0 + 36_000.0 + f64::from(n) * 10.0, life.id);
+        let peers = Peers::default();
+        let verdict = observe(&Context::new(&life.rules, &peers), &mut life.state, &call);
+        tiers.extend(verdict.facts.into_iter().filter_map(|fact| match fact {
+            Fact::Crossing { detector, tier, .. } if detector == Detector::RateShift.place() => {
+                Some(tier)
+            }
+            _ => None,
+        }));
+    }
+    assert_eq!(tiers, [0, 1, 2, 3]);
 }
 
 #[test]

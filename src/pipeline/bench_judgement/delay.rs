@@ -15,9 +15,10 @@ use crate::pipeline::bench_judgement::world::World;
 use crate::pipeline::bench_judgement::{Options, in_parallel};
 use crate::policy::Rules;
 
-/// Agents of one crew, and crews of one rate.
+/// Agents of one crew, and crews of one rate; one crew of a rate that makes many calls.
 const CREW: u32 = 8;
 const CREWS: u32 = 4;
+const MANY_A_MINUTE: f64 = 50.0;
 
 /// One kind of change and how soon it must be noticed.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ const fn of_sessions(a_minute: f64, factor: f64, bar: f64) -> Shift {
 }
 
 /// What must be noticed, and how soon.
-const SHIFTS: [Shift; 20] = [
+const SHIFTS: [Shift; 25] = [
     Shift { bar: None, ..shift(0.1, 2.0, 0.0) },
     shift(0.1, 3.0, 200.0),
     shift(0.1, 5.0, 45.0),
@@ -55,6 +56,11 @@ const SHIFTS: [Shift; 20] = [
     shift(10.0, 5.0, 0.7),
     shift(10.0, 10.0, 0.35),
     shift(10.0, 0.0, 4.0),
+    shift(100.0, 2.0, 1.2),
+    shift(100.0, 3.0, 0.5),
+    shift(100.0, 5.0, 0.17),
+    shift(100.0, 10.0, 0.17),
+    shift(100.0, 0.0, 1.0),
     of_sessions(0.1, 10.0, 150.0),
     of_sessions(1.0, 3.0, 200.0),
     of_sessions(1.0, 10.0, 20.0),
@@ -73,7 +79,7 @@ pub struct DelayRow {
     pub factor: f64,
     /// Changes made.
     pub runs: usize,
-    /// Changes noticed within the day, or half of one for ten calls a minute.
+    /// Changes noticed within the day; half of one for ten calls a minute, two hours for a hundred.
     pub noticed: usize,
     /// The median delay in minutes; `None` when less than half were noticed.
     pub median: Option<f64>,
@@ -162,7 +168,8 @@ pub(super) fn measure(
         SHIFTS.chunk_by(|a, b| a.corpus == b.corpus && a.a_minute.total_cmp(&b.a_minute).is_eq())
     {
         let Some(first) = group.first() else { continue };
-        let plans: Vec<CrewPlan> = (0..CREWS)
+        let crews = if first.a_minute > MANY_A_MINUTE { 1 } else { CREWS };
+        let plans: Vec<CrewPlan> = (0..crews)
             .map(|number| CrewPlan {
                 corpus: first.corpus,
                 seed: options.seed,
@@ -194,7 +201,11 @@ fn delay(trained: &Trained<'_>, agent: u32, shift: &Shift) -> Option<(f64, Strin
     // Between 10 and 15 h of a Monday, at another minute for each agent.
     let minute = 600 + i64::from(agent) * 37 % 300;
     let from = midnight(TRAINING_DAYS).plus_secs(minute * 60 + 17);
-    let hours = if shift.a_minute > 5.0 { 12 } else { 24 };
+    let hours = match shift.a_minute {
+        it if it > MANY_A_MINUTE => 2,
+        it if it > 5.0 => 12,
+        _ => 24,
+    };
     let change = Change::lasting(from, shift.factor);
     let noticed = notice(trained, (agent, change, from.plus_secs(hours * 3_600)), |_| true)?;
     Some((noticed.at.secs_since(from) / 60.0, noticed.detector))
