@@ -11,6 +11,7 @@ use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::shadow::LOWEST;
 use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::event::Timestamp;
 use crate::policy::{Detector, RateShiftParameters, Rule};
 
 /// An agent that is not trusted and was seen in fewer hours of a day is forgotten as a service.
@@ -26,6 +27,8 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
         return changed;
     }
     if time.day() > state.history.today() {
+        // From midnight on, so that the day is a whole one however late its first call is.
+        let midnight = Timestamp::from_secs(time.day().saturating_mul(86_400));
         let hours = state.hours_seen.count_ones();
         let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
@@ -33,7 +36,7 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
             state.steady = None;
             changed = Some(AuditKind::ServiceForgotten);
         } else if state.steady.is_none() && hours >= parameters.hours_min {
-            state.steady = Some(Box::new(Steady::new(state.history.calls_today, time)));
+            state.steady = Some(Box::new(Steady::new(state.history.calls_today, midnight)));
             changed = Some(AuditKind::ServiceBegun);
         }
         state.hours_seen = 0;
