@@ -164,7 +164,7 @@ pub(crate) fn read_baselines(
     let read = baselines::read(file, bounds).map_err(|error| {
         let exit = match &error {
             BaselinesError::TooManyAgents { .. } => Exit::Configuration,
-            _ => Exit::Environment,
+            BaselinesError::State(_) => Exit::Environment,
         };
         Failure::new(exit, anyhow::Error::new(error).context(path.display().to_string()))
     })?;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::peers::{Group, GroupKey, GroupSummary, Peers};
+use crate::baseline::peers::Peers;
 use crate::detect::AgentState;
 use crate::event::Timestamp;
-use crate::pipeline::epochs::kept::{Kept, Lessons, merge};
+use crate::pipeline::epochs::kept::{Kept, KeptReader, Lessons, merge};
 use crate::pipeline::judge::kept::Reached;
 use crate::pipeline::judge::{Judge, Shared};
 use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError, check_agent};
@@ -22,12 +22,6 @@ use crate::state::{AgentKey, Full, PartitionId};
 
 /// How hard the stream is compressed.
 const ZSTD_LEVEL: i32 = 6;
-
-/// Lessons that are not merged yet, at the very most.
-const LESSONS_MAX: usize = 1_000_000;
-
-/// Versions of what is known of groups, at the very most; a board has fewer.
-const VERSIONS_MAX: usize = 64;
 
 /// What a file says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +79,6 @@ pub enum BaselinesError {
         /// The limit.
         limit: usize,
     },
-    /// It holds more of something than any instance has.
-    #[error("it holds more {0} than any instance has; export again")]
-    TooMany(&'static str),
 }
 
 /// How much may be taken in.
@@ -164,7 +155,7 @@ fn begin<W: Write>(
     };
     let mut out = EnvelopeWriter::new(zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?);
     out.write(Kind::Header, &header)?;
-    write_board(board, &mut out)?;
+    board.write(&mut out)?;
     Ok(out)
 }
 
@@ -172,23 +163,6 @@ fn write_taught(taught: &Lessons, out: &mut EnvelopeWriter<impl Write>) -> Resul
     for (epoch, groups) in taught {
         for (key, summary) in groups {
             out.write(Kind::Taught, &(epoch, key, summary))?;
-        }
-    }
-    Ok(())
-}
-
-fn write_board(board: &Kept, out: &mut EnvelopeWriter<impl Write>) -> Result<(), StateError> {
-    let mut before: Arc<Peers> = Arc::default();
-    for version in &board.versions {
-        out.write(Kind::Version, &version.epoch)?;
-        for (key, group) in version.changed_since(&before) {
-            out.write(Kind::Group, &(key, group))?;
-        }
-        before = Arc::clone(version);
-    }
-    for (epoch, groups) in &board.pending {
-        for (key, summary) in groups {
-            out.write(Kind::Summary, &(epoch, key, summary))?;
         }
     }
     Ok(())
@@ -235,11 +209,12 @@ pub fn read(input: impl Read, bounds: Bounds) -> Result<Baselines, BaselinesErro
             if told != envelopes {
                 return Err(StateError::Truncated.into());
             }
+            reading.baselines.board = reading.board.kept;
             return Ok(reading.baselines);
         }
         if envelopes == 0 {
             let header: Header = envelope.take(Kind::Header)?;
-            reading.baselines.board.merged = header.merged;
+            reading.board.kept.merged = header.merged;
             reading.baselines.header = header;
         } else {
             reading.take(&envelope)?;
@@ -269,28 +244,22 @@ fn read_one(input: &mut dyn Read) -> Result<Envelope, StateError> {
 struct Reading {
     bounds: Bounds,
     baselines: Baselines,
+    board: KeptReader,
     agents: usize,
-    lessons: usize,
 }
 
 impl Default for Reading {
     fn default() -> Self {
         let bounds = Bounds { agents: 0, tools: 0 };
-        Self { bounds, baselines: Baselines::default(), agents: 0, lessons: 0 }
+        let board = KeptReader::default();
+        Self { bounds, baselines: Baselines::default(), board, agents: 0 }
     }
 }
 
 impl Reading {
     fn take(&mut self, envelope: &Envelope) -> Result<(), BaselinesError> {
         match envelope.kind {
-            Kind::Version => self.version(envelope.take(Kind::Version)?),
-            Kind::Group => self.group(envelope.take(Kind::Group)?),
-            Kind::Summary => {
-                let (epoch, key, summary) = envelope.take(Kind::Summary)?;
-                self.lesson(Kind::Summary, &summary)?;
-                self.baselines.board.pending.entry(epoch).or_default().insert(key, summary);
-                Ok(())
-            }
+            Kind::Version | Kind::Group | Kind::Summary => Ok(self.board.take(envelope)?),
             Kind::Partition => {
                 let (topic, partition, reached) = envelope.take(Kind::Partition)?;
                 let kept = KeptPartition { topic, partition, reached, ..KeptPartition::default() };
@@ -299,44 +268,13 @@ impl Reading {
             }
             Kind::Taught => {
                 let (epoch, key, summary) = envelope.take(Kind::Taught)?;
-                self.lesson(Kind::Taught, &summary)?;
+                self.board.lesson(Kind::Taught, &summary)?;
                 self.partition()?.taught.entry(epoch).or_default().insert(key, summary);
                 Ok(())
             }
             Kind::Agent => self.agent(envelope.take(Kind::Agent)?),
-            found @ (Kind::Header | Kind::End) => {
-                Err(StateError::Misplaced { found, wanted: Kind::Agent }.into())
-            }
+            found => Err(StateError::Misplaced { found, wanted: Kind::Agent }.into()),
         }
-    }
-
-    fn version(&mut self, epoch: i64) -> Result<(), BaselinesError> {
-        let versions = &mut self.baselines.board.versions;
-        if versions.len() >= VERSIONS_MAX {
-            return Err(BaselinesError::TooMany("versions"));
-        }
-        let before = versions.last().cloned().unwrap_or_default();
-        versions.push(Arc::new(before.with_groups(epoch, [])));
-        Ok(())
-    }
-
-    fn group(&mut self, (key, group): (GroupKey, Group)) -> Result<(), BaselinesError> {
-        let Some(newest) = self.baselines.board.versions.last_mut() else {
-            return Err(StateError::Misplaced { found: Kind::Group, wanted: Kind::Version }.into());
-        };
-        if !group.is_within_bounds() {
-            return Err(unfit(Kind::Group).into());
-        }
-        Arc::make_mut(newest).put(key, group);
-        Ok(())
-    }
-
-    fn lesson(&mut self, kind: Kind, summary: &GroupSummary) -> Result<(), BaselinesError> {
-        self.lessons += 1;
-        if self.lessons > LESSONS_MAX {
-            return Err(BaselinesError::TooMany("lessons"));
-        }
-        if summary.is_within_bounds() { Ok(()) } else { Err(unfit(kind).into()) }
     }
 
     fn agent(&mut self, state: AgentState) -> Result<(), BaselinesError> {
@@ -353,10 +291,6 @@ impl Reading {
         let misplaced = StateError::Misplaced { found: Kind::Agent, wanted: Kind::Partition };
         self.baselines.partitions.last_mut().ok_or(misplaced)
     }
-}
-
-fn unfit(kind: Kind) -> StateError {
-    StateError::Unfit { kind, words: "it holds more than one may; export again".to_owned() }
 }
 
 impl Baselines {

@@ -1,40 +1,88 @@
-//! The exchange of peer knowledge between the partitions of one instance.
+//! The exchange of peer knowledge between partitions, whoever judges them.
 //!
 //! Each partition publishes what its agents taught about their groups, one summary an event-time
 //! hour. A call of hour `e` is judged against everything published up to hour `e - 2`, by every
-//! partition: so the judgement does not depend on how agents are spread over partitions or workers.
-//! The price is that a partition that runs ahead has to wait for the slowest one that still has
-//! records to read. The wait is bounded: who lags too long, or has nothing to read, is left out.
+//! partition: so the judgement does not depend on how agents are spread over partitions, workers or
+//! instances. The price is that a partition that runs ahead has to wait for the slowest one that
+//! still has records to read. The wait is bounded: who lags too long, or has nothing to read, is
+//! left out.
+//!
+//! What is published goes through a log that every instance reads whole ([`link`], [`follower`]),
+//! and to the [`board`] in the order of that log. Where there is one process and one judge, as in a
+//! replay, it goes to the board at once.
 
+pub mod board;
+pub mod entry;
+pub mod follower;
 pub mod kept;
+pub mod link;
+pub mod snapshot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
 use crate::event::{HOUR_NS, Timestamp};
+use crate::kafka::Ledger;
+use crate::pipeline::epochs::board::{Board, Outcome};
+use crate::pipeline::epochs::entry::{Handed, Report, SourceId};
+use crate::pipeline::epochs::follower::{Follower, Step};
+use crate::pipeline::epochs::kept::Lessons;
+use crate::pipeline::epochs::link::Link;
 use crate::state::PartitionId;
-
-/// How many past versions stay at hand, for partitions that come back from being left out.
-const VERSIONS_MAX: usize = 16;
 
 /// What one partition's agents taught, not yet published.
 #[derive(Debug, Default)]
 pub struct EpochLog {
-    open: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
+    open: Lessons,
     closed: Option<i64>,
+    handed: Option<Handed>,
+    /// What is read again up to there was handed out before.
+    told: Option<Handed>,
 }
 
 impl EpochLog {
     /// Notes facts learned from a call of `epoch`. When that epoch is closed already they count in
     /// the oldest one still open.
     pub fn note(&mut self, epoch: i64, group: GroupKey, facts: &[Fact]) {
+        if self.told.is_some() {
+            return;
+        }
         for fact in facts {
             let epoch = fact.epoch().unwrap_or(epoch);
             let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
             let summary = self.open.entry(epoch).or_default().entry(group).or_default();
             summary.add(fact.clone());
         }
+    }
+
+    /// What was handed out last before its hour was over, to be remembered over a stop: nothing as
+    /// long as it is read again, since after another stop all of that is read again once more.
+    #[must_use]
+    pub fn handed(&self) -> Option<Handed> {
+        self.handed.filter(|_| self.told.is_none())
+    }
+
+    /// The board shows that `handed` was handed out, perhaps by whoever had the partition before.
+    /// What is noted here was part of it then, and so is what is read again below its offset.
+    pub fn stand(&mut self, handed: Option<Handed>) {
+        if handed.is_some() && handed != self.handed {
+            self.open.clear();
+            self.told = handed;
+        }
+        self.handed = handed;
+    }
+
+    /// If the call at `offset` is the first that is not read again: up to when time had passed for
+    /// what was. It has to pass again before [`Self::all_told`].
+    #[must_use]
+    pub fn told_until(&self, offset: i64) -> Option<Timestamp> {
+        self.told.filter(|(cut, _)| offset >= *cut).map(|(_, time)| time)
+    }
+
+    /// Everything that was handed out before has been read again.
+    pub const fn all_told(&mut self) {
+        self.told = None;
     }
 
     /// Closes every epoch that no call within `lateness_ns` of `watermark` can fall in, and hands
@@ -67,251 +115,256 @@ pub struct Closed {
     pub summaries: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
 }
 
-/// One partition, as the others see it.
-#[derive(Debug, Default)]
-struct Member {
-    /// The last epoch it is done with; `None` before its first call.
-    closed: Option<i64>,
-    /// Nothing to read: not waited for.
-    idle: bool,
-    /// Waited for too long: not waited for until it has caught up.
-    left_out: bool,
+/// A partition's place on the board, of one judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Post {
+    partition: PartitionId,
+    number: u64,
 }
 
+/// What is behind a [`PeerBoard`].
 #[derive(Debug, Default)]
-struct Board {
-    members: BTreeMap<PartitionId, Member>,
-    pending: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
-    merged: Option<i64>,
-    versions: VecDeque<Arc<Peers>>,
-    merges: u64,
+struct Posted {
+    board: Board,
+    log: Option<Log>,
+}
+
+/// A board that follows a log.
+#[derive(Debug)]
+struct Log {
+    link: Link,
+    follower: Follower,
+}
+
+impl Posted {
+    /// The name of a partition; without a log its numbers are its name.
+    fn source(&self, partition: PartitionId) -> SourceId {
+        let number = || Arc::from(format!("{:05}", partition.topic));
+        let topic = self.log.as_ref().map_or_else(number, |log| log.link.topic(partition.topic));
+        SourceId { topic, partition: partition.partition }
+    }
+
+    /// The partition of a name, if it is read here.
+    fn partition(&self, source: &SourceId) -> Option<PartitionId> {
+        let number = || source.topic.parse().ok();
+        let topic = self.log.as_ref().map_or_else(number, |log| log.link.number(&source.topic))?;
+        Some(PartitionId { topic, partition: source.partition })
+    }
 }
 
 /// The board on which partitions publish, shared by the workers of an instance.
 #[derive(Clone, Debug, Default)]
-pub struct PeerBoard(Arc<Mutex<Board>>);
+pub struct PeerBoard(Arc<Mutex<Posted>>);
 
 impl PeerBoard {
     /// A partition takes part from now on, and is waited for.
-    pub fn join(&self, partition: PartitionId) {
-        self.lock().members.insert(partition, Member::default());
-    }
-
-    /// A partition is somebody else's now.
-    pub fn leave(&self, partition: PartitionId) {
-        self.lock().members.remove(&partition);
-    }
-
-    /// Says whether a partition has nothing to read.
-    pub fn set_idle(&self, partition: PartitionId, idle: bool) {
-        if let Some(member) = self.lock().members.get_mut(&partition) {
-            member.idle = idle;
-        }
-    }
-
-    /// Publishes what a partition is done with.
-    pub fn publish(&self, partition: PartitionId, closed: Closed) {
-        let mut board = self.lock();
-        let merged = board.merged;
-        for (epoch, groups) in closed.summaries {
-            // What comes after its epoch was merged counts in the next one.
-            let epoch = merged.map_or(epoch, |merged| epoch.max(merged + 1));
-            let pending = board.pending.entry(epoch).or_default();
-            for (group, summary) in groups {
-                pending.entry(group).or_default().merge(&summary);
+    #[must_use]
+    pub fn join(&self, partition: PartitionId) -> Post {
+        let mut posted = self.lock();
+        let source = posted.source(partition);
+        let Posted { board, log } = &mut *posted;
+        let number = match log {
+            Some(log) => log.link.join(board, &source),
+            None => {
+                board.join(source);
+                0
             }
+        };
+        Post { partition, number }
+    }
+
+    /// The offsets that what is published of a partition holds back until it counts.
+    pub fn guard(&self, post: Post, ledger: Ledger) {
+        let mut posted = self.lock();
+        let source = posted.source(post.partition);
+        if let Some(log) = &mut posted.log {
+            log.link.guard(&source, post.number, ledger);
         }
-        if let Some(member) = board.members.get_mut(&partition) {
-            member.closed = closed.upto;
-            member.left_out &= merged.is_some_and(|merged| closed.upto < Some(merged));
+    }
+
+    /// A partition is somebody else's now. Without a log, what it taught would be lost with it.
+    pub fn leave(&self, post: Post, log: &mut EpochLog) {
+        let mut posted = self.lock();
+        let source = posted.source(post.partition);
+        if let Some(log) = &mut posted.log {
+            log.link.leave(&source, post.number);
+            return;
         }
+        let idle = posted.board.member(&source).is_some_and(|member| member.idle);
+        posted.say(post, log.hand_out(), (idle, None), None);
+        posted.board.leave(&source);
+    }
+
+    /// Whether the partition's judge may begin. What was handed out of it before is noted in `log`.
+    #[must_use]
+    pub fn is_joined(&self, post: Post, log: &mut EpochLog) -> bool {
+        let posted = self.lock();
+        let source = posted.source(post.partition);
+        let speaks = |it: &Log| it.link.speaks(&posted.board, &source, post.number);
+        let joined = posted.log.as_ref().is_none_or(speaks);
+        if joined {
+            log.stand(posted.board.member(&source).and_then(|member| member.handed));
+        }
+        joined
+    }
+
+    /// Says that a partition has something to read, as long as it did not.
+    pub fn wake(&self, post: Post, log: &EpochLog) {
+        let nothing = Closed { upto: log.closed, summaries: Lessons::new() };
+        self.lock().say(post, nothing, (false, log.handed), None);
+    }
+
+    /// A partition has nothing to read, so that nobody waits for it. What its agents taught in hours
+    /// that are not over is published with that: nobody would wait for it later. Everything below
+    /// `handed` is judged; `offset` is held back until it counts.
+    pub fn rest(&self, post: Post, log: &mut EpochLog, handed: Handed, offset: i64) {
+        let mut posted = self.lock();
+        posted.catch_up(post, log);
+        let base = log.handed;
+        let closed = log.hand_out();
+        if posted.log.is_some() && !closed.summaries.is_empty() {
+            log.handed = Some(handed);
+        }
+        let source = posted.source(post.partition);
+        let handed = log.handed;
+        let report =
+            Report { closed: closed.upto, idle: true, base, handed, lessons: closed.summaries };
+        posted.tell(&source, post, report, Some(offset));
+    }
+
+    /// Publishes what a partition is done with; `offset` is held back until that counts.
+    pub fn publish(&self, post: Post, log: &mut EpochLog, closed: Closed, offset: i64) {
+        let mut posted = self.lock();
+        let closed = if posted.catch_up(post, log) {
+            Closed { summaries: Lessons::new(), ..closed }
+        } else {
+            closed
+        };
+        posted.say(post, closed, (false, log.handed), Some(offset));
     }
 
     /// What is known up to and including `epoch`; `None` while a partition is waited for.
     #[must_use]
     pub fn peers(&self, epoch: i64) -> Option<Arc<Peers>> {
-        let mut board = self.lock();
-        if board.merged.is_none_or(|merged| epoch > merged) {
-            let ready = board.members.values().all(|member| {
-                member.idle || member.left_out || member.closed.is_some_and(|c| c >= epoch)
-            });
-            if !ready {
-                return None;
-            }
-            board.merge(epoch);
-        }
-        Some(board.version(epoch))
+        let mut posted = self.lock();
+        if posted.log.is_some() { posted.board.known(epoch) } else { posted.board.ask(epoch) }
     }
 
-    /// Stops waiting for the partitions that have not reached `epoch`, and names them.
+    /// Stops waiting for the partitions that have not reached `epoch`, and names them. With a log
+    /// it is said there, and counts when it is read back.
     #[must_use]
     pub fn leave_out_laggards(&self, epoch: i64) -> Vec<PartitionId> {
-        let mut board = self.lock();
-        let mut laggards = Vec::new();
-        for (partition, member) in &mut board.members {
-            if !member.idle && !member.left_out && member.closed.is_none_or(|c| c < epoch) {
-                member.left_out = true;
-                laggards.push(*partition);
-            }
+        let mut posted = self.lock();
+        let laggards: Vec<SourceId> = posted.board.laggards(epoch).cloned().collect();
+        if let Some(log) = &mut posted.log {
+            log.link.leave_out(epoch, laggards);
+            return Vec::new();
         }
-        laggards
+        let late = match posted.board.leave_out(epoch, &laggards) {
+            Outcome::LeftOut(late) => late,
+            _ => Vec::new(),
+        };
+        late.iter().filter_map(|source| posted.partition(source)).collect()
     }
 
     /// Epochs merged so far.
     #[must_use]
     pub fn merges(&self) -> u64 {
-        self.lock().merges
+        self.lock().board.merges()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Board> {
+    /// From now on the board is what the log says. Returns what stood on it.
+    #[must_use]
+    pub fn follow(&self, link: Link, follower: Follower) -> kept::Kept {
+        let mut posted = self.lock();
+        let before = std::mem::take(&mut posted.board);
+        posted.log = Some(Log { link, follower });
+        before.kept()
+    }
+
+    /// Takes the next record of the log.
+    #[must_use]
+    pub fn read(&self, offset: i64, key: &[u8], payload: Option<&[u8]>) -> Step {
+        let mut posted = self.lock();
+        let Posted { board, log } = &mut *posted;
+        let Some(Log { link, follower }) = log else { return Step::default() };
+        let step = follower.take(board, offset, (key, payload));
+        after(board, link, &step);
+        step
+    }
+
+    /// The end of the log was reached.
+    #[must_use]
+    pub fn read_to_end(&self) -> Step {
+        let mut posted = self.lock();
+        let Posted { board, log } = &mut *posted;
+        let Some(Log { link, follower }) = log else { return Step::default() };
+        let step = follower.end(board);
+        after(board, link, &step);
+        step
+    }
+
+    /// Does something with the board, its link and its follower, if it has them.
+    pub fn with_log<T>(
+        &self,
+        act: impl FnOnce(&Board, &mut Link, &mut Follower) -> T,
+    ) -> Option<T> {
+        let mut posted = self.lock();
+        let Posted { board, log } = &mut *posted;
+        log.as_mut().map(|Log { link, follower }| act(board, link, follower))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Posted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Board {
-    /// Merges everything published up to and including `epoch`, in order of epochs.
-    fn merge(&mut self, epoch: i64) {
-        let later = self.pending.split_off(&(epoch + 1));
-        let due = std::mem::replace(&mut self.pending, later);
-        for (epoch, groups) in due {
-            let base = self.versions.back().cloned().unwrap_or_default();
-            let summaries = groups.iter().map(|(key, summary)| (*key, summary));
-            self.versions.push_back(Arc::new(base.with_epoch(epoch, summaries)));
-            self.merges += 1;
-            if self.versions.len() > VERSIONS_MAX {
-                self.versions.pop_front();
-            }
-        }
-        self.merged = Some(epoch);
+/// What has to be done when records were read: settle what was said, and say again what was lost.
+fn after(board: &Board, link: &mut Link, step: &Step) {
+    if step.loaded {
+        link.loaded(board);
+    }
+    for taken in &step.taken {
+        link.read_back(board, taken);
+    }
+}
+
+impl Posted {
+    fn say(
+        &mut self,
+        post: Post,
+        closed: Closed,
+        (idle, base): (bool, Option<Handed>),
+        offset: Option<i64>,
+    ) {
+        let Closed { upto, summaries } = closed;
+        let report = Report { closed: upto, idle, base, handed: None, lessons: summaries };
+        let source = self.source(post.partition);
+        self.tell(&source, post, report, offset);
     }
 
-    /// The newest version that holds nothing later than `epoch`, or the oldest there is.
-    fn version(&self, epoch: i64) -> Arc<Peers> {
-        let fitting = self.versions.iter().rev().find(|version| version.epoch <= epoch);
-        match (fitting, self.versions.front(), self.versions.len() < VERSIONS_MAX) {
-            (Some(version), _, _) => Arc::clone(version),
-            // Versions fell out of the window: the oldest left is the nearest to what was known.
-            (None, Some(oldest), false) => Arc::clone(oldest),
-            (None, _, _) => Arc::default(),
+    fn tell(&mut self, source: &SourceId, post: Post, report: Report, offset: Option<i64>) {
+        match &mut self.log {
+            Some(log) => log.link.report(source, post.number, &report, offset),
+            None => drop(self.board.report(source, report)),
         }
+    }
+
+    /// Whoever had the partition before may have handed something out that this judge noted, too.
+    fn catch_up(&self, post: Post, log: &mut EpochLog) -> bool {
+        let source = self.source(post.partition);
+        let Some(Log { link, .. }) = &self.log else { return false };
+        if !link.has_said_all(&self.board, &source, post.number) {
+            return false;
+        }
+        let handed = self.board.member(&source).and_then(|member| member.handed);
+        let is_behind = handed.is_some() && handed != log.handed;
+        if is_behind {
+            log.stand(handed);
+        }
+        is_behind
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::baseline::session::LiveSession;
-
-    const GROUP: GroupKey = GroupKey(7);
-
-    fn id(partition: i32) -> PartitionId {
-        PartitionId { topic: 0, partition }
-    }
-
-    /// A board of two partitions, each of which has taught one agent in each of these epochs.
-    fn board(taught: [&[i64]; 2]) -> PeerBoard {
-        let board = PeerBoard::default();
-        for (partition, epochs) in taught.iter().enumerate() {
-            let partition = id(i32::try_from(partition).unwrap());
-            board.join(partition);
-            publish(&board, partition, epochs);
-        }
-        board
-    }
-
-    fn publish(board: &PeerBoard, partition: PartitionId, epochs: &[i64]) {
-        let mut log = EpochLog::default();
-        for epoch in epochs {
-            log.note(*epoch, GROUP, &[Fact::Agent]);
-        }
-        let Some(last) = epochs.iter().max() else { return };
-        let after = Timestamp::from_nanos((last + 1) * HOUR_NS);
-        board.publish(partition, log.close(after, 0).unwrap());
-    }
-
-    fn agents(board: &PeerBoard, epoch: i64) -> Option<u64> {
-        Some(board.peers(epoch)?.group(GROUP).map_or(0, |group| group.agents))
-    }
-
-    #[test]
-    fn an_epoch_is_known_once_every_partition_is_done_with_it() {
-        let board = board([&[1, 2], &[1]]);
-        assert_eq!(agents(&board, 1), Some(2));
-        assert_eq!(agents(&board, 2), None);
-        publish(&board, id(1), &[2]);
-        assert_eq!(agents(&board, 2), Some(4));
-    }
-
-    #[test]
-    fn an_older_epoch_is_answered_as_it_was_known() {
-        let board = board([&[1, 2], &[1, 2]]);
-        assert_eq!(agents(&board, 2), Some(4));
-        assert_eq!(agents(&board, 1), Some(2));
-    }
-
-    #[test]
-    fn a_partition_with_nothing_to_read_is_not_waited_for() {
-        let board = board([&[1, 2], &[]]);
-        assert_eq!(agents(&board, 2), None);
-        board.set_idle(id(1), true);
-        assert_eq!(agents(&board, 2), Some(2));
-    }
-
-    #[test]
-    fn what_an_idle_partition_taught_last_is_known_to_the_others() {
-        let board = board([&[1, 2], &[]]);
-        let mut log = EpochLog::default();
-        log.note(2, GROUP, &[Fact::Agent]);
-        board.publish(id(1), log.hand_out());
-        board.set_idle(id(1), true);
-        assert_eq!(agents(&board, 2), Some(3));
-    }
-
-    #[test]
-    fn a_partition_that_lags_is_left_out_until_it_has_caught_up() {
-        let board = board([&[1, 2, 3], &[1]]);
-        assert_eq!(agents(&board, 3), None);
-        assert_eq!(board.leave_out_laggards(3), [id(1)]);
-        assert_eq!(agents(&board, 3), Some(4));
-        // What it teaches late counts in the next epoch, and from then on it is waited for again.
-        publish(&board, id(1), &[2, 3]);
-        publish(&board, id(0), &[4]);
-        assert_eq!(agents(&board, 4), None);
-        publish(&board, id(1), &[4]);
-        assert_eq!(agents(&board, 4), Some(8));
-    }
-
-    #[test]
-    fn a_partition_that_leaves_is_not_waited_for() {
-        let board = board([&[1, 2], &[1]]);
-        board.leave(id(1));
-        assert_eq!(agents(&board, 2), Some(3));
-    }
-
-    #[test]
-    fn facts_of_a_closed_epoch_count_in_the_oldest_open_one() {
-        let mut log = EpochLog::default();
-        assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, Some(4));
-        log.note(2, GROUP, &[Fact::Agent]);
-        let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
-        assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);
-    }
-
-    #[test]
-    fn a_session_counts_in_the_hour_of_its_end() {
-        let live = LiveSession::new(1, Timestamp::from_nanos(4 * HOUR_NS));
-        let session = Fact::Session(Arc::new(live.learned(1, live.deadline())));
-        let mut log = EpochLog::default();
-        log.note(6, GROUP, &[session, Fact::Agent]);
-        let closed = log.close(Timestamp::from_nanos(9 * HOUR_NS), 0).unwrap();
-        assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [4, 6]);
-    }
-
-    #[test]
-    fn past_versions_are_bounded() {
-        let epochs: Vec<i64> = (0..100).collect();
-        let board = board([&epochs, &epochs]);
-        assert_eq!(agents(&board, 99), Some(200));
-        assert!(board.lock().versions.len() <= VERSIONS_MAX);
-    }
-}
+mod tests;

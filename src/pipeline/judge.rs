@@ -13,7 +13,8 @@ use crate::alert::{Alert, AuditRecord};
 use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
 use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
-use crate::pipeline::epochs::{EpochLog, PeerBoard};
+use crate::kafka::Ledger;
+use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
 use crate::pipeline::judge::kept::Again;
 use crate::pipeline::judge::watch::Watch;
 use crate::pipeline::order::Sequencer;
@@ -79,10 +80,15 @@ pub struct Judge {
     topic: Arc<str>,
     order: Sequencer,
     log: EpochLog,
+    /// Its place on the board, and whether what it says counts there yet.
+    post: Post,
+    joined: bool,
     said: VerdictReader,
     /// The peers of calls of this epoch, fetched when the epoch changes.
     peers: Option<(i64, Arc<Peers>)>,
     watermark: Option<Timestamp>,
+    /// Up to when time has passed for agents that wait for nothing but time.
+    advanced: Option<Timestamp>,
     deadlines: BTreeSet<(Timestamp, AgentKey)>,
     next_offset: Option<i64>,
     /// Records below this offset were judged before this judge took the partition over.
@@ -100,7 +106,7 @@ impl Judge {
     /// A judge for `partition` of `topic`, which takes part in the exchange from now on.
     #[must_use]
     pub fn new(shared: Shared, partition: PartitionId, topic: Arc<str>) -> Self {
-        shared.board.join(partition);
+        let post = shared.board.join(partition);
         let claim = shared.agents.claim(partition);
         let order = Sequencer::new(shared.reorder_ns);
         let said = shared.verdicts.reader();
@@ -111,9 +117,12 @@ impl Judge {
             topic,
             order,
             log: EpochLog::default(),
+            post,
+            joined: false,
             said,
             peers: None,
             watermark: None,
+            advanced: None,
             deadlines: BTreeSet::new(),
             next_offset: None,
             judged_below: 0,
@@ -145,10 +154,18 @@ impl Judge {
     /// Says whether the partition has nothing to read, so that nobody waits for it. What its agents
     /// taught in hours that are not over is published with that: nobody would wait for it later.
     pub fn set_idle(&mut self, idle: bool) {
-        if idle {
-            self.shared.board.publish(self.partition, self.log.hand_out());
+        if !idle {
+            self.shared.board.wake(self.post, &self.log);
+            return;
         }
-        self.shared.board.set_idle(self.partition, idle);
+        let next = self.next_offset.unwrap_or(0);
+        let time = self.advanced.max(self.watermark).unwrap_or(Timestamp::MIN);
+        self.shared.board.rest(self.post, &mut self.log, (next, time), (next - 1).max(0));
+    }
+
+    /// Offsets whose epochs are not published yet are held back in `ledger`.
+    pub fn guard(&self, ledger: Ledger) {
+        self.shared.board.guard(self.post, ledger);
     }
 
     /// Takes one call in; it is judged when its turn comes ([`Self::judge_due`]).
@@ -259,7 +276,16 @@ impl Judge {
 
     /// Lets event time reach `now` for agents that wait for nothing but time.
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        let is_at_rest = self.again.is_none() && self.order.first().is_none();
+        if let Some(next) = self.next_offset.filter(|_| is_at_rest) {
+            self.end_retelling(next, sink);
+        }
+        self.let_pass(now, sink);
+    }
+
+    fn let_pass(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
         self.said.refresh();
+        self.advanced = self.advanced.max(Some(now));
         while let Some((deadline, key)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
@@ -294,8 +320,13 @@ impl Judge {
             // Calls that were held when it stopped are judged in order once all are read again.
             return false;
         }
-        let Some(time) = self.order.first().map(|call| call.time) else { return false };
-        self.pass(time, sink);
+        let first = self.order.first().map(|call| (call.time, call.position.offset));
+        let Some((time, offset)) = first else { return false };
+        if !self.is_joined() {
+            return false;
+        }
+        self.end_retelling(offset, sink);
+        self.pass((time, offset), sink);
         let Some(peers) = self.peers_of(time.hour()) else { return false };
         self.said.refresh();
         if let Some(call) = self.order.pop() {
@@ -354,19 +385,35 @@ impl Judge {
     }
 
     /// Event time has reached `time` in this partition: deadlines fall due, epochs close.
-    fn pass(&mut self, time: Timestamp, sink: &mut dyn FnMut(Decision)) {
+    fn pass(&mut self, (time, offset): (Timestamp, i64), sink: &mut dyn FnMut(Decision)) {
         if self.watermark.is_some_and(|watermark| time <= watermark) {
             return;
         }
         self.watermark = Some(time);
         if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
-            self.advance(time, sink);
+            self.let_pass(time, sink);
         }
         // What this partition is done with must be on the board before it asks for the peers of
         // `time`, or it would wait for itself.
         if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
-            self.shared.board.publish(self.partition, closed);
+            self.shared.board.publish(self.post, &mut self.log, closed, offset);
         }
+    }
+
+    /// With the call at `offset` everything that was handed out before a stop has been read again,
+    /// if it has: what is learned from now on is told.
+    fn end_retelling(&mut self, offset: i64, sink: &mut dyn FnMut(Decision)) {
+        if let Some(until) = self.log.told_until(offset) {
+            self.let_pass(until, sink);
+            self.log.all_told();
+        }
+    }
+
+    /// Whether what this partition says counts on the board. Before that nothing is judged: what
+    /// was published of the partition before must be known first.
+    pub fn is_joined(&mut self) -> bool {
+        self.joined = self.joined || self.shared.board.is_joined(self.post, &mut self.log);
+        self.joined
     }
 
     /// The peers of calls of `epoch`; taken out of the cache, which saves touching a count that all
@@ -392,7 +439,6 @@ fn hand_out(verdict: Verdict, offset: i64, sink: &mut dyn FnMut(Decision)) {
 impl Drop for Judge {
     /// What the agents taught must not be lost with the worker that read them.
     fn drop(&mut self) {
-        self.shared.board.publish(self.partition, self.log.hand_out());
-        self.shared.board.leave(self.partition);
+        self.shared.board.leave(self.post, &mut self.log);
     }
 }

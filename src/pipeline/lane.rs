@@ -61,8 +61,10 @@ impl Lane {
     #[must_use]
     pub fn new(shared: Shared, id: PartitionId, name: TopicPartition, ledger: Ledger) -> Self {
         let now = Moment::now();
+        let judge = Judge::new(shared, id, Arc::clone(&name.topic));
+        judge.guard(ledger.clone());
         Self {
-            judge: Judge::new(shared, id, Arc::clone(&name.topic)),
+            judge,
             name,
             ledger,
             received: Received::default(),
@@ -135,6 +137,8 @@ impl Lane {
             return true;
         }
         let quiet = self.judge.held() == 0 && !self.paused && self.last_record.elapsed() >= after;
+        // What it says before it counts could not be told from what is said again.
+        let quiet = quiet && self.judge.is_joined();
         if !quiet || self.last_asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
             return false;
         }

@@ -43,10 +43,18 @@ pub enum Kind {
     Taught,
     /// The end, with the number of envelopes before it.
     End,
+    /// An entry of the log of groups.
+    GroupEntry,
+    /// A part of a snapshot of what stands in the log of groups.
+    GroupSnapshot,
+    /// How far such a snapshot reaches.
+    Standing,
+    /// A partition that takes part in the exchange of peer knowledge.
+    Member,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::Header,
         Self::Agent,
         Self::Version,
@@ -55,6 +63,10 @@ impl Kind {
         Self::Partition,
         Self::Taught,
         Self::End,
+        Self::GroupEntry,
+        Self::GroupSnapshot,
+        Self::Standing,
+        Self::Member,
     ];
 
     const fn number(self) -> u16 {
@@ -67,13 +79,21 @@ impl Kind {
             Self::Partition => 6,
             Self::Taught => 7,
             Self::End => 8,
+            Self::GroupEntry => 20,
+            Self::GroupSnapshot => 21,
+            Self::Standing => 22,
+            Self::Member => 23,
         }
     }
 
     /// The longest content, in bytes: far more than any that was written.
     const fn bytes_max(self) -> usize {
         match self {
-            Self::Header | Self::Version | Self::End => 4 << 10,
+            Self::Header | Self::Version | Self::End | Self::Standing => 4 << 10,
+            // What a broker takes as one record by default.
+            Self::GroupEntry | Self::GroupSnapshot => 900 << 10,
+            // With a report that is not whole.
+            Self::Member => 65 << 20,
             Self::Agent => 512 << 10,
             Self::Group | Self::Summary | Self::Taught | Self::Partition => 16 << 20,
         }
@@ -91,6 +111,10 @@ impl Kind {
             Self::Partition => "a partition",
             Self::Taught => "a partition's lesson",
             Self::End => "an end",
+            Self::GroupEntry => "an entry of the groups topic",
+            Self::GroupSnapshot => "a snapshot of the groups topic",
+            Self::Standing => "the head of a snapshot of the groups topic",
+            Self::Member => "a partition of the groups topic",
         }
     }
 }

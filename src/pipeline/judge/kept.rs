@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::peers::EPOCHS_BEHIND;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::EpochLog;
+use crate::pipeline::epochs::entry::Handed;
 use crate::pipeline::epochs::kept::Lessons;
 use crate::pipeline::judge::Judge;
 
@@ -26,6 +27,8 @@ pub struct Reached {
     pub held: Vec<(i64, u32)>,
     /// The last epoch that the partition is done with.
     pub closed: Option<i64>,
+    /// What was handed out to peers last before its hour was over.
+    pub handed: Option<Handed>,
 }
 
 impl Reached {
@@ -73,6 +76,7 @@ impl Judge {
             newest: self.order.newest(),
             held: held.into_iter().collect(),
             closed: self.log.closed(),
+            handed: self.log.handed(),
         }
     }
 
@@ -101,8 +105,10 @@ impl Judge {
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
         self.deadlines.extend(self.shared.agents.deadlines(self.partition));
-        self.log = EpochLog::from_parts(reached.closed, taught);
+        self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
+        self.joined = false;
         let done = EpochLog::from_parts(reached.closed, Lessons::new()).hand_out();
-        self.shared.board.publish(self.partition, done);
+        let offset = (reached.next_offset.unwrap_or(0) - 1).max(0);
+        self.shared.board.publish(self.post, &mut self.log, done, offset);
     }
 }

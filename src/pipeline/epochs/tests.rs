@@ -1,0 +1,130 @@
+//! Tests of the board without a log, and of what a partition publishes.
+
+mod cases;
+mod log;
+
+use std::sync::Arc;
+
+use crate::baseline::peers::{Fact, GroupKey};
+use crate::baseline::session::LiveSession;
+use crate::event::{HOUR_NS, Timestamp};
+use crate::pipeline::epochs::board::VERSIONS_MAX;
+use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
+use crate::state::PartitionId;
+
+const GROUP: GroupKey = GroupKey(7);
+
+fn id(partition: i32) -> PartitionId {
+    PartitionId { topic: 0, partition }
+}
+
+/// A board of two partitions, each of which has taught one agent in each of these epochs.
+fn board(taught: [&[i64]; 2]) -> PeerBoard {
+    let board = PeerBoard::default();
+    for (partition, epochs) in taught.iter().enumerate() {
+        let post = board.join(id(i32::try_from(partition).unwrap()));
+        publish(&board, post, epochs);
+    }
+    board
+}
+
+/// The post of a partition; without a log its number does not matter.
+fn post(partition: i32) -> Post {
+    Post { partition: id(partition), number: 0 }
+}
+
+fn publish(board: &PeerBoard, post: Post, epochs: &[i64]) {
+    let mut log = EpochLog::default();
+    for epoch in epochs {
+        log.note(*epoch, GROUP, &[Fact::Agent]);
+    }
+    let Some(last) = epochs.iter().max() else { return };
+    let after = Timestamp::from_nanos((last + 1) * HOUR_NS);
+    let closed = log.close(after, 0).unwrap();
+    board.publish(post, &mut log, closed, 0);
+}
+
+fn agents(board: &PeerBoard, epoch: i64) -> Option<u64> {
+    Some(board.peers(epoch)?.group(GROUP).map_or(0, |group| group.agents))
+}
+
+#[test]
+fn an_epoch_is_known_once_every_partition_is_done_with_it() {
+    let board = board([&[1, 2], &[1]]);
+    assert_eq!(agents(&board, 1), Some(2));
+    assert_eq!(agents(&board, 2), None);
+    publish(&board, post(1), &[2]);
+    assert_eq!(agents(&board, 2), Some(4));
+}
+
+#[test]
+fn an_older_epoch_is_answered_as_it_was_known() {
+    let board = board([&[1, 2], &[1, 2]]);
+    assert_eq!(agents(&board, 2), Some(4));
+    assert_eq!(agents(&board, 1), Some(2));
+}
+
+#[test]
+fn a_partition_with_nothing_to_read_is_not_waited_for() {
+    let board = board([&[1, 2], &[]]);
+    assert_eq!(agents(&board, 2), None);
+    board.rest(post(1), &mut EpochLog::default(), (0, Timestamp::MIN), 0);
+    assert_eq!(agents(&board, 2), Some(2));
+}
+
+#[test]
+fn what_an_idle_partition_taught_last_is_known_to_the_others() {
+    let board = board([&[1, 2], &[]]);
+    let mut log = EpochLog::default();
+    log.note(2, GROUP, &[Fact::Agent]);
+    board.rest(post(1), &mut log, (0, Timestamp::MIN), 0);
+    assert_eq!(agents(&board, 2), Some(3));
+}
+
+#[test]
+fn a_partition_that_lags_is_left_out_until_it_has_caught_up() {
+    let board = board([&[1, 2, 3], &[1]]);
+    assert_eq!(agents(&board, 3), None);
+    assert_eq!(board.leave_out_laggards(3), [id(1)]);
+    assert_eq!(agents(&board, 3), Some(4));
+    // What it teaches late counts in the next epoch, and from then on it is waited for again.
+    publish(&board, post(1), &[2, 3]);
+    publish(&board, post(0), &[4]);
+    assert_eq!(agents(&board, 4), None);
+    publish(&board, post(1), &[4]);
+    assert_eq!(agents(&board, 4), Some(8));
+}
+
+#[test]
+fn a_partition_that_leaves_is_not_waited_for() {
+    let board = board([&[1, 2], &[1]]);
+    board.leave(post(1), &mut EpochLog::default());
+    assert_eq!(agents(&board, 2), Some(3));
+}
+
+#[test]
+fn facts_of_a_closed_epoch_count_in_the_oldest_open_one() {
+    let mut log = EpochLog::default();
+    assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, Some(4));
+    log.note(2, GROUP, &[Fact::Agent]);
+    let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
+    assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn a_session_counts_in_the_hour_of_its_end() {
+    let live = LiveSession::new(1, Timestamp::from_nanos(4 * HOUR_NS));
+    let session = Fact::Session(Arc::new(live.learned(1, live.deadline())));
+    let mut log = EpochLog::default();
+    log.note(6, GROUP, &[session, Fact::Agent]);
+    let closed = log.close(Timestamp::from_nanos(9 * HOUR_NS), 0).unwrap();
+    assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [4, 6]);
+}
+
+#[test]
+fn past_versions_are_bounded() {
+    let epochs: Vec<i64> = (0..100).collect();
+    let board = board([&epochs, &epochs]);
+    assert_eq!(agents(&board, 99), Some(200));
+    assert!(board.kept().versions.len() <= VERSIONS_MAX);
+}
