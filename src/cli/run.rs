@@ -42,12 +42,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let runtime = crate::cli::runtime()?;
     let clean = runtime.block_on(async {
-        let topics = [
+        let mut topics = vec![
             Topic::plain(&config.topics.alerts, 1),
             Topic::plain(&config.topics.dead_letter, 1),
             Topic::plain(&config.topics.audit, 1),
             Topic::compacted(&config.topics.verdicts),
         ];
+        topics.extend(config.topics.groups.as_deref().map(Topic::compacted));
         let client = client_settings(&config.kafka);
         let brokers = || format!("at {}", config.kafka.brokers.join(", "));
         let created = ensure_topics(&client, &topics).await.with_context(brokers)?;

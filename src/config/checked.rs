@@ -104,6 +104,9 @@ pub struct Topics {
     pub audit: String,
     /// What people said, compacted.
     pub verdicts: String,
+    /// What the agents of each partition taught their peers; without it, partitions of one process
+    /// exchange that in memory.
+    pub groups: Option<String>,
 }
 
 /// How event time is treated.

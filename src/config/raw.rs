@@ -252,6 +252,10 @@ pub(crate) struct RawTopics {
     /// instance reads all of it. Compacted.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) verdicts: String,
+    /// What the agents of each partition taught their peers, and who is waited for: every instance
+    /// reads all of it, so all judge alike. Compacted, with exactly one partition.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) groups: String,
 }
 
 impl Default for RawTopics {
@@ -261,6 +265,7 @@ impl Default for RawTopics {
             dead_letter: "toolwarden.dead-letter".to_owned(),
             audit: "toolwarden.audit".to_owned(),
             verdicts: "toolwarden.verdicts".to_owned(),
+            groups: "toolwarden.groups".to_owned(),
         }
     }
 }

@@ -130,6 +130,7 @@ fn shown(config: &Config) -> Shown {
             dead_letter: config.topics.dead_letter.clone(),
             audit: config.topics.audit.clone(),
             verdicts: config.topics.verdicts.clone(),
+            groups: config.topics.groups.clone().unwrap_or_default(),
         },
         event_time: RawEventTime {
             lateness: FriendlyDuration(config.event_time.lateness),

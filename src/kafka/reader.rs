@@ -16,17 +16,23 @@ use crate::kafka::{ClientSettings, KafkaError};
 /// How long the cluster may take to tell the topic's partitions.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long it may take to tell where the topic ends, while others wait for the next record.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A reader of one topic.
 pub struct TopicReader {
     consumer: BaseConsumer,
     /// Partitions whose end was not reached yet.
     unread: BTreeSet<i32>,
     partitions: usize,
+    topic: String,
 }
 
 /// One record of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRecord {
+    /// Its place in its partition.
+    pub offset: i64,
     /// The key.
     pub key: Vec<u8>,
     /// The value; `None` is a tombstone.
@@ -60,19 +66,14 @@ impl TopicReader {
             ])
             .create()
             .map_err(KafkaError::when("create a consumer"))?;
-        let metadata = consumer
-            .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
-            .map_err(KafkaError::when("read the topic's metadata"))?;
-        let of_topic = metadata.topics().iter().filter(|it| it.name() == topic);
-        let unread: BTreeSet<i32> =
-            of_topic.flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
+        let unread = partitions_of(&consumer, topic)?;
         let mut list = TopicPartitionList::new();
         for partition in &unread {
             list.add_partition_offset(topic, *partition, Offset::Beginning)
                 .map_err(KafkaError::when("choose where to read"))?;
         }
         consumer.assign(&list).map_err(KafkaError::when("read the topic"))?;
-        Ok(Self { consumer, partitions: unread.len(), unread })
+        Ok(Self { consumer, partitions: unread.len(), unread, topic: topic.to_owned() })
     }
 
     /// The next record, or `None` when none comes within `timeout`.
@@ -84,6 +85,7 @@ impl TopicReader {
         match self.consumer.poll(timeout) {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(TopicRecord {
+                offset: message.offset(),
                 key: message.key().unwrap_or_default().to_vec(),
                 payload: message.payload().map(<[u8]>::to_vec),
             })),
@@ -106,4 +108,31 @@ impl TopicReader {
     pub const fn partitions(&self) -> usize {
         self.partitions
     }
+
+    /// Partitions of another topic, as the cluster tells now; 0 when it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub fn partitions_of(&self, topic: &str) -> Result<usize, KafkaError> {
+        partitions_of(&self.consumer, topic).map(|partitions| partitions.len())
+    }
+
+    /// The offset that the next record of the topic's first partition will get.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub fn end(&self) -> Result<i64, KafkaError> {
+        let ends = self.consumer.fetch_watermarks(&self.topic, 0, END_TIMEOUT);
+        ends.map(|(_, end)| end).map_err(KafkaError::when("read the end of the topic"))
+    }
+}
+
+fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeSet<i32>, KafkaError> {
+    let metadata = consumer
+        .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
+        .map_err(KafkaError::when("read the topic's metadata"))?;
+    let of_topic = metadata.topics().iter().filter(|it| it.name() == topic);
+    Ok(of_topic.flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect())
 }

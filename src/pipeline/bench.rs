@@ -105,6 +105,7 @@ pub async fn pipeline(
         config.topics.alerts.clone_from(&alerts);
         config.topics.dead_letter.clone_from(&letters);
         config.topics.audit.clone_from(&audit);
+        config.topics.groups = None;
         config.receivers.clear();
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         whole.push(judge_all(&config, rules.clone(), options.calls).await?);

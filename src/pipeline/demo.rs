@@ -186,6 +186,8 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             dead_letter: DEAD_LETTER.to_owned(),
             audit: AUDIT.to_owned(),
             verdicts: VERDICTS.to_owned(),
+            // One process: what peers teach stays in it.
+            groups: None,
         },
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },
         peers: Peers { wait: Duration::from_secs(30), idle_after: Duration::from_secs(1) },

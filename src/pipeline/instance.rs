@@ -22,6 +22,7 @@ use crate::pipeline::delivery::{self, Delivering, DeliverySignals};
 use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::export::RunningExport;
+use crate::pipeline::group_log::{GroupLog, GroupLogStatus};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
 use crate::pipeline::verdict_feed::VerdictFeed;
@@ -52,8 +53,10 @@ pub struct Instance {
     sources: Arc<[Source]>,
     threads: Vec<JoinHandle<()>>,
     shutdown_timeout: Duration,
-    /// Set to make the reader of verdicts stop.
+    /// Set to make the readers of verdicts and groups stop.
     feed_stop: Arc<AtomicBool>,
+    /// What the reader of groups knows of itself.
+    groups: Arc<GroupLogStatus>,
 }
 
 /// What an instance knows before it reads its first record.
@@ -142,11 +145,13 @@ impl Instance {
             outbox,
             metrics,
             feed_stop: Arc::default(),
+            groups: Arc::default(),
         };
         if let Some(baselines) = beginning.baselines {
             baselines.into_instance(&instance.shared)?;
         }
         instance.start_verdicts(config)?;
+        instance.start_groups(config)?;
         instance.start_workers(config, beginning.learn_from)?;
         instance.start_delivery(config)?;
         instance.start_serving(listener, config);
@@ -217,6 +222,25 @@ impl Instance {
         feed.catch_up()?;
         let stop = Arc::clone(&self.feed_stop);
         self.spawn("verdicts".to_owned(), move || feed.run(&stop))
+    }
+
+    /// Reads what peers taught, all of it, and goes on reading.
+    fn start_groups(&mut self, config: &Config) -> anyhow::Result<()> {
+        let Some(topic) = &config.topics.groups else {
+            self.groups = GroupLogStatus::without_log(&self.metrics);
+            return Ok(());
+        };
+        let sources = self.sources.iter().map(|source| Arc::clone(&source.topic)).collect();
+        let mut log = GroupLog::new(
+            &client_settings(&config.kafka),
+            (&format!("{}-groups", config.kafka.group_id), topic),
+            (self.shared.board.clone(), sources),
+            &self.metrics,
+        )?;
+        log.catch_up()?;
+        self.groups = log.status();
+        let stop = Arc::clone(&self.feed_stop);
+        self.spawn("groups".to_owned(), move || log.run(&stop))
     }
 
     fn start_workers(
@@ -322,6 +346,7 @@ impl Instance {
             signals: Arc::clone(&self.signals),
             shared: self.shared.clone(),
             outbox: self.outbox.clone(),
+            groups: Arc::clone(&self.groups),
             sources: Arc::clone(&self.sources),
             started: clock::wall(),
             exports: self.exports(config),

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod desk;
 pub mod epochs;
 pub mod export;
+pub mod group_log;
 pub mod instance;
 pub mod judge;
 pub mod lane;

@@ -7,6 +7,7 @@ use crate::event::Timestamp;
 use crate::kafka::Outbox;
 use crate::pipeline::clock;
 use crate::pipeline::desk::Source;
+use crate::pipeline::group_log::GroupLogStatus;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
 use crate::pipeline::self_check::tell_miscalibrated;
@@ -26,9 +27,10 @@ const GROUP: Component = "group";
 const STREAM: Component = "stream";
 const OUTBOX: Component = "outbox";
 const HISTORY: Component = "history";
+const GROUPS: Component = "groups";
 
 /// What an instance needs to do its work.
-pub const COMPONENTS: [Component; 5] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY];
+pub const COMPONENTS: [Component; 6] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY, GROUPS];
 
 /// The watcher of one instance.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Monitor {
     pub shared: Shared,
     /// Records on their way out.
     pub outbox: Outbox,
+    /// The reader of what peers taught.
+    pub groups: Arc<GroupLogStatus>,
     /// The source topics.
     pub sources: Arc<[Source]>,
     /// When the instance started.
@@ -142,6 +146,8 @@ impl Monitor {
         self.tell(STREAM, !stalled, "calls are held and none is judged");
         let learning = reports.iter().any(|report| report.learning);
         self.tell(HISTORY, !learning, "learning from history");
+        let following = self.groups.is_following();
+        self.tell(GROUPS, following, "the groups topic is not read to its end");
         self.tell(OUTBOX, !self.outbox.is_full(), "alerts are not acknowledged by the cluster");
     }
 

@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::notifications::FailureReason;
 use crate::telemetry::table::Families;
-use crate::telemetry::{DeadLetterKind, VerdictChange};
+use crate::telemetry::{DeadLetterKind, GroupEntryFate, VerdictChange};
 
 /// Which build runs: the labels of `toolwarden_build_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +115,9 @@ impl Metrics {
         }
         for result in ["ok", "error"] {
             it.kafka_commits.with_label_values(&[result]);
+        }
+        for fate in GroupEntryFate::ALL {
+            it.groups_entries.with_label_values(&[fate.as_str()]);
         }
         for change in VerdictChange::ALL {
             it.verdict_changes.with_label_values(&[change.as_str()]);

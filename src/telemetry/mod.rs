@@ -6,6 +6,7 @@
 
 mod events;
 mod family;
+mod groups;
 mod kafka;
 mod logging;
 mod metrics;
@@ -24,6 +25,7 @@ pub use events::{
     RecordRejected, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
 };
 pub use family::{MetricKind, MetricSpec};
+pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};

@@ -112,6 +112,18 @@ table! {
         "Peer epochs merged.";
     peers_left_out: IntCounter = "peers_left_out_total", "partitions", [], NONE,
         "Times a partition was no longer waited for when a peer epoch was merged.";
+    groups_entries: IntCounterVec = "groups_entries_total", "entries", ["outcome"], NONE,
+        "Entries of the groups topic read: what each came to.";
+    groups_following: IntGauge = "groups_following", "boolean", [], NONE,
+        "1 while this instance knows of the groups topic all that others do, 0 while it is behind or cannot read it.";
+    groups_lag: IntGauge = "groups_lag", "records", [], NONE,
+        "Records of the groups topic not yet read.";
+    groups_position: IntGauge = "groups_position", "offset", [], NONE,
+        "The next offset to be read of the groups topic.";
+    groups_reports_waiting: IntGauge = "groups_reports_waiting", "reports", [], NONE,
+        "Parts of reports on this instance's partitions that are not yet read back from the groups topic.";
+    groups_snapshots: IntCounter = "groups_snapshots_total", "snapshots", [], NONE,
+        "Snapshots of what peers taught that this instance wrote to the groups topic.";
 
     // What people said.
     verdicts: IntGauge = "verdicts", "verdicts", [], NONE,

@@ -45,9 +45,7 @@ pub(crate) fn create_topics<C: ProducerContext>(
     settings: &Settings,
     partitions: i32,
 ) {
-    let written =
-        [settings.alerts(), settings.dead_letter(), settings.audit(), settings.verdicts()];
-    for topic in &written {
+    for topic in &settings.written() {
         cluster.create_topic(topic, 1, 1).unwrap();
     }
     cluster.create_topic(settings.calls(), partitions, 1).unwrap();

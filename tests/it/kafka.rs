@@ -10,11 +10,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
-use rdkafka::types::RDKafkaApiKey;
-use rdkafka::types::RDKafkaRespErr;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Builder;
 
 use crate::calls::{create_topics, looping};
 use crate::decode::support::to_proto;
@@ -192,46 +194,68 @@ fn a_broker_that_comes_back_loses_no_alert() {
     assert!(running.is_alive());
 }
 
-/// Runs against a cluster that answers `error` to alerts, and then no longer.
-fn refuse_alerts(name: &str, error: RDKafkaRespErr) {
-    let cluster = MockCluster::new(1).unwrap();
-    let settings = Settings::new(&cluster.bootstrap_servers(), name);
-    create_topics(&cluster, &settings, 1);
+/// Gives a topic these settings and takes all others back.
+fn set(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
+    let config = ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).clone();
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let specifier = ResourceSpecifier::Topic(topic);
+    let wanted =
+        settings.iter().fold(AlterConfig::new(specifier), |it, (name, value)| it.set(name, value));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let altered = runtime.block_on(admin.alter_configs([&wanted], &AdminOptions::new()));
+    assert!(altered.unwrap().iter().all(Result::is_ok), "{topic}: {settings:?}");
+}
+
+/// Runs against a cluster that takes no alerts, until `accept` is called.
+fn refuse_alerts(settings: &Settings, accept: impl FnOnce()) {
     let quiet = |agent: &str| looping(agent, "2026-03-02T10:00:00Z", 3);
     let calls = [quiet("one"), looping("loop", "2026-03-02T10:01:00Z", 20), quiet("two")].concat();
     produce(&settings.bootstrap, settings.calls(), &calls);
-    cluster.request_errors(RDKafkaApiKey::Produce, &[error; 2_000]);
-    let running = Running::start(&settings);
+    let running = Running::start(settings);
     running.wait_until_judged(calls.len());
     running.wait_until("the alert waits", |it| it.sum("alerts_unacknowledged", &[]) > 0.0);
     // What came before the loop may be committed, and is; the loop may not.
     let (offset, _) = wait_for("what is finished is committed", || {
-        let committed = committed(&settings.bootstrap, name, settings.calls())[&0];
+        let committed = committed(&settings.bootstrap, &settings.name, settings.calls())[&0];
         (committed.0 > 0).then_some(committed)
     });
     assert!(offset < 23, "{offset} is committed past an open alert");
     // Long enough for several commits, and still nothing more.
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(committed(&settings.bootstrap, name, settings.calls())[&0].0, offset);
-    assert_eq!(fired(&settings), BTreeSet::new());
-    cluster.clear_request_errors(RDKafkaApiKey::Produce);
-    wait_for("the alert arrives", || (!fired(&settings).is_empty()).then_some(()));
-    wait_until_committed(&settings);
+    let after = committed(&settings.bootstrap, &settings.name, settings.calls());
+    assert_eq!(after[&0].0, offset);
+    assert!(running.metrics().sum("alerts_unacknowledged", &[]) > 0.0, "nobody took it");
+    accept();
+    wait_for("the alert arrives", || (!fired(settings).is_empty()).then_some(()));
+    wait_until_committed(settings);
     running.wait_until("nothing waits", |it| it.sum("alerts_unacknowledged", &[]) < 1.0);
 }
 
 #[test]
-fn no_offset_is_committed_past_an_alert_the_cluster_is_too_busy_to_take() {
-    if Broker::shared().is_some() {
-        refuse_alerts("busy", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+fn no_offset_is_committed_past_an_alert_the_cluster_cannot_take_just_now() {
+    if Broker::shared().is_none() {
+        return;
     }
+    let cluster = MockCluster::new(1).unwrap();
+    let settings = Settings::new(&cluster.bootstrap_servers(), "busy");
+    create_topics(&cluster, &settings, 1);
+    // The partition has lost its leader, and finds another one.
+    cluster.partition_leader(&settings.alerts(), 0, None).unwrap();
+    refuse_alerts(&settings, || {
+        cluster.partition_leader(&settings.alerts(), 0, Some(1)).unwrap();
+    });
 }
 
 #[test]
 fn no_offset_is_committed_past_an_alert_the_cluster_refuses() {
-    if Broker::shared().is_some() {
-        refuse_alerts("refused", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    }
+    let Some(broker) = Broker::shared() else { return };
+    let settings = Settings::new(broker.bootstrap(), "refused");
+    broker.create_topic(settings.calls(), 1, &["retention.ms=-1"]);
+    broker.create_topic(&settings.alerts(), 1, &["max.message.bytes=200"]);
+    refuse_alerts(&settings, || {
+        assert_eq!(fired(&settings), BTreeSet::new());
+        set(&broker, &settings.alerts(), &[]);
+    });
 }
 
 /// Values that are no calls, each with the reason it is set aside for.

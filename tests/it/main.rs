@@ -17,6 +17,7 @@ mod decode;
 mod demo;
 mod explain;
 mod generate;
+mod groups;
 mod helm;
 mod judgement;
 mod kafka;

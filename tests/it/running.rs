@@ -92,6 +92,15 @@ impl Settings {
         format!("{}.verdicts", self.name)
     }
 
+    pub(crate) fn groups(&self) -> String {
+        format!("{}.groups", self.name)
+    }
+
+    /// Every topic that is written.
+    pub(crate) fn written(&self) -> [String; 5] {
+        [self.alerts(), self.dead_letter(), self.verdicts(), self.audit(), self.groups()]
+    }
+
     /// The file.
     pub(crate) fn yaml(&self) -> String {
         let mut text = format!(
@@ -103,11 +112,11 @@ impl Settings {
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();
         }
-        let topics = [self.alerts(), self.dead_letter(), self.verdicts(), self.audit()];
-        let [alerts, dead_letter, verdicts, audit] = topics;
+        let [alerts, dead_letter, verdicts, audit, groups] = self.written();
         writeln!(
             text,
-            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}}}"
+            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}, \
+             groups: {groups}}}"
         )
         .unwrap();
         let server = self.server;

@@ -124,6 +124,7 @@ impl Checker<'_> {
                 dead_letter: raw.topics.dead_letter.clone(),
                 audit: raw.topics.audit.clone(),
                 verdicts: raw.topics.verdicts.clone(),
+                groups: Some(raw.topics.groups.clone()),
             },
             event_time,
             peers,
@@ -164,6 +165,7 @@ impl Checker<'_> {
             ("dead_letter", &topics.dead_letter),
             ("audit", &topics.audit),
             ("verdicts", &topics.verdicts),
+            ("groups", &topics.groups),
         ];
         for (name, topic) in written {
             let first = seen.insert(topic, format!("topics.{name}"));
