@@ -34,7 +34,7 @@ pub const EPOCHS_BEHIND: i64 = 2;
 pub struct GroupKey(pub u64);
 
 /// One thing learned about a peer group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fact {
     /// An agent was seen for the first time.
     Agent,

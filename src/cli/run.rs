@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::engine;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
-use crate::kafka::{Topic, ensure_topics};
+use crate::config::Config;
+use crate::kafka::{ClientSettings, Topic, ensure_topics, partition_counts};
 use crate::pipeline::instance::{Beginning, Instance, client_settings};
 
 /// What `run` is told.
@@ -42,14 +43,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let runtime = crate::cli::runtime()?;
     let clean = runtime.block_on(async {
+        let client = client_settings(&config.kafka);
         let mut topics = vec![
             Topic::plain(&config.topics.alerts, 1),
             Topic::plain(&config.topics.dead_letter, 1),
             Topic::plain(&config.topics.audit, 1),
             Topic::compacted(&config.topics.verdicts),
         ];
+        if config.state.durable {
+            let partitions = state_partitions(&config, &client)?;
+            topics.push(Topic::beside(&config.topics.state, partitions));
+        }
         topics.extend(config.topics.groups.as_deref().map(Topic::compacted));
-        let client = client_settings(&config.kafka);
         let brokers = || format!("at {}", config.kafka.brokers.join(", "));
         let created = ensure_topics(&client, &topics).await.with_context(brokers)?;
         for topic in created {
@@ -74,4 +79,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         std::process::exit(0);
     }
     Ok(Exit::Done)
+}
+
+/// How many partitions the state topic must have: one beside each of a source's. One that has fewer
+/// is refused, because agents of the others could not be kept.
+fn state_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Failure> {
+    let mut topics: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
+    topics.push(&config.topics.state);
+    let mut counts = partition_counts(client, &topics).map_err(anyhow::Error::from)?;
+    let state = counts.pop().unwrap_or(0);
+    let needed = counts.into_iter().max().unwrap_or(0).max(1);
+    if state != 0 && state < needed {
+        let topic = &config.topics.state;
+        return Err(anyhow::anyhow!(
+            "the topic `{topic}` has {state} partitions and a source topic {needed}: what is known \
+             could not be kept beside it; raise it with `kafka-topics.sh --alter --topic {topic} \
+             --partitions {needed}`"
+        )
+        .into());
+    }
+    Ok(needed)
 }

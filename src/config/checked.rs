@@ -23,6 +23,8 @@ pub struct Config {
     pub event_time: EventTime,
     /// How peer knowledge is exchanged.
     pub peers: Peers,
+    /// How what is known of agents is kept.
+    pub state: State,
     /// Agents that are peers, whatever their ids or records say.
     pub groups: Vec<GroupPattern>,
     /// The bounds of everything that could grow.
@@ -104,6 +106,8 @@ pub struct Topics {
     pub audit: String,
     /// What people said, compacted.
     pub verdicts: String,
+    /// What is known of agents, compacted.
+    pub state: String,
     /// What the agents of each partition taught their peers; without it, partitions of one process
     /// exchange that in memory.
     pub groups: Option<String>,
@@ -117,6 +121,15 @@ pub struct EventTime {
     /// Calls are put in order of their time within this span before they are judged; alerts wait as
     /// long.
     pub reorder: Duration,
+}
+
+/// How what is known of agents is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Whether it is written to the state topic.
+    pub durable: bool,
+    /// How often a partition's changes are written.
+    pub flush_interval: Duration,
 }
 
 /// How peer knowledge is exchanged between partitions.

@@ -16,6 +16,7 @@ use crate::config::raw::{
 use crate::config::scalar::{plain, words};
 use crate::config::schema::{resolve, schema};
 use crate::config::server::RawServer;
+use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::config::yaml::{Data, Node};
 use crate::decode::Format;
@@ -84,6 +85,7 @@ fn example() -> RawConfig {
         topics: RawTopics::default(),
         event_time: RawEventTime::default(),
         peers: RawPeers::default(),
+        state: RawState::default(),
         groups: vec![RawGroup {
             name: "payments".to_owned(),
             tenant: "acme".to_owned(),

@@ -27,12 +27,13 @@ mod server;
 mod shape;
 mod show;
 mod snippet;
+mod state;
 mod units;
 mod yaml;
 
 pub use checked::{
     Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
-    Topics,
+    State, Topics,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub(crate) use load::read_text;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::config::checked::Start;
 use crate::config::groups::RawGroup;
 use crate::config::server::RawServer;
+use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::Format;
 
@@ -38,6 +39,9 @@ pub(crate) struct RawConfig {
     /// How peer knowledge is exchanged between partitions.
     #[serde(default)]
     pub(crate) peers: RawPeers,
+    /// How what is known of agents is kept.
+    #[serde(default)]
+    pub(crate) state: RawState,
     /// Agents that are peers, whatever their ids or records say; the first entry that fits counts.
     #[serde(default)]
     #[schemars(length(max = 1000))]
@@ -252,6 +256,10 @@ pub(crate) struct RawTopics {
     /// instance reads all of it. Compacted.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) verdicts: String,
+    /// What is known of agents, so that it survives a restart and follows a partition to another
+    /// instance. Compacted; as many partitions as the source topic that has the most.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) state: String,
     /// What the agents of each partition taught their peers, and who is waited for: every instance
     /// reads all of it, so all judge alike. Compacted, with exactly one partition.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
@@ -265,6 +273,7 @@ impl Default for RawTopics {
             dead_letter: "toolwarden.dead-letter".to_owned(),
             audit: "toolwarden.audit".to_owned(),
             verdicts: "toolwarden.verdicts".to_owned(),
+            state: "toolwarden.state".to_owned(),
             groups: "toolwarden.groups".to_owned(),
         }
     }

@@ -12,6 +12,7 @@ use crate::config::groups::RawGroup;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{RawEventTime, RawLimits, RawPeers, RawRules, RawSource, RawTopics};
 use crate::config::snippet::is_secret_key;
+use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::HashKey;
 
@@ -26,6 +27,7 @@ struct Shown {
     topics: RawTopics,
     event_time: RawEventTime,
     peers: RawPeers,
+    state: RawState,
     groups: Vec<RawGroup>,
     limits: RawLimits,
     privacy: ShownPrivacy,
@@ -130,6 +132,7 @@ fn shown(config: &Config) -> Shown {
             dead_letter: config.topics.dead_letter.clone(),
             audit: config.topics.audit.clone(),
             verdicts: config.topics.verdicts.clone(),
+            state: config.topics.state.clone(),
             groups: config.topics.groups.clone().unwrap_or_default(),
         },
         event_time: RawEventTime {
@@ -139,6 +142,10 @@ fn shown(config: &Config) -> Shown {
         peers: RawPeers {
             wait: FriendlyDuration(config.peers.wait),
             idle_after: FriendlyDuration(config.peers.idle_after),
+        },
+        state: RawState {
+            durable: config.state.durable,
+            flush_interval: FriendlyDuration(config.state.flush_interval),
         },
         groups: config.groups.iter().map(RawGroup::of).collect(),
         limits: RawLimits {

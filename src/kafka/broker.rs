@@ -33,6 +33,12 @@ impl<'a> Topic<'a> {
         Self { name, partitions, is_compacted: false }
     }
 
+    /// A topic that keeps the latest record of each key, beside another one's partitions.
+    #[must_use]
+    pub const fn beside(name: &'a str, partitions: i32) -> Self {
+        Self { name, partitions, is_compacted: true }
+    }
+
     /// A topic of one partition that keeps the latest record of each key.
     #[must_use]
     pub const fn compacted(name: &'a str) -> Self {
@@ -81,6 +87,27 @@ pub async fn ensure_topics(
         }
     }
     Ok(created)
+}
+
+/// How many partitions each of `topics` has; 0 for one that does not exist.
+///
+/// # Errors
+///
+/// When the cluster does not answer.
+pub fn partition_counts(
+    settings: &ClientSettings,
+    topics: &[&str],
+) -> Result<Vec<i32>, KafkaError> {
+    let consumer: BaseConsumer =
+        settings.config(&[]).create().map_err(KafkaError::when("create a consumer"))?;
+    let metadata = consumer
+        .fetch_metadata(None, ANSWER_TIMEOUT)
+        .map_err(KafkaError::when("reach the cluster"))?;
+    let count = |name: &&str| {
+        let topic = metadata.topics().iter().find(|topic| topic.name() == *name);
+        topic.map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
+    };
+    Ok(topics.iter().map(count).collect())
 }
 
 /// How many records each of a topic's partitions holds, low end to high end.

@@ -98,6 +98,12 @@ impl Consumed<'_> {
         self.0.payload()
     }
 
+    /// What this record is known again by: when it was appended, its key and its length.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        digest_of(&self.0)
+    }
+
     /// The text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -105,6 +111,15 @@ impl Consumed<'_> {
         let header = headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(header.value?).ok()
     }
+}
+
+/// What a record is known again by: when it was appended, its key and its length.
+pub(super) fn digest_of(record: &BorrowedMessage<'_>) -> u64 {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&record.timestamp().to_millis().unwrap_or(-1).to_le_bytes());
+    hash.update(record.key().unwrap_or_default());
+    let length = record.payload().map_or(u32::MAX, |it| u32::try_from(it.len()).unwrap_or(0));
+    u64::from(hash.finalize()) << 32 | u64::from(length)
 }
 
 impl PartitionConsumer {
@@ -183,6 +198,40 @@ impl PartitionConsumer {
     #[must_use]
     pub fn next_rebalance(&self) -> Option<Rebalanced> {
         self.consumer.context().next_note()
+    }
+
+    /// Whether partitions that are to go wait until [`Self::let_go`] is called, so that what is known
+    /// of them can be written down. Must be off when the consumer is dropped, which would wait for
+    /// ever.
+    pub fn defer_revoking(&self, defers: bool) {
+        self.consumer.context().defer(defers);
+    }
+
+    /// Hands over partitions that are to go ([`Rebalanced::Revoking`]). Returns whether they were
+    /// ours to the end: false when they were lost meanwhile.
+    #[must_use]
+    pub fn let_go(&self, partitions: &[TopicPartition]) -> bool {
+        // The flag is reset by unassign, so it must be read before.
+        let lost = self.consumer.assignment_lost();
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+        }
+        self.consumer.context().forget(partitions);
+        !lost
+    }
+
+    /// Reads `partition` from `offset` on, after it was paused. A place that cannot be gone to is an
+    /// error that is counted; the partition stays where it is.
+    pub fn go_on_from(&self, partition: &TopicPartition, offset: i64) {
+        if let Err(error) = self.seek(partition, offset) {
+            tracing::error!(topic = &*partition.topic, partition = partition.partition, offset,
+                %error, "reading does not begin where it should");
+        }
+        self.resume(partition);
     }
 
     /// Everything of `partition` below `offset` is finished and may be committed.

@@ -29,6 +29,9 @@ pub struct TopicPartition {
 pub enum Rebalanced {
     /// These partitions are ours now.
     Assigned(Vec<TopicPartition>),
+    /// These are to go to somebody else, who waits until [`crate::kafka::PartitionConsumer::let_go`]
+    /// is called.
+    Revoking(Vec<TopicPartition>),
     /// These went to somebody else; what was finished has been committed.
     Revoked(Vec<TopicPartition>),
     /// These were taken from us before we could finish: nothing may be committed any more.
@@ -40,6 +43,8 @@ pub(crate) struct WorkerContext {
     worker: usize,
     metrics: Metrics,
     connected: AtomicBool,
+    /// Whether the worker wants to write down what it knows before a partition goes.
+    defers: AtomicBool,
     notes: Mutex<VecDeque<Rebalanced>>,
     /// For each partition the offset below which everything is finished: its alerts are
     /// acknowledged. The only offsets that may ever be committed.
@@ -54,6 +59,7 @@ impl WorkerContext {
             worker,
             metrics,
             connected: AtomicBool::new(true),
+            defers: AtomicBool::new(false),
             notes: Mutex::default(),
             finished: Mutex::default(),
             appended: Mutex::default(),
@@ -63,6 +69,17 @@ impl WorkerContext {
     /// Whether a broker could be reached when last heard of.
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether partitions that are to go wait until the worker lets go of them.
+    pub(crate) fn defer(&self, defers: bool) {
+        self.defers.store(defers, Ordering::Relaxed);
+    }
+
+    /// Partitions are not ours any more.
+    pub(crate) fn forget(&self, partitions: &[TopicPartition]) {
+        lock(&self.finished).retain(|partition, _| !partitions.contains(partition));
+        lock(&self.appended).retain(|partition, _| !partitions.contains(partition));
     }
 
     /// Takes the oldest note.
@@ -115,6 +132,10 @@ impl WorkerContext {
         // The flag is reset by unassign, so it must be read before.
         let lost = consumer.assignment_lost();
         let partitions = names(list);
+        if !lost && self.defers.load(Ordering::Relaxed) {
+            self.note(Rebalanced::Revoking(partitions));
+            return;
+        }
         if !lost {
             let committed = self
                 .finished_list(|partition| partitions.contains(partition))
@@ -127,8 +148,7 @@ impl WorkerContext {
         if let Err(error) = consumer.incremental_unassign(list) {
             self.fail(&error, false);
         }
-        lock(&self.finished).retain(|partition, _| !partitions.contains(partition));
-        lock(&self.appended).retain(|partition, _| !partitions.contains(partition));
+        self.forget(&partitions);
         self.note(if lost {
             Rebalanced::Lost(partitions)
         } else {

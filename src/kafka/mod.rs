@@ -6,6 +6,7 @@
 //! what is finished.
 
 mod broker;
+mod changelog;
 mod client;
 mod consumer;
 mod context;
@@ -17,7 +18,8 @@ mod producer;
 mod reader;
 mod statistics;
 
-pub use broker::{EmbeddedCluster, Topic, ensure_topics, record_count};
+pub use broker::{EmbeddedCluster, Topic, ensure_topics, partition_counts, record_count};
+pub use changelog::{PartitionReader, SourceEnds};
 pub use client::{ClientSettings, KafkaError, librdkafka_version};
 pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, Polled};
 pub use context::{Rebalanced, TopicPartition};

@@ -81,10 +81,12 @@ impl Ticket {
 pub struct OutgoingRecord {
     /// The topic.
     pub topic: Arc<str>,
+    /// The partition; by the key where it is none.
+    pub partition: Option<i32>,
     /// The key; records of one key keep their order.
     pub key: Vec<u8>,
-    /// The value.
-    pub payload: Vec<u8>,
+    /// The value; without one, what stands under the key is deleted.
+    pub payload: Option<Vec<u8>>,
     /// Headers, all of them text.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -170,6 +172,19 @@ impl Outbox {
         Ok(Self { producer: Arc::new(producer), context, capacity })
     }
 
+    /// A producer of many records at a time, which are compressed and sent in large batches.
+    ///
+    /// # Errors
+    ///
+    /// When a property is not one librdkafka knows.
+    pub fn bulk(settings: &ClientSettings, metrics: &Metrics) -> Result<Self, KafkaError> {
+        let mut bulk = settings.clone();
+        for (key, value) in [("linger.ms", "5"), ("compression.type", "zstd")] {
+            bulk.properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        Self::new(&bulk, usize::MAX, metrics)
+    }
+
     /// Sends a record. It is kept until the broker has it, whatever that takes.
     pub fn send(&self, record: OutgoingRecord, ticket: Ticket) {
         self.produce(Box::new(Pending { record, ticket }));
@@ -215,10 +230,13 @@ impl Outbox {
         for (key, value) in &record.headers {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let outgoing = BaseRecord::with_opaque_to(&record.topic, pending)
-            .key(&record.key)
-            .payload(&record.payload)
-            .headers(headers);
+        let mut outgoing: BaseRecord<'_, [u8], [u8], _> =
+            BaseRecord::with_opaque_to(&record.topic, pending)
+                .key(record.key.as_slice())
+                .headers(headers);
+        // An empty value is not the same as none.
+        outgoing.payload = record.payload.as_deref();
+        outgoing.partition = record.partition;
         if let Err((error, outgoing)) = self.producer.send(outgoing) {
             if !matches!(
                 error,

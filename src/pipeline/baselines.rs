@@ -15,9 +15,9 @@ use crate::baseline::peers::Peers;
 use crate::detect::AgentState;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::kept::{Kept, KeptReader, Lessons, merge};
-use crate::pipeline::judge::kept::Reached;
 use crate::pipeline::judge::{Judge, Shared};
 use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError, check_agent};
+use crate::state::reached::Reached;
 use crate::state::{AgentKey, Full, PartitionId};
 
 /// How hard the stream is compressed.

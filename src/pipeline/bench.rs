@@ -81,12 +81,13 @@ pub async fn pipeline(
     let run = clock::wall().as_millis();
     let topic = format!("toolwarden.bench.{run}");
     let (alerts, letters) = (format!("{topic}.alerts"), format!("{topic}.dead-letter"));
-    let audit = format!("{topic}.audit");
+    let (audit, state) = (format!("{topic}.audit"), format!("{topic}.state"));
     let topics = [
         Topic::plain(&topic, options.partitions),
         Topic::plain(&alerts, 1),
         Topic::plain(&letters, 1),
         Topic::plain(&audit, 1),
+        Topic::beside(&state, options.partitions),
     ];
     ensure_topics(&client, &topics).await?;
     say(&format!("filling {topic} with {} calls of {} agents", options.calls, options.agents));
@@ -105,6 +106,7 @@ pub async fn pipeline(
         config.topics.alerts.clone_from(&alerts);
         config.topics.dead_letter.clone_from(&letters);
         config.topics.audit.clone_from(&audit);
+        config.topics.state.clone_from(&state);
         config.topics.groups = None;
         config.receivers.clear();
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));

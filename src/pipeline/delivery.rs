@@ -185,6 +185,8 @@ impl Delivering {
                     self.partitions.insert(name, Reading::default());
                 }
             }
+            // Not asked for here: what is finished is committed as a partition goes.
+            Rebalanced::Revoking(_) => {}
             Rebalanced::Revoked(names) | Rebalanced::Lost(names) => {
                 for name in names {
                     self.partitions.remove(&name);
@@ -346,9 +348,10 @@ impl Graveyard {
         let status = letter.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let record = OutgoingRecord {
             topic: Arc::clone(&self.topic),
+            partition: None,
             key: letter.receiver.as_bytes().to_vec(),
             // What somebody else wrote to the alerts topic may be as large as that takes.
-            payload: body.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(body).to_vec(),
+            payload: Some(body.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(body).to_vec()),
             headers: vec![
                 ("toolwarden-kind", DeadLetterKind::Delivery.as_str().to_owned()),
                 ("toolwarden-receiver", letter.receiver.to_owned()),

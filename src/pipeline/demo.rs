@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
 use crate::config::{
     Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
-    Topics,
+    State, Topics,
 };
 use crate::decode::Format;
 use crate::deliver::render_text;
@@ -38,6 +38,7 @@ use crate::policy::Rules;
 const CALLS: &str = "agent-calls";
 const ALERTS: &str = "toolwarden.alerts";
 const DEAD_LETTER: &str = "toolwarden.dead-letter";
+const STATE: &str = "toolwarden.state";
 const AUDIT: &str = "toolwarden.audit";
 const VERDICTS: &str = "toolwarden.verdicts";
 const PARTITIONS: i32 = 4;
@@ -186,11 +187,14 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             dead_letter: DEAD_LETTER.to_owned(),
             audit: AUDIT.to_owned(),
             verdicts: VERDICTS.to_owned(),
+            state: STATE.to_owned(),
             // One process: what peers teach stays in it.
             groups: None,
         },
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },
         peers: Peers { wait: Duration::from_secs(30), idle_after: Duration::from_secs(1) },
+        // The embedded cluster compacts nothing, and goes with the process.
+        state: State { durable: false, flush_interval: Duration::from_secs(5) },
         groups: Vec::new(),
         limits: Limits {
             agents: 100_000,

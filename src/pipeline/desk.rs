@@ -85,7 +85,8 @@ impl Desk {
     pub fn take(&mut self, record: &Consumed<'_>, lane: &mut Lane) {
         let index = usize::from(lane.judge.partition().topic);
         let Some(source) = self.sources.get(index) else { return };
-        if !lane.past.takes(record.offset()) {
+        // What is not taken now is read again once the partition is ready.
+        if !lane.takes() || !lane.past.takes(record.offset()) {
             return;
         }
         if !lane.judge.begin(record.offset()) {
@@ -118,6 +119,7 @@ impl Desk {
             Item::Rejected(error) => rejected.push(error),
         });
         judge.record_done(record.offset());
+        judge.took(record.offset(), || record.digest());
         lane.took_record(record.timestamp_ms());
         if let Some(since) = lane.past.took(record.timestamp_ms()) {
             let (topic, partition) = (&*source.topic, record.partition());
@@ -169,8 +171,10 @@ impl Desk {
 
     /// Says what a rebalance did.
     pub fn rebalanced(&self, note: &Rebalanced) {
-        let (Rebalanced::Assigned(names) | Rebalanced::Revoked(names) | Rebalanced::Lost(names)) =
-            note;
+        let (Rebalanced::Assigned(names)
+        | Rebalanced::Revoked(names)
+        | Rebalanced::Lost(names)
+        | Rebalanced::Revoking(names)) = note;
         for (topic, partitions) in by_topic(names) {
             let partitions = partitions.as_slice();
             match note {
@@ -181,6 +185,8 @@ impl Desk {
                     PartitionsRevoked { topic, partitions }.emit(&self.metrics);
                 }
                 Rebalanced::Lost(_) => PartitionsLost { topic, partitions }.emit(&self.metrics),
+                // Told when it is done.
+                Rebalanced::Revoking(_) => {}
             }
         }
     }
@@ -249,8 +255,9 @@ impl Desk {
             Audit { kind: record.kind }.emit(&self.metrics);
             let outgoing = OutgoingRecord {
                 topic: Arc::clone(&self.audit),
+                partition: None,
                 key: format!("{}/{}", record.tenant_id, record.agent_id).into_bytes(),
-                payload: record.to_json().into_bytes(),
+                payload: Some(record.to_json().into_bytes()),
                 headers: vec![("content-type", "application/json".to_owned())],
             };
             self.outbox.send(outgoing, lane.ledger.ticket(offset));
@@ -294,8 +301,9 @@ impl Desk {
         }
         let letter = OutgoingRecord {
             topic: Arc::clone(&self.dead_letter),
+            partition: None,
             key: kept_key.to_vec(),
-            payload: kept.to_vec(),
+            payload: Some(kept.to_vec()),
             headers,
         };
         self.outbox.send(letter, ledger.ticket(offset));
@@ -307,8 +315,9 @@ impl Desk {
 fn record_of(alert: &Alert, topic: &Arc<str>) -> OutgoingRecord {
     OutgoingRecord {
         topic: Arc::clone(topic),
+        partition: None,
         key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
-        payload: alert.to_json().into_bytes(),
+        payload: Some(alert.to_json().into_bytes()),
         headers: vec![("content-type", "application/json".to_owned())],
     }
 }

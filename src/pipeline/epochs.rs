@@ -30,6 +30,7 @@ use crate::pipeline::epochs::follower::{Follower, Step};
 use crate::pipeline::epochs::kept::Lessons;
 use crate::pipeline::epochs::link::Link;
 use crate::state::PartitionId;
+use crate::state::changelog::Lesson;
 
 /// What one partition's agents taught, not yet published.
 #[derive(Debug, Default)]
@@ -39,6 +40,11 @@ pub struct EpochLog {
     handed: Option<Handed>,
     /// What is read again up to there was handed out before.
     told: Option<Handed>,
+    /// What agents taught that were ahead of the partition when it was taken up: it stands in `open`
+    /// and is not read again.
+    ahead: Vec<Lesson>,
+    /// The offsets are those of another log than the one that was handed out of.
+    is_new_log: bool,
 }
 
 impl EpochLog {
@@ -49,11 +55,19 @@ impl EpochLog {
             return;
         }
         for fact in facts {
-            let epoch = fact.epoch().unwrap_or(epoch);
-            let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
-            let summary = self.open.entry(epoch).or_default().entry(group).or_default();
-            summary.add(fact.clone());
+            self.put(fact.epoch().unwrap_or(epoch), group, fact.clone());
         }
+    }
+
+    fn put(&mut self, epoch: i64, group: GroupKey, fact: Fact) {
+        let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
+        self.open.entry(epoch).or_default().entry(group).or_default().add(fact);
+    }
+
+    /// Whether what is learned now was handed out before.
+    #[must_use]
+    pub const fn is_retelling(&self) -> bool {
+        self.told.is_some()
     }
 
     /// What was handed out last before its hour was over, to be remembered over a stop: nothing as
@@ -66,9 +80,13 @@ impl EpochLog {
     /// The board shows that `handed` was handed out, perhaps by whoever had the partition before.
     /// What is noted here was part of it then, and so is what is read again below its offset.
     pub fn stand(&mut self, handed: Option<Handed>) {
-        if handed.is_some() && handed != self.handed {
+        let is_news = handed != self.handed && !self.is_new_log;
+        if let Some((cut, time)) = handed.filter(|_| is_news) {
             self.open.clear();
-            self.told = handed;
+            self.told = Some((cut, time));
+            for lesson in self.ahead.clone().into_iter().filter(|lesson| lesson.place.0 >= cut) {
+                self.put(lesson.epoch, lesson.group, lesson.fact);
+            }
         }
         self.handed = handed;
     }
@@ -204,6 +222,8 @@ impl PeerBoard {
         let joined = posted.log.as_ref().is_none_or(speaks);
         if joined {
             log.stand(posted.board.member(&source).and_then(|member| member.handed));
+            log.ahead = Vec::new();
+            log.is_new_log = false;
         }
         joined
     }

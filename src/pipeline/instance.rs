@@ -25,8 +25,10 @@ use crate::pipeline::export::RunningExport;
 use crate::pipeline::group_log::{GroupLog, GroupLogStatus};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::restore::Restorer;
 use crate::pipeline::verdict_feed::VerdictFeed;
 use crate::pipeline::verdicts::VerdictBoard;
+use crate::pipeline::worker::keep::Durable;
 use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
 use crate::policy::{self, Groups, Rules};
 use crate::serve::{self, Exporter, Exports, Readiness};
@@ -34,6 +36,9 @@ use crate::state::Agents;
 use crate::telemetry::{
     BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
 };
+
+/// Threads that read partitions back.
+const RESTORERS: usize = 2;
 
 /// One running instance.
 #[derive(Debug)]
@@ -134,6 +139,7 @@ impl Instance {
         let listen = listener.local_addr().context("cannot tell the address listened on")?;
         let client = client_settings(&config.kafka);
         let outbox = Outbox::new(&client, config.limits.pending_alerts, &metrics)?;
+        let durable = durable(config, &client, &metrics)?;
         let mut instance = Self {
             listen,
             signals: Arc::default(),
@@ -152,7 +158,7 @@ impl Instance {
         }
         instance.start_verdicts(config)?;
         instance.start_groups(config)?;
-        instance.start_workers(config, beginning.learn_from)?;
+        instance.start_workers(config, (beginning.learn_from, durable))?;
         instance.start_delivery(config)?;
         instance.start_serving(listener, config);
         Ok(instance)
@@ -246,7 +252,7 @@ impl Instance {
     fn start_workers(
         &mut self,
         config: &Config,
-        learn_from: Option<Duration>,
+        (learn_from, durable): (Option<Duration>, Option<Durable>),
     ) -> anyhow::Result<()> {
         // All of them join before any of them works: a group that grows while it works moves
         // partitions about.
@@ -280,7 +286,7 @@ impl Instance {
                 (settings, Arc::clone(&self.signals)),
                 &self.metrics,
             );
-            workers.push(worker);
+            workers.push(worker.with(durable.clone()));
         }
         for (index, worker) in workers.into_iter().enumerate() {
             self.spawn(format!("worker-{index}"), move || worker.run())?;
@@ -367,6 +373,30 @@ impl Instance {
         self.threads.push(thread.context("cannot start a thread")?);
         Ok(())
     }
+}
+
+/// How what is known is kept, if it is.
+fn durable(
+    config: &Config,
+    client: &ClientSettings,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Durable>> {
+    metrics.durable(config.state.durable);
+    if !config.state.durable {
+        return Ok(None);
+    }
+    let state: Arc<str> = config.topics.state.as_str().into();
+    let restorer = Restorer::start(
+        client,
+        (&config.kafka.group_id, Arc::clone(&state)),
+        config.limits.tools_per_agent,
+        RESTORERS,
+    )
+    .context("cannot start a thread")?;
+    // Nothing waits for its room: a flush ends before the next begins.
+    let outbox = Outbox::bulk(client, metrics)?;
+    let interval = config.state.flush_interval;
+    Ok(Some(Durable { restorer, outbox, state, interval }))
 }
 
 fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {

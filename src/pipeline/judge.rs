@@ -10,18 +10,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::alert::{Alert, AuditRecord};
-use crate::baseline::peers::{EPOCHS_BEHIND, GroupKey, Peers};
+use crate::baseline::peers::{EPOCHS_BEHIND, Fact, GroupKey, Peers};
 use crate::detect::{self, AgentState, Context, Fate, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::kafka::Ledger;
 use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
-use crate::pipeline::judge::kept::Again;
+use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::watch::Watch;
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
-use crate::state::{AgentKey, Agents, Claim, PartitionId};
+use crate::state::changelog::Lesson;
+use crate::state::reached::{Judged, Place};
+use crate::state::{AgentKey, Agents, Claim, PartitionId, Updated};
 
 /// What every partition of an instance shares.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub struct Tally {
     pub duplicate: u64,
     /// Not judged for want of room for one more agent.
     pub unjudged: u64,
+    /// Passed over: the agent's state reflected the call already when it was taken up again.
+    pub replayed: u64,
 }
 
 /// The judge of one partition.
@@ -94,12 +98,18 @@ pub struct Judge {
     /// Records below this offset were judged before this judge took the partition over.
     judged_below: i64,
     /// What is read again after a stop.
-    again: Option<Again>,
+    again: Option<Judged>,
     /// The call that is to be explained, if one is.
     watch: Option<Box<Watch>>,
     tally: Tally,
     counted: Counted,
     audits: Vec<Audited>,
+    /// What has to be written down, if anything is.
+    journal: Option<Box<Journal>>,
+    /// The call being judged, or judged last.
+    place: Place,
+    /// The partition's agents.
+    agents: usize,
 }
 
 impl Judge {
@@ -131,6 +141,9 @@ impl Judge {
             tally: Tally::default(),
             counted: Counted::default(),
             audits: Vec::new(),
+            journal: None,
+            place: (0, 0),
+            agents: 0,
         }
     }
 
@@ -171,7 +184,7 @@ impl Judge {
     /// Takes one call in; it is judged when its turn comes ([`Self::judge_due`]).
     pub fn hold(&mut self, call: &ToolCall<'_>) {
         let position = (call.position.offset, call.position.index);
-        if self.again.as_ref().is_some_and(|again| again.was_judged(position)) {
+        if self.again.as_ref().is_some_and(|again| again.covers(position)) {
             return;
         }
         self.order.push(call);
@@ -194,7 +207,7 @@ impl Judge {
     /// The record at `offset` has been taken in whole.
     pub fn record_done(&mut self, offset: i64) {
         self.next_offset = Some(offset + 1);
-        if self.again.as_ref().is_some_and(|again| again.is_over(offset + 1)) {
+        if self.again.as_ref().is_some_and(|again| again.below() <= offset + 1) {
             self.again = None;
         }
     }
@@ -301,9 +314,10 @@ impl Judge {
                 let verdict = detect::tick(&context, state, now);
                 (verdict, state.deadline(), state.group)
             });
-            if let Some((verdict, next, group)) = ticked {
+            if let Some(Updated { value: (verdict, next, group), is_first, .. }) = ticked {
                 self.counted.note(&verdict.facts);
-                self.log.note(deadline.hour(), group, &verdict.facts);
+                self.changed(key, is_first);
+                self.teach(key, (deadline.hour(), group), &verdict.facts);
                 // An engine that does not move its deadline would be asked for ever.
                 if let Some(next) = next.filter(|next| *next > now) {
                     self.deadlines.insert((next, key));
@@ -320,13 +334,15 @@ impl Judge {
             // Calls that were held when it stopped are judged in order once all are read again.
             return false;
         }
-        let first = self.order.first().map(|call| (call.time, call.position.offset));
-        let Some((time, offset)) = first else { return false };
+        let Some(first) = self.order.first() else { return false };
+        let (time, place) = (first.time, (first.position.offset, first.position.index));
         if !self.is_joined() {
             return false;
         }
-        self.end_retelling(offset, sink);
-        self.pass((time, offset), sink);
+        self.end_retelling(place.0, sink);
+        // Also of what falls due with it: that was not reflected before this call.
+        self.place = place;
+        self.pass(time, sink);
         let Some(peers) = self.peers_of(time.hour()) else { return false };
         self.said.refresh();
         if let Some(call) = self.order.pop() {
@@ -341,6 +357,10 @@ impl Judge {
         let mut judged: ToolCall<'_> = call.borrowed();
         judged.position.topic = &self.topic;
         let key = AgentKey::of(&judged);
+        if self.journal.as_ref().is_some_and(|journal| journal.is_ahead(key, self.place)) {
+            self.tally.replayed += 1;
+            return;
+        }
         let context = Context { rules: &self.shared.rules, peers, expectations: self.said.known() };
         if let Some(watch) = self.watch.as_mut().filter(|watch| watch.is_it(&judged)) {
             let is_known = self.shared.agents.read(key, |state| {
@@ -356,10 +376,13 @@ impl Judge {
             (verdict, before, state.deadline(), state.group)
         };
         let updated = self.shared.agents.update(key, self.partition, &judged, update);
-        let Ok((mut verdict, before, after, group)) = updated else {
+        let Ok(Updated { value: (mut verdict, before, after, group), is_first, is_new }) = updated
+        else {
             self.tally.unjudged += 1;
             return;
         };
+        self.agents += usize::from(is_new);
+        self.changed(key, is_first);
         match verdict.fate {
             Fate::Judged => self.tally.judged += 1,
             Fate::Late => self.tally.late += 1,
@@ -370,13 +393,13 @@ impl Judge {
             after.map(|deadline| self.deadlines.insert((deadline, key)));
         }
         if let Some((former, facts)) = &verdict.left {
-            self.log.note(call.time.hour(), *former, facts);
+            self.teach(key, (call.time.hour(), *former), facts);
         }
         self.counted.note(&verdict.facts);
-        self.log.note(call.time.hour(), group, &verdict.facts);
+        self.teach(key, (call.time.hour(), group), &verdict.facts);
         if !verdict.tenant_facts.is_empty() {
             let tenant = GroupKey::of_tenant(&call.tenant_id);
-            self.log.note(call.time.hour(), tenant, &verdict.tenant_facts);
+            self.teach(key, (call.time.hour(), tenant), &verdict.tenant_facts);
         }
         let offset = call.position.offset;
         let audited = verdict.audits.drain(..).map(|record| Audited { record, offset });
@@ -384,8 +407,33 @@ impl Judge {
         hand_out(verdict, offset, sink);
     }
 
+    /// An agent has changed; it is written down with the next flush.
+    fn changed(&mut self, key: AgentKey, is_first: bool) {
+        if let Some(journal) = self.journal.as_mut().filter(|_| is_first) {
+            journal.changed(key);
+        }
+    }
+
+    /// What an agent teaches a group.
+    fn teach(&mut self, key: AgentKey, (epoch, group): (i64, GroupKey), facts: &[Fact]) {
+        // What was handed out before is nobody's to take up again.
+        if facts.is_empty() || self.log.is_retelling() {
+            return;
+        }
+        self.log.note(epoch, group, facts);
+        if let Some(journal) = &mut self.journal {
+            let closed = self.log.closed();
+            for fact in facts {
+                let epoch = fact.epoch().unwrap_or(epoch);
+                let epoch = closed.map_or(epoch, |closed| epoch.max(closed + 1));
+                let fact = fact.clone();
+                journal.taught(key, Lesson { place: self.place, epoch, group, fact });
+            }
+        }
+    }
+
     /// Event time has reached `time` in this partition: deadlines fall due, epochs close.
-    fn pass(&mut self, (time, offset): (Timestamp, i64), sink: &mut dyn FnMut(Decision)) {
+    fn pass(&mut self, time: Timestamp, sink: &mut dyn FnMut(Decision)) {
         if self.watermark.is_some_and(|watermark| time <= watermark) {
             return;
         }
@@ -396,7 +444,7 @@ impl Judge {
         // What this partition is done with must be on the board before it asks for the peers of
         // `time`, or it would wait for itself.
         if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
-            self.shared.board.publish(self.post, &mut self.log, closed, offset);
+            self.shared.board.publish(self.post, &mut self.log, closed, self.place.0);
         }
     }
 

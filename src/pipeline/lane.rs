@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::kafka::{Ledger, PartitionConsumer, TopicPartition};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::judge::{Judge, Shared};
+use crate::pipeline::keeping::Keeping;
 use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
 
@@ -39,6 +40,8 @@ pub struct Lane {
     pub received: Received,
     /// Whether it learns from its history or is live.
     pub past: Past,
+    /// How what is known of it is kept, if it is.
+    pub keeping: Option<Keeping>,
     /// The append time of its last record, in milliseconds.
     pub last_append_ms: Option<i64>,
     /// When it last took in a record, to the length of a batch.
@@ -52,6 +55,10 @@ pub struct Lane {
     last_progress: Moment,
     last_asked: Option<Moment>,
     finished: Option<i64>,
+    /// What may be committed of it as it leaves.
+    pub written: Option<i64>,
+    /// Whether its last flush has begun.
+    pub is_last_flush: bool,
     paused: bool,
     idle: bool,
 }
@@ -69,6 +76,7 @@ impl Lane {
             ledger,
             received: Received::default(),
             past: Past::none(),
+            keeping: None,
             last_append_ms: None,
             last_record: now,
             took: false,
@@ -76,9 +84,31 @@ impl Lane {
             last_progress: now,
             last_asked: None,
             finished: None,
+            written: None,
+            is_last_flush: false,
             paused: false,
             idle: false,
         }
+    }
+
+    /// Whether records are taken in: not before what was known is back, and not once the partition
+    /// is to go.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.keeping.as_ref().is_none_or(Keeping::takes)
+    }
+
+    /// The partition is to go: nothing more is taken in.
+    pub fn leaves(&mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.leaves();
+        }
+    }
+
+    /// Whether calls may be judged now: not while too much waits to be written down.
+    #[must_use]
+    pub fn may_judge(&self) -> bool {
+        self.keeping.as_ref().is_none_or(|keeping| keeping.may_judge(&self.judge))
     }
 
     /// Notes a record taken in.
@@ -116,6 +146,10 @@ impl Lane {
     /// Pauses the partition when it holds too much or the outbox is full, and lets it run again
     /// well below: pausing throws away what was fetched ahead, so it must not flutter.
     pub fn mind_pressure(&mut self, consumer: &PartitionConsumer, full: bool, held_max: usize) {
+        // Whoever waits for what was known stays paused until it is back.
+        if !self.takes() {
+            return;
+        }
         let held = self.judge.held();
         if !self.paused && (full || held >= held_max) {
             consumer.pause(&self.name);
@@ -130,7 +164,7 @@ impl Lane {
     /// is idle.
     pub fn mind_idleness(&mut self, consumer: &PartitionConsumer, after: Duration) -> bool {
         // Its commit may stand at the end while all of its history is still on its way.
-        if !self.past.is_live() && self.judge.next_offset().is_none() {
+        if !self.past.is_live() && self.judge.next_offset().is_none() || !self.takes() {
             return false;
         }
         if self.idle {
@@ -175,6 +209,12 @@ impl Lane {
         self.last_record = Moment::now();
     }
 
+    /// What was pinned and is not to be committed below.
+    #[must_use]
+    pub fn pinned(&self) -> Option<i64> {
+        self.finished
+    }
+
     /// Goes live when its history is over; returns what was learned, once.
     pub fn go_live(&mut self) -> Option<Learned> {
         let waits = self.judge.held() > 0 || self.paused;
@@ -184,6 +224,10 @@ impl Lane {
 
     /// The offset below which everything is judged and its alerts acknowledged, if that has moved.
     pub fn newly_finished(&mut self) -> Option<i64> {
+        if self.keeping.is_some() {
+            // What is written down last says what is finished.
+            return None;
+        }
         let judged = self.judge.judged_offset()?;
         let finished = self.ledger.lowest_open().map_or(judged, |open| open.min(judged));
         if self.finished.is_some_and(|known| finished <= known) {

@@ -27,10 +27,11 @@ const GROUP: Component = "group";
 const STREAM: Component = "stream";
 const OUTBOX: Component = "outbox";
 const HISTORY: Component = "history";
+const BASELINES: Component = "baselines";
 const GROUPS: Component = "groups";
 
 /// What an instance needs to do its work.
-pub const COMPONENTS: [Component; 6] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY, GROUPS];
+pub const COMPONENTS: [Component; 7] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY, BASELINES, GROUPS];
 
 /// The watcher of one instance.
 #[derive(Debug)]
@@ -146,6 +147,9 @@ impl Monitor {
         self.tell(STREAM, !stalled, "calls are held and none is judged");
         let learning = reports.iter().any(|report| report.learning);
         self.tell(HISTORY, !learning, "learning from history");
+        let restoring: usize = reports.iter().map(|report| report.restoring).sum();
+        self.metrics.restoring(restoring);
+        self.tell(BASELINES, restoring == 0, "reading baselines back");
         let following = self.groups.is_following();
         self.tell(GROUPS, following, "the groups topic is not read to its end");
         self.tell(OUTBOX, !self.outbox.is_full(), "alerts are not acknowledged by the cluster");

@@ -58,6 +58,11 @@ impl Sequencer {
         self.held.iter().map(|call| (call.position.offset, call.position.index))
     }
 
+    /// The calls held, in no order that means anything.
+    pub fn held(&self) -> impl Iterator<Item = &ToolCall<'static>> {
+        self.held.iter().map(|call| &**call)
+    }
+
     /// The newest time taken in.
     #[must_use]
     pub const fn newest(&self) -> Option<Timestamp> {

@@ -64,6 +64,13 @@ impl Past {
         Self { stage: Stage::Live, learned: Learned { untold: 0, since: None } }
     }
 
+    /// A partition that stopped while it learned: it goes live at `live_from`, as was planned.
+    #[must_use]
+    pub const fn until(live_from: i64) -> Self {
+        let stage = Stage::Learning { live_from, short_of: None };
+        Self { stage, learned: Learned { untold: 0, since: None } }
+    }
+
     /// A partition whose history is to be found.
     #[must_use]
     pub const fn wanted() -> Self {

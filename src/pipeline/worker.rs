@@ -15,10 +15,15 @@ use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
 use crate::pipeline::export::{Question, Taught};
 use crate::pipeline::judge::Shared;
+use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
 use crate::telemetry::Metrics;
+
+pub mod keep;
+
+use keep::{Durable, Leaving};
 
 /// Records taken in one go before they are judged: few enough that what was decoded is still in the
 /// processor's cache then.
@@ -94,6 +99,8 @@ pub struct Report {
     pub stalled: bool,
     /// Whether any partition still learns from its history.
     pub learning: bool,
+    /// Partitions whose baselines are not back yet.
+    pub restoring: usize,
     /// Whether every partition owned has been read and judged to its end.
     pub caught_up: bool,
     /// The oldest event-time watermark of each topic.
@@ -129,6 +136,10 @@ pub struct Worker {
     signals: Arc<Signals>,
     metrics: Metrics,
     joined: bool,
+    /// How what is known is kept; without it, it goes with the process.
+    durable: Option<Durable>,
+    /// Partitions that are to go and are being written down.
+    leaving: Option<Leaving>,
     /// Whether anything was finished since the last commit.
     moved: bool,
     last_housekeeping: Moment,
@@ -156,16 +167,26 @@ impl Worker {
             signals,
             metrics: metrics.clone(),
             joined: false,
+            durable: None,
+            leaving: None,
             moved: false,
             last_housekeeping: now,
             last_commit: now,
         }
     }
 
+    /// The same worker, which keeps what it knows.
+    #[must_use]
+    pub fn with(self, durable: Option<Durable>) -> Self {
+        self.consumer.defer_revoking(durable.is_some());
+        Self { durable, ..self }
+    }
+
     /// Works until told to stop, then flushes and commits.
     pub fn run(mut self) {
         while !self.signals.stop.load(Ordering::Relaxed) {
             let idle = self.take_batch();
+            self.keep();
             self.look_back();
             self.judge(idle);
             // A rebalance in the next poll commits what is finished by then.
@@ -191,11 +212,13 @@ impl Worker {
                         while let Some(note) = self.consumer.next_rebalance() {
                             self.joined = true;
                             self.desk.count(&self.shared.rules, &mut self.lanes);
-                            rebalance(
+                            self.leaving = rebalance(
                                 &mut self.lanes,
                                 (&self.shared, &self.signals, &self.desk),
+                                (&self.consumer, self.durable.as_ref()),
                                 (note, self.settings.learn_from),
-                            );
+                            )
+                            .or(self.leaving.take());
                         }
                     }
                     if let Some(lane) = self.lanes.get_mut(&id) {
@@ -212,11 +235,13 @@ impl Worker {
             self.joined = true;
             // What a lane has judged must be counted before it goes.
             self.desk.count(&self.shared.rules, &mut self.lanes);
-            rebalance(
+            self.leaving = rebalance(
                 &mut self.lanes,
                 (&self.shared, &self.signals, &self.desk),
+                (&self.consumer, self.durable.as_ref()),
                 (note, self.settings.learn_from),
-            );
+            )
+            .or(self.leaving.take());
             self.assignment_changed();
         }
         taken == 0
@@ -231,7 +256,7 @@ impl Worker {
     }
 
     fn judge(&mut self, idle: bool) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.values_mut().filter(|lane| lane.may_judge()) {
             // Within the reordering span an older call may still be on its way.
             let settled = idle && lane.has_rested(self.settings.reorder);
             self.desk.judge(lane, settled);
@@ -245,6 +270,9 @@ impl Worker {
     fn housekeep(&mut self) {
         self.last_housekeeping = Moment::now();
         self.desk.outbox.retry();
+        if let Some(durable) = &self.durable {
+            durable.outbox.retry();
+        }
         let full = self.desk.outbox.is_full();
         let mut report = Report {
             joined: self.joined,
@@ -264,6 +292,8 @@ impl Worker {
             report.held += lane.judge.held();
             report.stalled |= lane.is_stalled();
             report.learning |= !lane.past.is_live();
+            report.restoring +=
+                usize::from(lane.keeping.as_ref().is_some_and(Keeping::is_restoring));
             report.caught_up &= lane.is_idle();
             if let Some(watermark) = lane.judge.watermark() {
                 let oldest = report.watermarks.entry(id.topic).or_insert(watermark);
@@ -352,6 +382,7 @@ impl Worker {
         self.note_finished();
         let began = Moment::now();
         let patience = self.settings.flush_timeout;
+        self.keep_last(began, patience);
         self.commit();
         while self.moved && began.elapsed() < patience {
             // Refused while the group rebalances, and polling is what ends that.
@@ -377,12 +408,13 @@ fn say_learned(lane: &Lane, learned: Learned) {
     tracing::info!(topic, partition, calls, since, untold, "learned from history, live now");
 }
 
-/// Acts on what a rebalance did.
+/// Acts on what a rebalance did. Returns the partitions that are to go once they are written down.
 fn rebalance(
     lanes: &mut BTreeMap<PartitionId, Lane>,
     (shared, signals, desk): (&Shared, &Signals, &Desk),
+    (consumer, durable): (&PartitionConsumer, Option<&Durable>),
     (note, learn_from): (Rebalanced, Option<Duration>),
-) {
+) -> Option<Leaving> {
     let id = |name: &TopicPartition| PartitionId {
         topic: desk.source_index(&name.topic),
         partition: name.partition,
@@ -393,26 +425,46 @@ fn rebalance(
             for name in names {
                 let (id, ledger) = (id(&name), signals.ledger(id(&name)));
                 let mut lane = Lane::new(shared.clone(), id, name, ledger);
-                if learn_from.is_some() {
+                if let Some(durable) = durable {
+                    // The pause of an earlier assignment would be kept in any case: it is said, and
+                    // taken back once the partition goes on.
+                    consumer.pause(&lane.name);
+                    lane.keeping = Some(Keeping::of(&lane.name, durable));
+                } else if learn_from.is_some() {
                     lane.past = Past::wanted();
                 }
                 lanes.insert(id, lane);
             }
         }
-        Rebalanced::Revoked(names) => {
-            for name in names {
-                // Dropping the judge publishes what it knows and takes it off the board.
-                if let Some(lane) = lanes.remove(&id(&name)) {
-                    lane.judge.release();
-                }
-            }
+        Rebalanced::Revoking(names) => {
+            let leaving = lanes.values_mut().filter(|lane| names.contains(&lane.name));
+            leaving.for_each(Lane::leaves);
+            return Some(Leaving::new(names));
         }
+        Rebalanced::Revoked(names) => gone(lanes, &names, &id, true),
         Rebalanced::Lost(names) => {
-            for name in names {
-                // Somebody else may have read on already: what is known here is of no use.
-                lanes.remove(&id(&name));
-                shared.agents.forget(id(&name));
-            }
+            gone(lanes, &names, &id, false);
+            // Somebody else may have read on already: what is known here is of no use.
+            names.iter().for_each(|name| shared.agents.forget(id(name)));
+        }
+    }
+    None
+}
+
+/// Partitions are somebody else's. Dropping a judge publishes what it knows and takes it off the
+/// board.
+fn gone(
+    lanes: &mut BTreeMap<PartitionId, Lane>,
+    names: &[TopicPartition],
+    id: &dyn Fn(&TopicPartition) -> PartitionId,
+    is_ours: bool,
+) {
+    for lane in names.iter().filter_map(|name| lanes.remove(&id(name))) {
+        if lane.keeping.is_some() {
+            // Whoever is next, even in this process, reads what was written.
+            lane.judge.forget();
+        } else if is_ours {
+            lane.judge.release();
         }
     }
 }

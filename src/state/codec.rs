@@ -43,6 +43,12 @@ pub enum Kind {
     Taught,
     /// The end, with the number of envelopes before it.
     End,
+    /// One agent, as a partition's changelog has it.
+    Snapshot,
+    /// The end of a flush of a partition.
+    Marker,
+    /// What an open epoch taught about one group, as a partition's changelog has it.
+    Lesson,
     /// An entry of the log of groups.
     GroupEntry,
     /// A part of a snapshot of what stands in the log of groups.
@@ -54,7 +60,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Header,
         Self::Agent,
         Self::Version,
@@ -63,6 +69,9 @@ impl Kind {
         Self::Partition,
         Self::Taught,
         Self::End,
+        Self::Snapshot,
+        Self::Marker,
+        Self::Lesson,
         Self::GroupEntry,
         Self::GroupSnapshot,
         Self::Standing,
@@ -79,6 +88,9 @@ impl Kind {
             Self::Partition => 6,
             Self::Taught => 7,
             Self::End => 8,
+            Self::Snapshot => 9,
+            Self::Marker => 10,
+            Self::Lesson => 11,
             Self::GroupEntry => 20,
             Self::GroupSnapshot => 21,
             Self::Standing => 22,
@@ -95,6 +107,8 @@ impl Kind {
             // With a report that is not whole.
             Self::Member => 65 << 20,
             Self::Agent => 512 << 10,
+            // What a broker takes as one record by default.
+            Self::Snapshot | Self::Marker | Self::Lesson => 900 << 10,
             Self::Group | Self::Summary | Self::Taught | Self::Partition => 16 << 20,
         }
     }
@@ -111,6 +125,9 @@ impl Kind {
             Self::Partition => "a partition",
             Self::Taught => "a partition's lesson",
             Self::End => "an end",
+            Self::Snapshot => "an agent's snapshot",
+            Self::Marker => "a marker",
+            Self::Lesson => "an open epoch's lesson",
             Self::GroupEntry => "an entry of the groups topic",
             Self::GroupSnapshot => "a snapshot of the groups topic",
             Self::Standing => "the head of a snapshot of the groups topic",

@@ -3,7 +3,9 @@
 //! The map is shared by all workers, because a partition moves between them and the API reads it;
 //! each agent is only ever changed by the worker that owns its partition.
 
+pub mod changelog;
 pub mod codec;
+pub mod reached;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -33,6 +35,18 @@ impl AgentKey {
     #[must_use]
     pub fn of(call: &ToolCall<'_>) -> Self {
         Self::from_ids(&call.tenant_id, &call.agent_id)
+    }
+
+    /// The key as a number.
+    #[must_use]
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+
+    /// The key that is `number`.
+    #[must_use]
+    pub const fn from_number(number: u128) -> Self {
+        Self(number)
     }
 
     /// The key of an agent by its names.
@@ -70,7 +84,20 @@ const SHARDS: usize = 1_024;
 #[derive(Debug)]
 struct Resident {
     partition: PartitionId,
+    /// Whether it changed since it was last written down.
+    changed: bool,
     state: AgentState,
+}
+
+/// What came of changing an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Updated<T> {
+    /// What the change said.
+    pub value: T,
+    /// Whether it is the first change since the agent was last written down.
+    pub is_first: bool,
+    /// Whether the agent was made known with it.
+    pub is_new: bool,
 }
 
 /// A source partition, by the index of its topic in the configuration and its number.
@@ -121,6 +148,13 @@ struct Orphan {
     next_offset: Option<i64>,
     /// How often [`Agents::forget_orphans`] has seen it.
     age: u32,
+}
+
+impl Resident {
+    fn change<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
+        let is_first = !std::mem::replace(&mut self.changed, true);
+        Updated { value: change(&mut self.state), is_first, is_new: false }
+    }
 }
 
 /// There is no room for one more agent.
@@ -176,24 +210,33 @@ impl Agents {
         partition: PartitionId,
         call: &ToolCall<'_>,
         change: impl FnOnce(&mut AgentState) -> T,
-    ) -> Result<T, Full> {
+    ) -> Result<Updated<T>, Full> {
         if let Some(mut resident) = self.map.get_mut(&key) {
             if resident.partition == UNCLAIMED {
                 resident.partition = partition;
             }
-            return Ok(change(&mut resident.state));
+            return Ok(resident.change(change));
         }
         if self.map.len() >= self.capacity {
             return Err(Full);
         }
         match self.map.entry(key) {
-            Entry::Occupied(mut resident) => Ok(change(&mut resident.get_mut().state)),
+            Entry::Occupied(mut resident) => Ok(resident.get_mut().change(change)),
             Entry::Vacant(place) => {
                 let state = AgentState::new(call);
-                let mut resident = place.insert(Box::new(Resident { partition, state }));
-                Ok(change(&mut resident.state))
+                let resident = Resident { partition, changed: false, state };
+                let updated = place.insert(Box::new(resident)).change(change);
+                Ok(Updated { is_new: true, ..updated })
             }
         }
+    }
+
+    /// Writes an agent down: from now on it has not changed.
+    pub fn write_down<T>(&self, key: AgentKey, write: impl FnOnce(&AgentState) -> T) -> Option<T> {
+        self.map.get_mut(&key).map(|mut resident| {
+            resident.changed = false;
+            write(&resident.state)
+        })
     }
 
     /// Takes in an agent that was learned elsewhere. `partition` is the one that feeds it, where
@@ -208,7 +251,7 @@ impl Agents {
             return Err(Full);
         }
         let partition = partition.unwrap_or(UNCLAIMED);
-        self.map.insert(key, Box::new(Resident { partition, state }));
+        self.map.insert(key, Box::new(Resident { partition, changed: false, state }));
         Ok(())
     }
 
@@ -251,8 +294,8 @@ impl Agents {
         &self,
         key: AgentKey,
         change: impl FnOnce(&mut AgentState) -> T,
-    ) -> Option<T> {
-        self.map.get_mut(&key).map(|mut resident| change(&mut resident.state))
+    ) -> Option<Updated<T>> {
+        self.map.get_mut(&key).map(|mut resident| resident.change(change))
     }
 
     /// Reads an agent that is known.
@@ -344,9 +387,15 @@ mod tests {
     fn a_new_agent_never_evicts_a_known_one() {
         let agents = agents(&["a", "b"]);
         let new = call("c");
-        assert_eq!(agents.update(AgentKey::of(&new), HERE, &new, |_| ()), Err(Full));
+        assert_eq!(
+            agents.update(AgentKey::of(&new), HERE, &new, |_| ()).map(|it| it.value),
+            Err(Full)
+        );
         let known = call("a");
-        assert_eq!(agents.update(AgentKey::of(&known), HERE, &known, |_| ()), Ok(()));
+        assert_eq!(
+            agents.update(AgentKey::of(&known), HERE, &known, |_| ()).map(|it| it.value),
+            Ok(())
+        );
         assert_eq!(agents.len(), 2);
     }
 

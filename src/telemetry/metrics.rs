@@ -104,6 +104,7 @@ impl Metrics {
     /// Creates the series of every known label set at 0.
     pub fn seed(&self, known: &Known<'_>) {
         self.seed_sources(known);
+        self.seed_keeping(known.topics);
         self.seed_rules(known.rules);
         self.seed_receivers(known.receivers);
         let it = self.families();

@@ -8,6 +8,7 @@ mod events;
 mod family;
 mod groups;
 mod kafka;
+mod keeping;
 mod logging;
 mod metrics;
 mod notifications;
@@ -27,6 +28,9 @@ pub use events::{
 pub use family::{MetricKind, MetricSpec};
 pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
+pub use keeping::{
+    LOG_CHANGES, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
+};
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{

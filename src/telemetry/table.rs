@@ -87,6 +87,36 @@ table! {
     events_rejected: IntCounterVec = "events_rejected_total", "items", ["topic", "reason"], NONE,
         "Items in records that should have been tool calls and could not be read.";
 
+    // What is known, kept.
+    state_durable: IntGauge = "state_durable", "boolean", [], NONE,
+        "1 when what is known of agents is written to the state topic.";
+    state_flushes: IntCounter = "state_flushes_total", "flushes", [], NONE,
+        "Times a partition's baselines were written to the state topic, marker included.";
+    state_flush_duration: Histogram = "state_flush_duration_seconds", "seconds", [], NOTIFICATION_BUCKETS,
+        "From the cut of a flush to the acknowledgement of its marker.";
+    state_records_written: IntCounter = "state_records_written_total", "records", [], NONE,
+        "Records written to the state topic.";
+    state_bytes_written: IntCounter = "state_bytes_written_total", "bytes", [], NONE,
+        "Bytes written to the state topic, before compression.";
+    state_unwritten: IntCounter = "state_unwritten_total", "agents", [], NONE,
+        "Times an agent's baseline could not be written: after a restart it is as old as its last record.";
+    state_restores: IntCounter = "state_restores_total", "partitions", [], NONE,
+        "Partitions whose baselines were read back from the state topic.";
+    state_restore_duration: Histogram = "state_restore_duration_seconds", "seconds", [], NOTIFICATION_BUCKETS,
+        "Time to read one partition's baselines back.";
+    state_restore_failures: IntCounter = "state_restore_failures_total", "tries", [], NONE,
+        "Times a partition's baselines could not be read; it is not judged until they can.";
+    state_records_refused: IntCounter = "state_records_refused_total", "records", [], NONE,
+        "Records of the state topic that were damaged or of another version, and not used.";
+    state_agents_missing: IntCounter = "state_agents_missing_total", "agents", [], NONE,
+        "Agents that a partition's marker counts and whose baselines were not found.";
+    partitions_restoring: IntGauge = "partitions_restoring", "partitions", [], NONE,
+        "Partitions that wait for their baselines and are not judged yet.";
+    source_log_changes: IntCounterVec = "source_log_changes_total", "changes", ["topic", "change"], NONE,
+        "Times a source partition was not as it was left: overtaken by retention, replaced, repartitioned.";
+    records_lost: IntCounterVec = "records_lost_total", "records", ["topic"], NONE,
+        "Offsets that retention deleted before they were judged.";
+
     // Speed.
     end_to_end_latency: Histogram = "event_end_to_end_latency_seconds", "seconds", [], END_TO_END_BUCKETS,
         "From the broker's append to the verdict, sampled once a batch.";

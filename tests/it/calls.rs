@@ -48,7 +48,9 @@ pub(crate) fn create_topics<C: ProducerContext>(
     for topic in &settings.written() {
         cluster.create_topic(topic, 1, 1).unwrap();
     }
-    cluster.create_topic(settings.calls(), partitions, 1).unwrap();
+    for topic in [settings.calls(), &settings.state()] {
+        cluster.create_topic(topic, partitions, 1).unwrap();
+    }
 }
 
 /// `count` equal calls of one agent, half a second apart: a loop that every agent is told for.

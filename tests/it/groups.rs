@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use toolwarden::generate::{Anomaly, Planted, Scenario, Traffic, Work};
 
 use crate::calls::create_topics;
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, Stored, produce, read, wait_for};
+use crate::running::{PATIENCE, Running, Settings, Stored, now, produce, read, wait_for};
 use crate::support::succeed;
 
 const PARTITIONS: i32 = 4;
@@ -124,14 +125,7 @@ fn two_instances_and_one_more(settings: &Settings) {
         assert!(judged.iter().sum::<usize>() <= calls.len(), "{judged:?}");
         (judged.iter().sum::<usize>() == calls.len()).then_some(())
     });
-    let told = wait_for("all alerts are told", || {
-        let alerts = read(&settings.bootstrap, &settings.alerts());
-        let told = fired(alerts.iter().map(Stored::json));
-        (told.len() >= expected.len()).then_some(told)
-    });
-    for (id, alert) in &expected {
-        assert_eq!(told.get(id), Some(alert), "{}\n{}", one.log(), two.log());
-    }
+    assert_all_told(settings, &expected, &[&one, &two]);
     for (running, metrics) in [(&one, one.metrics()), (&two, two.metrics())] {
         assert_eq!(metrics.count("peers_left_out_total"), 0, "{}", running.log());
         for outcome in ["refused", "lost", "overlapping", "stale"] {
@@ -141,6 +135,24 @@ fn two_instances_and_one_more(settings: &Settings) {
         assert_eq!(metrics.count("groups_following"), 1);
     }
     assert!(merged_at_start(&Running::start(settings)) > 0);
+}
+
+/// Waits until as many alerts are told as are expected, and looks at each.
+fn assert_all_told(
+    settings: &Settings,
+    expected: &BTreeMap<String, Value>,
+    instances: &[&Running],
+) {
+    let logs = || instances.iter().map(|it| it.log()).collect::<String>();
+    let began = now();
+    loop {
+        let alerts = read(&settings.bootstrap, &settings.alerts());
+        let told = fired(alerts.iter().map(Stored::json));
+        let wrong = expected.iter().find(|(id, alert)| told.get(*id) != Some(alert));
+        let Some((id, alert)) = wrong else { return };
+        assert!(began.elapsed() < PATIENCE, "{:?} instead of {alert}\n{}", told.get(id), logs());
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// The last hour that was known in an instance before it read its first call; 0 for none.
@@ -203,6 +215,7 @@ fn an_instance_that_is_killed_knows_its_peers_when_it_starts_again() {
     }
     let last = Running::start(&settings);
     assert!(merged_at_start(&last) > 0);
+    assert_all_told(&settings, &replayed(&calls), &[&last]);
     for outcome in ["refused", "lost", "overlapping"] {
         let outcome = format!("outcome=\"{outcome}\"");
         assert_eq!(last.metrics().count_of("groups_entries_total", &[&outcome]), 0, "{outcome}");
@@ -216,6 +229,7 @@ fn a_groups_topic_of_several_partitions_is_refused_with_words() {
     for topic in &settings.written() {
         cluster.create_topic(topic, 2, 1).unwrap();
     }
+    cluster.create_topic(&settings.state(), 1, 1).unwrap();
     cluster.create_topic(settings.calls(), 1, 1).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("config.yaml");

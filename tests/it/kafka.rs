@@ -206,6 +206,11 @@ fn set(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     assert!(altered.unwrap().iter().all(Result::is_ok), "{topic}: {settings:?}");
 }
 
+/// What is written down would wait for the alerts; tests/it/durable.rs has that.
+fn in_memory(settings: Settings) -> Settings {
+    Settings { more: "state: {durable: false}".to_owned(), ..settings }
+}
+
 /// Runs against a cluster that takes no alerts, until `accept` is called.
 fn refuse_alerts(settings: &Settings, accept: impl FnOnce()) {
     let quiet = |agent: &str| looping(agent, "2026-03-02T10:00:00Z", 3);
@@ -237,7 +242,7 @@ fn no_offset_is_committed_past_an_alert_the_cluster_cannot_take_just_now() {
         return;
     }
     let cluster = MockCluster::new(1).unwrap();
-    let settings = Settings::new(&cluster.bootstrap_servers(), "busy");
+    let settings = in_memory(Settings::new(&cluster.bootstrap_servers(), "busy"));
     create_topics(&cluster, &settings, 1);
     // The partition has lost its leader, and finds another one.
     cluster.partition_leader(&settings.alerts(), 0, None).unwrap();
@@ -249,7 +254,7 @@ fn no_offset_is_committed_past_an_alert_the_cluster_cannot_take_just_now() {
 #[test]
 fn no_offset_is_committed_past_an_alert_the_cluster_refuses() {
     let Some(broker) = Broker::shared() else { return };
-    let settings = Settings::new(broker.bootstrap(), "refused");
+    let settings = in_memory(Settings::new(broker.bootstrap(), "refused"));
     broker.create_topic(settings.calls(), 1, &["retention.ms=-1"]);
     broker.create_topic(&settings.alerts(), 1, &["max.message.bytes=200"]);
     refuse_alerts(&settings, || {

@@ -98,13 +98,20 @@ fn what_happened_in_the_history_is_known_and_only_what_comes_after_it_is_told() 
         found.len() == 1 && found[0].0 == "export" && found[0].1 > LEARNING_SCORE_MAX,
         "{found:?}"
     );
-    // Whoever starts again learns again, and tells nothing twice.
+    // Whoever starts again and finds what was learned goes on with it, and tells nothing twice.
     assert!(running.terminate().0.success(), "{}", running.log());
     let before = told(&settings).len();
-    let again = Running::start(&settings);
+    let mut again = Running::start(&settings);
+    wait_for("it is live again", || is_ready(&again));
+    assert_eq!(again.metrics().count("events_processed_total"), 0, "{}", again.log());
+    assert!(again.log().contains("baselines are back"), "{}", again.log());
+    assert!(again.terminate().0.success(), "{}", again.log());
+    // Whoever keeps nothing learns again, and tells nothing twice either.
+    let forgetful = Settings { more: "state: {durable: false}".to_owned(), ..settings };
+    let again = Running::start(&forgetful);
     again.wait_until_judged(past.len() + live.len());
     wait_for("it is live again", || is_ready(&again));
-    assert_eq!(told(&settings).len(), before);
+    assert_eq!(told(&forgetful).len(), before);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn scenario() -> Scenario {
 }
 
 /// The calls in order of their time.
-fn history() -> &'static [ToolCall<'static>] {
+pub(crate) fn history() -> &'static [ToolCall<'static>] {
     static HISTORY: OnceLock<Vec<ToolCall<'static>>> = OnceLock::new();
     HISTORY.get_or_init(|| {
         let options = decode::Options { format: Format::Native, ..decode::Options::default() };

@@ -60,7 +60,7 @@ fn rules() -> &'static Rules {
     })
 }
 
-fn shared(reorder_ns: i64) -> Shared {
+pub(crate) fn shared(reorder_ns: i64) -> Shared {
     let lateness_ns = i64::try_from(Limits::default().lateness.as_nanos()).unwrap();
     Shared {
         rules: Arc::new(rules().clone()),

@@ -92,11 +92,15 @@ impl Settings {
         format!("{}.verdicts", self.name)
     }
 
+    pub(crate) fn state(&self) -> String {
+        format!("{}.state", self.name)
+    }
+
     pub(crate) fn groups(&self) -> String {
         format!("{}.groups", self.name)
     }
 
-    /// Every topic that is written.
+    /// The topics that are written and have one partition.
     pub(crate) fn written(&self) -> [String; 5] {
         [self.alerts(), self.dead_letter(), self.verdicts(), self.audit(), self.groups()]
     }
@@ -116,7 +120,8 @@ impl Settings {
         writeln!(
             text,
             "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}, \
-             groups: {groups}}}"
+             groups: {groups}, state: {}}}",
+            self.state()
         )
         .unwrap();
         let server = self.server;
@@ -233,6 +238,12 @@ impl Running {
         self.signal("TERM");
         let status = wait_for("it ends", || self.process.try_wait().unwrap());
         (status, began.elapsed())
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// Whether it runs.

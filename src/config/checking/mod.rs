@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, Topics};
+use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, State, Topics};
 use crate::config::document::{Document, Fault};
 use crate::config::environment::Environment;
 use crate::config::groups::RawGroup;
@@ -103,6 +103,14 @@ impl Checker<'_> {
                 (SECOND / 10, HOUR),
             ),
         };
+        let state = State {
+            durable: raw.state.durable,
+            flush_interval: self.duration(
+                "/state/flush_interval",
+                raw.state.flush_interval,
+                (SECOND / 10, Duration::from_secs(600)),
+            ),
+        };
         let record_bytes =
             self.size("/limits/record_bytes", raw.limits.record_bytes, (1 << 10, 64 << 20));
         let privacy = self.privacy(&raw.privacy);
@@ -124,10 +132,12 @@ impl Checker<'_> {
                 dead_letter: raw.topics.dead_letter.clone(),
                 audit: raw.topics.audit.clone(),
                 verdicts: raw.topics.verdicts.clone(),
+                state: raw.topics.state.clone(),
                 groups: Some(raw.topics.groups.clone()),
             },
             event_time,
             peers,
+            state,
             groups: raw.groups.iter().map(RawGroup::pattern).collect(),
             limits: Limits {
                 agents: raw.limits.agents,
@@ -165,6 +175,7 @@ impl Checker<'_> {
             ("dead_letter", &topics.dead_letter),
             ("audit", &topics.audit),
             ("verdicts", &topics.verdicts),
+            ("state", &topics.state),
             ("groups", &topics.groups),
         ];
         for (name, topic) in written {

@@ -8,6 +8,7 @@ use crate::baseline::peers::{Group, GroupKey, GroupSummary, Peers};
 use crate::pipeline::epochs::board::VERSIONS_MAX;
 use crate::pipeline::epochs::entry::Handed;
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
+use crate::state::changelog::Lesson;
 use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError};
 
 /// Lessons that are not merged yet, at the very most.
@@ -153,7 +154,14 @@ impl EpochLog {
     /// A log whose epochs up to `closed` are closed, with what the open ones taught.
     #[must_use]
     pub const fn from_parts(closed: Option<i64>, open: Lessons) -> Self {
-        Self { open, closed, handed: None, told: None }
+        Self { open, closed, handed: None, told: None, ahead: Vec::new(), is_new_log: false }
+    }
+
+    /// The same log, of which `ahead` was taught by agents that were ahead of the partition; their
+    /// calls are not read again. `is_new_log` tells whether the offsets are others than before.
+    #[must_use]
+    pub fn with_ahead(self, ahead: Vec<Lesson>, is_new_log: bool) -> Self {
+        Self { ahead, is_new_log, ..self }
     }
 
     /// The same log, after `handed` was handed out before its hour was over.

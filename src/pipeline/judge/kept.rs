@@ -5,70 +5,28 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::baseline::peers::EPOCHS_BEHIND;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::EpochLog;
-use crate::pipeline::epochs::entry::Handed;
 use crate::pipeline::epochs::kept::Lessons;
+use crate::pipeline::journal::{Flush, Held, Journal, Lineage};
 use crate::pipeline::judge::Judge;
-
-/// How far a judge has come in its partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reached {
-    /// The offset after the last record taken in.
-    pub next_offset: Option<i64>,
-    /// The newest time judged.
-    pub watermark: Option<Timestamp>,
-    /// The newest time taken in.
-    pub newest: Option<Timestamp>,
-    /// Calls taken in and not judged yet: offset, and place in the record.
-    pub held: Vec<(i64, u32)>,
-    /// The last epoch that the partition is done with.
-    pub closed: Option<i64>,
-    /// What was handed out to peers last before its hour was over.
-    pub handed: Option<Handed>,
-}
-
-impl Reached {
-    /// Where reading must go on.
-    #[must_use]
-    pub fn read_from(&self) -> Option<i64> {
-        self.held.iter().map(|(offset, _)| *offset).min().or(self.next_offset)
-    }
-}
-
-/// What a judge that goes on has to pass over: it was judged before.
-#[derive(Debug)]
-pub(crate) struct Again {
-    below: i64,
-    held: BTreeSet<(i64, u32)>,
-}
-
-impl Again {
-    /// Whether a call at a position was judged by the judge before.
-    pub(crate) fn was_judged(&self, (offset, index): (i64, u32)) -> bool {
-        offset < self.below && !self.held.contains(&(offset, index))
-    }
-
-    /// Whether everything has been read again when `next_offset` comes next.
-    pub(crate) const fn is_over(&self, next_offset: i64) -> bool {
-        next_offset >= self.below
-    }
-}
+use crate::state::changelog::Restored;
+use crate::state::codec::StateError;
+use crate::state::reached::{Judged, Place, Reached};
+use crate::state::{AgentKey, Full};
 
 impl Judge {
     /// How far this judge has come.
     #[must_use]
     pub fn reached(&self) -> Reached {
-        let mut held: BTreeSet<(i64, u32)> = self.order.positions().collect();
+        let mut held: BTreeSet<Place> = self.order.positions().collect();
         let mut next_offset = self.next_offset;
         if let Some(again) = &self.again {
             // A stop before everything was read again.
-            let is_ahead = |position: &&(i64, u32)| Some(position.0) >= self.next_offset;
-            held.extend(again.held.iter().filter(is_ahead));
-            next_offset = next_offset.max(Some(again.below));
+            let is_ahead = |position: &&Place| Some(position.0) >= self.next_offset;
+            held.extend(again.held().iter().filter(is_ahead));
+            next_offset = next_offset.max(Some(again.below()));
         }
         Reached {
             next_offset,
@@ -93,8 +51,8 @@ impl Judge {
         self.next_offset = reached.read_from();
         self.again = reached
             .next_offset
-            .map(|below| Again { below, held: reached.held.iter().copied().collect() })
-            .filter(|again| self.next_offset.is_some_and(|next| !again.is_over(next)));
+            .map(|below| Judged::new(below, reached.held.iter().copied()))
+            .filter(|again| self.next_offset.is_some_and(|next| next < again.below()));
     }
 
     /// Goes on where another judge stopped, with other records.
@@ -104,11 +62,88 @@ impl Judge {
         let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
+        self.agents = self.shared.agents.keys(Some(self.partition)).len();
         self.deadlines.extend(self.shared.agents.deadlines(self.partition));
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
         self.joined = false;
         let done = EpochLog::from_parts(reached.closed, Lessons::new()).hand_out();
         let offset = (reached.next_offset.unwrap_or(0) - 1).max(0);
         self.shared.board.publish(self.post, &mut self.log, done, offset);
+    }
+
+    /// Takes up what was written down of the partition, and writes down from now on what changes.
+    /// Records come from `from` on; `is_same_log` says whether they are those that were judged
+    /// before, so that the ones that an agent's state reflects are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when there is no room for all agents; the others are taken up.
+    pub fn take_up(
+        &mut self,
+        restored: Restored,
+        (from, is_same_log): (i64, bool),
+        lineage: Lineage,
+    ) -> Result<(), Full> {
+        let journal = Journal::new(lineage, &restored);
+        let marker = restored.marker.map(|marker| marker.reached);
+        let mut outcome = Ok(());
+        let mut ahead = Vec::new();
+        for agent in restored.agents {
+            ahead.extend(agent.lessons);
+            let taken = self.shared.agents.take_in(Some(self.partition), agent.state);
+            outcome = outcome.and(taken);
+        }
+        match marker {
+            Some(reached) if is_same_log => self.resume(&reached, restored.taught),
+            reached => self.go_on(&reached.unwrap_or_default(), restored.taught),
+        }
+        self.log = std::mem::take(&mut self.log).with_ahead(ahead, !is_same_log);
+        self.next_offset = Some(from);
+        self.journal = Some(Box::new(journal));
+        outcome
+    }
+
+    /// The partition goes to somebody who reads what is known of it from what was written down.
+    pub fn forget(self) {
+        self.shared.agents.forget(self.partition);
+    }
+
+    /// What has changed since the last flush, if anything is written down.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_deref()
+    }
+
+    /// The record at `offset`, whose bytes have this digest, was taken in.
+    pub fn took(&mut self, offset: i64, digest: impl FnOnce() -> u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.took(offset, digest());
+        }
+    }
+
+    /// Everything that has changed since the last flush; `None` while what was read before a stop
+    /// is read again, and when nothing is written down.
+    ///
+    /// # Errors
+    ///
+    /// When more calls are held than a record can name.
+    pub fn flush(&mut self) -> Result<Option<Flush>, StateError> {
+        let next = self.next_offset;
+        let may = |journal: &Journal| next.is_some_and(|next| journal.may_flush(next));
+        if self.again.is_some() || !self.journal.as_deref().is_some_and(may) {
+            return Ok(None);
+        }
+        let reached = self.reached();
+        let mut held = Held::new();
+        for call in self.order.held() {
+            let place = (call.position.offset, call.position.index);
+            held.entry(AgentKey::of(call)).or_default().push(place);
+        }
+        held.values_mut().for_each(|places| places.sort_unstable());
+        let Some(mut journal) = self.journal.take() else { return Ok(None) };
+        let open = self.log.open();
+        let flush = journal.flush(&self.shared.agents, reached, (&held, open, self.agents));
+        self.journal = Some(journal);
+        flush
     }
 }

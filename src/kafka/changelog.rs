@@ -1,0 +1,212 @@
+//! Reading one partition of a topic whole, outside any group, and asking what there is of another:
+//! what a partition's judge needs before it goes on.
+//!
+//! It blocks, so it runs on a thread of its own and never in a rebalance callback.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as LibraryError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use crate::kafka::consumer::digest_of;
+use crate::kafka::{ClientSettings, KafkaError, TopicPartition};
+
+/// How long the cluster may take for one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Reading has failed after so many polls in a row that brought nothing: 15 s.
+const EMPTY_POLLS_MAX: u32 = 150;
+
+/// A record that is asked for is not there after so many: 5 s.
+const MISSING_AFTER: u32 = 50;
+
+/// What there is of a source partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceEnds {
+    /// The oldest offset there is.
+    pub low: i64,
+    /// The offset the next record will get.
+    pub high: i64,
+    /// What the group has committed.
+    pub committed: Option<i64>,
+    /// Partitions of the topic.
+    pub partitions: i32,
+    /// The digest of the record that was asked for, if it is still there.
+    pub digest: Option<u64>,
+}
+
+/// Reads partitions whole.
+pub struct PartitionReader {
+    consumer: BaseConsumer,
+}
+
+impl std::fmt::Debug for PartitionReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PartitionReader")
+    }
+}
+
+impl PartitionReader {
+    /// A reader that may ask what `group` has committed. It never joins the group.
+    ///
+    /// # Errors
+    ///
+    /// When a property is not one librdkafka knows.
+    pub fn new(settings: &ClientSettings, group: &str) -> Result<Self, KafkaError> {
+        let consumer: BaseConsumer = settings
+            .config(&[
+                ("group.id", group),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("enable.partition.eof", "true"),
+                ("auto.offset.reset", "earliest"),
+                ("allow.auto.create.topics", "false"),
+                ("check.crcs", "true"),
+                ("fetch.wait.max.ms", "50"),
+                ("fetch.queue.backoff.ms", "2"),
+                ("queued.max.messages.kbytes", "32768"),
+                ("statistics.interval.ms", "0"),
+            ])
+            .create()
+            .map_err(KafkaError::when("create a consumer"))?;
+        Ok(Self { consumer })
+    }
+
+    /// Shows every record of `partition` from its oldest to the one that is newest now: key, and
+    /// value or nothing for a deletion. Returns the end that was read to.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or nothing comes for 15 s.
+    pub fn read(
+        &self,
+        partition: &TopicPartition,
+        take: &mut dyn FnMut(&[u8], Option<&[u8]>),
+    ) -> Result<i64, KafkaError> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the ends of a partition"))?;
+        if low >= high {
+            return Ok(high);
+        }
+        self.assign(partition, Offset::Beginning)?;
+        let outcome = self.read_to(high, take);
+        drop(self.consumer.unassign());
+        outcome.map(|()| high)
+    }
+
+    fn read_to(
+        &self,
+        high: i64,
+        take: &mut dyn FnMut(&[u8], Option<&[u8]>),
+    ) -> Result<(), KafkaError> {
+        let mut empty = 0;
+        loop {
+            match self.consumer.poll(POLL) {
+                None => empty += 1,
+                Some(Ok(message)) => {
+                    empty = 0;
+                    // Beyond the end that was asked for lies what others write meanwhile.
+                    if message.offset() >= high {
+                        return Ok(());
+                    }
+                    take(message.key().unwrap_or_default(), message.payload());
+                    if message.offset() + 1 >= high {
+                        return Ok(());
+                    }
+                }
+                Some(Err(LibraryError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) if empty >= EMPTY_POLLS_MAX => {
+                    return Err(KafkaError::when("read a partition")(error));
+                }
+                Some(Err(_)) => empty += 1,
+            }
+            if empty >= EMPTY_POLLS_MAX {
+                let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
+                return Err(KafkaError::when("read a partition")(LibraryError::Global(code)));
+            }
+        }
+    }
+
+    /// What there is of a source partition; `known` is the offset of a record whose digest is
+    /// wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer one of the questions in time. An answer that is missing is
+    /// never a default: taking an unread commit for none would begin in the wrong place.
+    pub fn source_ends(
+        &self,
+        partition: &TopicPartition,
+        known: Option<i64>,
+    ) -> Result<SourceEnds, KafkaError> {
+        let (topic, number) = (&*partition.topic, partition.partition);
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(topic, number);
+        let answer = self
+            .consumer
+            .committed_offsets(asked, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read what is committed"))?;
+        let element = answer.find_partition(topic, number);
+        let committed = match element {
+            Some(element) => {
+                element.error().map_err(KafkaError::when("read what is committed"))?;
+                match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                }
+            }
+            None => None,
+        };
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(topic, number, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the ends of a partition"))?;
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the topic's metadata"))?;
+        let of_topic = metadata.topics().iter().find(|it| it.name() == topic);
+        let partitions = of_topic.map_or(0, |it| i32::try_from(it.partitions().len()).unwrap_or(0));
+        let known = known.filter(|offset| (low..high).contains(offset));
+        let digest = known.map_or(Ok(None), |offset| self.digest_at(partition, offset))?;
+        Ok(SourceEnds { low, high, committed, partitions, digest })
+    }
+
+    /// The digest of the record at `offset`; `None` when that offset holds none.
+    fn digest_at(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<u64>, KafkaError> {
+        self.assign(partition, Offset::Offset(offset))?;
+        let mut outcome = Ok(None);
+        for _ in 0..MISSING_AFTER {
+            match self.consumer.poll(POLL) {
+                None | Some(Err(LibraryError::PartitionEOF(_))) => {}
+                Some(Ok(message)) => {
+                    let is_it = message.offset() == offset;
+                    outcome = Ok(is_it.then(|| digest_of(&message)));
+                    break;
+                }
+                Some(Err(error)) => {
+                    outcome = Err(KafkaError::when("read a record")(error));
+                }
+            }
+        }
+        drop(self.consumer.unassign());
+        outcome
+    }
+
+    fn assign(&self, partition: &TopicPartition, from: Offset) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, from)
+            .map_err(KafkaError::when("choose where to read"))?;
+        self.consumer.assign(&list).map_err(KafkaError::when("read a partition"))
+    }
+}

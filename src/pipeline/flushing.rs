@@ -1,0 +1,218 @@
+//! One partition's flush under way: which acknowledgement it waits for, step by step.
+//!
+//! 1. every alert, change and dead letter caused below the cut is acknowledged;
+//! 2. the agents and lessons are sent and acknowledged;
+//! 3. the marker is sent and acknowledged;
+//! 4. the cut may be committed.
+//!
+//! Whoever stops between two of them loses nothing: what is not committed is read again, and what
+//! was written says what it reflects already. In another order an alert could be suppressed by a
+//! state that had seen its cause while the alert itself was never written.
+
+use std::sync::Arc;
+
+use crate::kafka::{Ledger, OutgoingRecord, Ticket};
+use crate::pipeline::clock::Moment;
+use crate::pipeline::journal::{Flush, StateRecord};
+
+/// Which acknowledgement is waited for.
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Resting,
+    Alerts(Flush),
+    Records {
+        marker: StateRecord,
+        commit: i64,
+    },
+    Marker {
+        commit: i64,
+    },
+}
+
+/// A flush that has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flushed {
+    /// The offset that may be committed.
+    pub commit: i64,
+    /// When it began.
+    pub began: Moment,
+    /// Records written.
+    pub records: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+}
+
+/// The flushes of one partition, one at a time.
+#[derive(Debug)]
+pub struct Flushing {
+    topic: Arc<str>,
+    partition: i32,
+    stage: Stage,
+    ledger: Ledger,
+    began: Moment,
+    records: u64,
+    bytes: u64,
+}
+
+impl Flushing {
+    /// Flushes to `partition` of the state topic.
+    #[must_use]
+    pub fn new(topic: Arc<str>, partition: i32) -> Self {
+        let (stage, ledger) = (Stage::Resting, Ledger::default());
+        Self { topic, partition, stage, ledger, began: Moment::now(), records: 0, bytes: 0 }
+    }
+
+    /// Whether a flush is under way.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        !matches!(self.stage, Stage::Resting)
+    }
+
+    /// When the flush under way, or the last one, began.
+    #[must_use]
+    pub const fn began(&self) -> Moment {
+        self.began
+    }
+
+    /// Begins a flush. The one before must have ended.
+    pub fn begin(&mut self, flush: Flush) {
+        debug_assert!(!self.is_under_way(), "one flush at a time");
+        self.began = Moment::now();
+        (self.records, self.bytes) = (0, 0);
+        self.stage = Stage::Alerts(flush);
+    }
+
+    /// There is nothing to flush now; the next try comes when the interval has passed again.
+    pub fn put_off(&mut self) {
+        self.began = Moment::now();
+    }
+
+    /// Goes as far as acknowledgements allow. `alerts` are the open offsets of the source
+    /// partition; `send` produces a record. Returns the flush when it has ended.
+    pub fn step(
+        &mut self,
+        alerts: &Ledger,
+        send: &mut dyn FnMut(OutgoingRecord, Ticket),
+    ) -> Option<Flushed> {
+        loop {
+            self.stage = match std::mem::take(&mut self.stage) {
+                Stage::Resting => return None,
+                Stage::Alerts(flush) if alerts.lowest_open().is_some_and(|it| it < flush.cut) => {
+                    self.stage = Stage::Alerts(flush);
+                    return None;
+                }
+                Stage::Alerts(flush) => {
+                    for record in flush.records {
+                        self.send(record, flush.cut, send);
+                    }
+                    Stage::Records { marker: flush.marker, commit: flush.commit }
+                }
+                waiting if !self.ledger.is_empty() => {
+                    self.stage = waiting;
+                    return None;
+                }
+                Stage::Records { marker, commit } => {
+                    self.send(marker, commit, send);
+                    Stage::Marker { commit }
+                }
+                Stage::Marker { commit } => {
+                    let Self { began, records, bytes, .. } = *self;
+                    return Some(Flushed { commit, began, records, bytes });
+                }
+            };
+        }
+    }
+
+    fn send(
+        &mut self,
+        (key, payload): StateRecord,
+        offset: i64,
+        send: &mut dyn FnMut(OutgoingRecord, Ticket),
+    ) {
+        self.records += 1;
+        self.bytes += payload.as_ref().map_or(0, |it| u64::try_from(it.len()).unwrap_or(0));
+        let record = OutgoingRecord {
+            topic: Arc::clone(&self.topic),
+            partition: Some(self.partition),
+            key,
+            payload,
+            headers: Vec::new(),
+        };
+        send(record, self.ledger.ticket(offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flush() -> Flush {
+        Flush {
+            records: vec![(b"a".to_vec(), Some(vec![1])), (b"b".to_vec(), None)],
+            marker: (b"m".to_vec(), Some(vec![2])),
+            cut: 10,
+            commit: 8,
+            unwritten: 0,
+            first_unwritten: None,
+        }
+    }
+
+    /// What has been sent, and its tickets.
+    #[derive(Default)]
+    struct Sent(Vec<(Vec<u8>, Option<Ticket>)>);
+
+    impl Sent {
+        fn step(&mut self, flushing: &mut Flushing, alerts: &Ledger) -> Option<i64> {
+            let sent = &mut self.0;
+            let mut send = |record: OutgoingRecord, ticket| sent.push((record.key, Some(ticket)));
+            flushing.step(alerts, &mut send).map(|it| it.commit)
+        }
+
+        fn keys(&self) -> Vec<&[u8]> {
+            self.0.iter().map(|(key, _)| &**key).collect()
+        }
+
+        fn settle(&mut self, place: usize) {
+            self.0[place].1.take().unwrap().settle();
+        }
+    }
+
+    #[test]
+    fn alerts_come_before_agents_and_agents_before_the_marker() {
+        let mut flushing = Flushing::new("state".into(), 3);
+        let (alerts, mut sent) = (Ledger::default(), Sent::default());
+        let (below, beyond) = (alerts.ticket(9), alerts.ticket(10));
+        flushing.begin(flush());
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert!(sent.keys().is_empty(), "an alert is not acknowledged");
+        below.settle();
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys(), [b"a", b"b"], "what comes after the cut is not waited for");
+        sent.settle(0);
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys().len(), 2, "an agent is not acknowledged");
+        sent.settle(1);
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys(), [b"a", b"b", b"m"]);
+        assert!(flushing.is_under_way());
+        sent.settle(2);
+        assert_eq!(sent.step(&mut flushing, &alerts), Some(8));
+        assert!(!flushing.is_under_way());
+        drop(beyond);
+    }
+
+    #[test]
+    fn a_record_that_never_arrives_holds_the_flush() {
+        let mut flushing = Flushing::new("state".into(), 3);
+        let (alerts, mut sent) = (Ledger::default(), Sent::default());
+        flushing.begin(flush());
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        sent.settle(0);
+        drop(sent.0[1].1.take());
+        for _ in 0..3 {
+            assert_eq!(sent.step(&mut flushing, &alerts), None);
+        }
+        assert_eq!(sent.keys().len(), 2, "no marker without its agents");
+    }
+}

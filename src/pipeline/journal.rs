@@ -1,0 +1,279 @@
+//! What has changed in a partition since it was last written down, and the flush that writes it.
+//!
+//! Cheap where nothing is written: a judge without a journal keeps none of this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::baseline::peers::{Fact, GroupKey};
+use crate::detect::AgentState;
+use crate::state::changelog::{
+    Lesson, Marker, Restored, Stamp, Taught, agent_key, lesson_key, lesson_to_bytes, marker_key,
+    marker_to_bytes, snapshot_to_bytes,
+};
+use crate::state::codec::StateError;
+use crate::state::reached::{Judged, Place, Reached};
+use crate::state::{AgentKey, Agents};
+
+/// About what the lessons of a partition take until it is flushed early, in bytes: an agent's record
+/// holds its own, and must stay below what a broker takes.
+pub const LESSONS_SOFT: usize = 192 << 10;
+
+/// The same, at which nothing more is judged before the flush under way has ended.
+pub const LESSONS_HARD: usize = 384 << 10;
+
+/// One record to write: its key, and its value or nothing to delete what stands there.
+pub type StateRecord = (Vec<u8>, Option<Vec<u8>>);
+
+/// Calls that were taken in and not judged, by their agents, each list in order.
+pub type Held = BTreeMap<AgentKey, Vec<Place>>;
+
+/// One flush: what it writes, and what may be committed when all of it is acknowledged.
+#[derive(Debug)]
+pub struct Flush {
+    /// Agents and lessons, to be acknowledged before the marker is sent.
+    pub records: Vec<StateRecord>,
+    /// The end of the flush.
+    pub marker: StateRecord,
+    /// The offset below which every alert must be acknowledged before any of it is sent.
+    pub cut: i64,
+    /// Where reading would go on after it.
+    pub commit: i64,
+    /// Agents whose state could not be written, with the reason of the first.
+    pub unwritten: u64,
+    /// Why the first of them could not.
+    pub first_unwritten: Option<StateError>,
+}
+
+/// What is the same for every flush of a partition.
+#[derive(Clone, Debug)]
+pub struct Lineage {
+    /// The source topic.
+    pub topic: Arc<str>,
+    /// How often the source's log was replaced.
+    pub log: u32,
+    /// The wall time at which the partition was taken over, in milliseconds.
+    pub owner: u64,
+    /// Partitions of the source topic.
+    pub partitions: i32,
+}
+
+/// The journal of one partition.
+#[derive(Debug)]
+pub struct Journal {
+    lineage: Lineage,
+    next_flush: u64,
+    changed: Vec<AgentKey>,
+    lessons: BTreeMap<AgentKey, Vec<Lesson>>,
+    lessons_bytes: usize,
+    /// Groups that were taught something since the last flush.
+    touched: BTreeSet<GroupKey>,
+    /// Which of its two keys each lesson was last written under.
+    turns: BTreeMap<(i64, GroupKey), bool>,
+    /// The last epoch that the last flush knew to be closed: its lessons can be deleted now.
+    closed_before: Option<i64>,
+    /// Agents whose state is ahead of the partition, until it has caught up.
+    ahead: BTreeMap<AgentKey, Judged>,
+    /// Nothing is flushed before this offset is reached.
+    floor: Option<i64>,
+    /// The last record taken in.
+    last: Option<(i64, u64)>,
+    /// How far the partition had come at the last flush.
+    flushed: Option<Reached>,
+}
+
+impl Journal {
+    /// The journal of a partition that goes on from `restored`; its agents are taken from it by
+    /// whoever calls.
+    #[must_use]
+    pub fn new(lineage: Lineage, restored: &Restored) -> Self {
+        let same_log = restored.marker.as_ref().is_none_or(|it| it.stamp.log == lineage.log);
+        let reached = restored.marker.as_ref().map(|marker| &marker.reached);
+        let (mut ahead, mut lessons) = (BTreeMap::new(), BTreeMap::new());
+        for agent in restored.agents.iter().filter(|_| same_log) {
+            let key = AgentKey::from_ids(&agent.state.tenant_id, &agent.state.agent_id);
+            if let Some(judged) = &agent.ahead {
+                ahead.insert(key, judged.clone());
+            }
+            if !agent.lessons.is_empty() {
+                lessons.insert(key, agent.lessons.clone());
+            }
+        }
+        let touched: BTreeSet<GroupKey> = lessons.values().flatten().map(|it| it.group).collect();
+        Self {
+            next_flush: restored.next_flush,
+            changed: Vec::new(),
+            lessons_bytes: lessons.values().flatten().map(|it| weight(&it.fact)).sum(),
+            lessons,
+            touched,
+            turns: restored.turns.clone(),
+            closed_before: reached.and_then(|reached| reached.closed),
+            ahead,
+            floor: restored.floor.filter(|_| same_log),
+            last: restored.marker.as_ref().and_then(|marker| marker.last).filter(|_| same_log),
+            flushed: None,
+            lineage,
+        }
+    }
+
+    /// Whether the state of an agent reflects the call at `place` already.
+    #[must_use]
+    pub fn is_ahead(&self, agent: AgentKey, place: Place) -> bool {
+        !self.ahead.is_empty() && self.ahead.get(&agent).is_some_and(|judged| judged.covers(place))
+    }
+
+    /// An agent has changed for the first time since it was last written.
+    pub fn changed(&mut self, agent: AgentKey) {
+        self.changed.push(agent);
+    }
+
+    /// An agent has taught something.
+    pub fn taught(&mut self, agent: AgentKey, lesson: Lesson) {
+        self.touched.insert(lesson.group);
+        self.lessons_bytes += weight(&lesson.fact);
+        self.lessons.entry(agent).or_default().push(lesson);
+    }
+
+    /// The record at `offset`, whose bytes have this digest, was taken in.
+    pub const fn took(&mut self, offset: i64, digest: u64) {
+        self.last = Some((offset, digest));
+    }
+
+    /// About how many bytes the lessons take that are not written yet.
+    #[must_use]
+    pub const fn lessons_bytes(&self) -> usize {
+        self.lessons_bytes
+    }
+
+    /// Agents that have changed since the last flush.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Whether a partition that has reached `next_offset` may be flushed.
+    #[must_use]
+    pub fn may_flush(&self, next_offset: i64) -> bool {
+        self.floor.is_none_or(|floor| next_offset >= floor)
+    }
+
+    /// Everything that changed, to be written. `held` are the calls that were taken in and not
+    /// judged, `open` what open epochs taught.
+    ///
+    /// # Errors
+    ///
+    /// When the marker itself is larger than a record may be.
+    pub fn flush(
+        &mut self,
+        agents: &Agents,
+        reached: Reached,
+        (held, open, count): (&Held, &Taught, usize),
+    ) -> Result<Option<Flush>, StateError> {
+        let Some(cut) = reached.next_offset else { return Ok(None) };
+        // An idle partition writes nothing.
+        if self.changed.is_empty() && self.flushed.as_ref() == Some(&reached) {
+            return Ok(None);
+        }
+        self.flushed = Some(reached.clone());
+        if self.floor.take_if(|floor| cut >= *floor).is_some() {
+            self.ahead.clear();
+        }
+        let flush = self.next_flush;
+        let stamp = Stamp { log: self.lineage.log, cut, flush, owner: self.lineage.owner };
+        let marker = Marker {
+            stamp,
+            agents: u64::try_from(count).unwrap_or(u64::MAX),
+            partitions: self.lineage.partitions,
+            last: self.last,
+            reached,
+        };
+        let topic = Arc::clone(&self.lineage.topic);
+        let sealed = marker_to_bytes(&marker)?;
+        let mut out = Flush {
+            records: Vec::with_capacity(self.changed.len()),
+            marker: (marker_key(&topic, flush), Some(sealed)),
+            cut,
+            commit: marker.reached.read_from().unwrap_or(cut),
+            unwritten: 0,
+            first_unwritten: None,
+        };
+        self.write_agents(agents, stamp, held, &mut out);
+        self.write_lessons(stamp, open, marker.reached.closed, &mut out);
+        self.next_flush += 1;
+        Ok(Some(out))
+    }
+
+    fn write_agents(&mut self, agents: &Agents, stamp: Stamp, held: &Held, out: &mut Flush) {
+        let mut lessons = std::mem::take(&mut self.lessons);
+        self.lessons_bytes = 0;
+        for key in std::mem::take(&mut self.changed) {
+            let taught = lessons.remove(&key).unwrap_or_default();
+            let own = held.get(&key).map_or(&[][..], Vec::as_slice);
+            let write = |state: &AgentState| snapshot_to_bytes(stamp, own, &taught, state);
+            let sealed = agents.write_down(key, write);
+            match sealed {
+                Some(Ok(bytes)) => {
+                    out.records.push((agent_key(&self.lineage.topic, key), Some(bytes)));
+                }
+                Some(Err(error)) => {
+                    out.unwritten += 1;
+                    out.first_unwritten.get_or_insert(error);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn write_lessons(&mut self, stamp: Stamp, open: &Taught, closed: Option<i64>, out: &mut Flush) {
+        let topic = Arc::clone(&self.lineage.topic);
+        let touched = std::mem::take(&mut self.touched);
+        for (epoch, groups) in open {
+            for (group, summary) in groups.iter().filter(|(group, _)| touched.contains(group)) {
+                let place = (*epoch, *group);
+                match lesson_to_bytes(stamp, place, summary) {
+                    Ok(bytes) => {
+                        let turn = self.turns.entry(place).or_insert(true);
+                        *turn = !*turn;
+                        out.records.push((lesson_key(&topic, place, *turn), Some(bytes)));
+                    }
+                    Err(error) => {
+                        out.unwritten += 1;
+                        out.first_unwritten.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        // What was handed out before its hour was over is nobody's to take up again.
+        let is_gone = |(epoch, group): &&(i64, GroupKey)| {
+            closed.is_none_or(|closed| *epoch > closed)
+                && open.get(epoch).is_none_or(|groups| !groups.contains_key(group))
+        };
+        let gone: Vec<(i64, GroupKey)> = self.turns.keys().filter(is_gone).copied().collect();
+        for place in gone {
+            self.turns.remove(&place);
+            out.records.push((lesson_key(&topic, place, false), None));
+            out.records.push((lesson_key(&topic, place, true), None));
+        }
+        // The marker before knew these to be over, so nobody reads them any more.
+        if let Some(over) = self.closed_before {
+            let still_open = self.turns.split_off(&(over.saturating_add(1), GroupKey(0)));
+            for (place, _) in std::mem::replace(&mut self.turns, still_open) {
+                out.records.push((lesson_key(&topic, place, false), None));
+                out.records.push((lesson_key(&topic, place, true), None));
+            }
+        }
+        self.closed_before = closed;
+    }
+}
+
+/// About how many bytes a fact takes when it is written.
+fn weight(fact: &Fact) -> usize {
+    match fact {
+        Fact::Session(session) => {
+            64 + 32 * session.values.len() + 5 * session.tokens.len() + 10 * session.suspects.len()
+        }
+        Fact::Usage(batch) => 24 * batch.len(),
+        Fact::Kind { name, .. } => 96 + name.len(),
+        _ => 40,
+    }
+}

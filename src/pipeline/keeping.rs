@@ -1,0 +1,156 @@
+//! How what is known of one partition is kept: taken up again before it is judged, written down
+//! while it is, and once more before it goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kafka::TopicPartition;
+use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::flushing::Flushing;
+use crate::pipeline::journal::{LESSONS_HARD, LESSONS_SOFT, Lineage};
+use crate::pipeline::judge::Judge;
+use crate::pipeline::restore::{Answer, Asked, Found, Restorer};
+
+/// How long to wait before the cluster is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a partition stands.
+#[derive(Debug)]
+enum Stage {
+    /// What was known is being read.
+    Asked(Answer),
+    /// The cluster did not answer.
+    Failed(Moment),
+    /// It is known where it begins, and that is being written down.
+    Beginning,
+    /// It is judged.
+    Kept,
+    /// It is to go: nothing more is taken in.
+    Leaving { is_done: bool },
+}
+
+/// The keeping of one partition.
+#[derive(Debug)]
+pub struct Keeping {
+    name: TopicPartition,
+    restorer: Restorer,
+    stage: Stage,
+    /// Its flushes.
+    pub flushing: Flushing,
+    owner: u64,
+    asked: Moment,
+}
+
+impl Keeping {
+    /// Asks for what is known of `name`, to be flushed to the topic `state` later.
+    #[must_use]
+    pub fn new(name: &TopicPartition, restorer: &Restorer, state: Arc<str>) -> Self {
+        Self {
+            name: name.clone(),
+            restorer: restorer.clone(),
+            stage: Stage::Asked(restorer.ask(name)),
+            flushing: Flushing::new(state, name.partition),
+            owner: u64::try_from(clock::wall().as_millis()).unwrap_or(0),
+            asked: Moment::now(),
+        }
+    }
+
+    /// What there is to know, once it has come. A cluster that does not answer is asked again;
+    /// `failed` is told why.
+    pub fn found(&mut self, failed: &mut dyn FnMut(&TopicPartition, &str)) -> Option<Found> {
+        match &self.stage {
+            Stage::Asked(answer) => match answer.look() {
+                Asked::Waiting => None,
+                Asked::Found(found) => Some(*found),
+                Asked::Failed(why) => {
+                    failed(&self.name, &why);
+                    self.stage = Stage::Failed(Moment::now());
+                    None
+                }
+            },
+            Stage::Failed(at) if at.elapsed() >= ASK_AGAIN => {
+                self.stage = Stage::Asked(self.restorer.ask(&self.name));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// What is the same for every flush of the partition.
+    #[must_use]
+    pub fn lineage(&self, log: u32, partitions: i32) -> Lineage {
+        Lineage { topic: Arc::clone(&self.name.topic), log, owner: self.owner, partitions }
+    }
+
+    /// It is known where the partition begins; that is written down before it is judged.
+    pub fn begins(&mut self) {
+        self.stage = Stage::Beginning;
+    }
+
+    /// The partition is judged from now on.
+    pub fn goes_on(&mut self) {
+        self.stage = Stage::Kept;
+    }
+
+    /// Nothing more is taken in.
+    pub fn leaves(&mut self) {
+        let is_done = !matches!(self.stage, Stage::Kept);
+        self.stage = Stage::Leaving { is_done };
+    }
+
+    /// The last flush has ended.
+    pub fn has_left(&mut self) {
+        self.stage = Stage::Leaving { is_done: true };
+    }
+
+    /// Whether records are taken in.
+    #[must_use]
+    pub const fn takes(&self) -> bool {
+        matches!(self.stage, Stage::Kept)
+    }
+
+    /// Whether its beginning is being written down.
+    #[must_use]
+    pub const fn is_beginning(&self) -> bool {
+        matches!(self.stage, Stage::Beginning)
+    }
+
+    /// Whether what was known is not back yet.
+    #[must_use]
+    pub const fn is_restoring(&self) -> bool {
+        matches!(self.stage, Stage::Asked(_) | Stage::Failed(_) | Stage::Beginning)
+    }
+
+    /// Whether it is to go, and then whether there is nothing more to write.
+    #[must_use]
+    pub const fn leaving(&self) -> Option<bool> {
+        match self.stage {
+            Stage::Leaving { is_done } => Some(is_done),
+            _ => None,
+        }
+    }
+
+    /// Whether calls may be judged now: a flush under way must end before much more is taught,
+    /// because an agent's record holds what it taught since the last one.
+    #[must_use]
+    pub fn may_judge(&self, judge: &Judge) -> bool {
+        let taught = judge.journal().map_or(0, |journal| journal.lessons_bytes());
+        self.takes() && (taught < LESSONS_HARD || !self.flushing.is_under_way())
+    }
+
+    /// Whether a flush should begin: `interval` has passed, or much was taught.
+    #[must_use]
+    pub fn is_due(&self, judge: &Judge, interval: Duration) -> bool {
+        if !self.takes() || self.flushing.is_under_way() {
+            return false;
+        }
+        let taught = judge.journal().map_or(0, |journal| journal.lessons_bytes());
+        taught >= LESSONS_SOFT || self.flushing.began().elapsed() >= interval
+    }
+
+    /// How long the partition has been asked for.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.asked.elapsed()
+    }
+}

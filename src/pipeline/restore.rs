@@ -1,0 +1,295 @@
+//! Going on where another judge stopped: its records are read on threads of their own, and what the
+//! source's log looks like now decides where reading begins.
+//!
+//! A partition is not judged until this has ended. Nothing here is ever skipped in silence: a log
+//! that is not the one that was judged, or that has lost records, is a finding ([`LogChange`]) with a
+//! counter and an alert.
+
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::kafka::{ClientSettings, KafkaError, PartitionReader, SourceEnds, TopicPartition};
+use crate::pipeline::clock::Moment;
+use crate::state::changelog::{Restored, Restoring};
+
+/// What there is to know of a partition before it is judged.
+#[derive(Debug)]
+pub struct Found {
+    /// What was written down.
+    pub restored: Restored,
+    /// What there is of the source.
+    pub ends: SourceEnds,
+    /// How long it took to find.
+    pub took: Duration,
+}
+
+/// Something that happened to a source's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogChange {
+    /// Records between these offsets were deleted before they were judged.
+    Overtaken {
+        /// Where reading should have gone on.
+        from: i64,
+        /// The oldest record there is.
+        oldest: i64,
+    },
+    /// It ends before what was judged, or holds another record where the last one judged stood: the
+    /// topic was made anew, or its end was cut off. What is there is read from its beginning.
+    Replaced {
+        /// The offset that was to be read next.
+        expected: i64,
+        /// The end that was found.
+        end: i64,
+    },
+    /// The topic has another number of partitions: keys lead to other partitions than before, where
+    /// their agents are not known.
+    Repartitioned {
+        /// The number before.
+        before: i32,
+        /// The number now.
+        now: i32,
+    },
+}
+
+impl LogChange {
+    /// The label of its metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overtaken { .. } => "overtaken",
+            Self::Replaced { .. } => "replaced",
+            Self::Repartitioned { .. } => "repartitioned",
+        }
+    }
+}
+
+/// How to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoOn {
+    /// The offset to read from.
+    pub from: i64,
+    /// How often the log was replaced, this time included.
+    pub log: u32,
+    /// Whether the positions that were written down are those of this log.
+    pub is_same_log: bool,
+    /// What happened to it.
+    pub changes: Vec<LogChange>,
+}
+
+/// Where to go on, by what was written down and what there is.
+#[must_use]
+pub fn go_on(restored: &Restored, ends: &SourceEnds, from_earliest: bool) -> GoOn {
+    let SourceEnds { low, high, committed, .. } = *ends;
+    let mut changes = Vec::new();
+    let Some(marker) = &restored.marker else {
+        let begin = if from_earliest { low } else { high };
+        let from = match committed {
+            Some(committed) if committed > high => {
+                changes.push(LogChange::Replaced { expected: committed, end: high });
+                low
+            }
+            Some(committed) if committed < low => {
+                changes.push(LogChange::Overtaken { from: committed, oldest: low });
+                low
+            }
+            Some(committed) => committed,
+            None => begin,
+        };
+        return GoOn { from, log: 0, is_same_log: true, changes };
+    };
+    if marker.partitions != ends.partitions && marker.partitions > 0 && ends.partitions > 0 {
+        let (before, now) = (marker.partitions, ends.partitions);
+        changes.push(LogChange::Repartitioned { before, now });
+    }
+    let log = marker.stamp.log;
+    let expected = marker.reached.next_offset.unwrap_or(low);
+    let is_other = match (marker.last, ends.digest) {
+        (Some((_, known)), Some(found)) => known != found,
+        _ => false,
+    };
+    // A flush that was cut off may have written agents beyond the marker.
+    let expected = restored.floor.map_or(expected, |floor| floor.max(expected));
+    if expected > high || is_other {
+        changes.push(LogChange::Replaced { expected, end: high });
+        return GoOn { from: low, log: log.saturating_add(1), is_same_log: false, changes };
+    }
+    let from = marker.reached.read_from().unwrap_or(low);
+    if from < low {
+        changes.push(LogChange::Overtaken { from, oldest: low });
+    }
+    GoOn { from: from.max(low), log, is_same_log: true, changes }
+}
+
+/// What is asked of a restoring thread.
+struct Request {
+    name: TopicPartition,
+    state: Arc<str>,
+    answer: Sender<Result<Found, KafkaError>>,
+}
+
+/// Threads that read partitions back.
+#[derive(Clone, Debug)]
+pub struct Restorer {
+    requests: Sender<Request>,
+    state: Arc<str>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is on its way.
+#[derive(Debug)]
+pub struct Answer(Receiver<Result<Found, KafkaError>>);
+
+/// Whether an answer has come.
+#[derive(Debug)]
+pub enum Asked {
+    /// Not yet.
+    Waiting,
+    /// It has.
+    Found(Box<Found>),
+    /// The cluster did not answer; it may be asked again.
+    Failed(String),
+}
+
+impl Restorer {
+    /// `threads` that read from the topic `state`, for the consumer group `group`. They end when
+    /// the last handle is dropped. `tools_max` is how many tools an agent may remember.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub fn start(
+        client: &ClientSettings,
+        (group, state): (&str, Arc<str>),
+        tools_max: usize,
+        threads: usize,
+    ) -> std::io::Result<Self> {
+        let (requests, queue) = mpsc::channel::<Request>();
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..threads {
+            let (queue, client, group) = (Arc::clone(&queue), client.clone(), group.to_owned());
+            std::thread::Builder::new().name(format!("restore-{number}")).spawn(move || {
+                loop {
+                    let request = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(request) = request else { return };
+                    let found = find(&client, &group, &request, tools_max);
+                    // Nobody listens when the partition has gone meanwhile.
+                    drop(request.answer.send(found));
+                }
+            })?;
+        }
+        Ok(Self { requests, state })
+    }
+
+    /// Asks for a partition.
+    #[must_use]
+    pub fn ask(&self, name: &TopicPartition) -> Answer {
+        let (answer, answers) = mpsc::channel();
+        let state = Arc::clone(&self.state);
+        // The threads live as long as this handle.
+        drop(self.requests.send(Request { name: name.clone(), state, answer }));
+        Answer(answers)
+    }
+}
+
+impl Answer {
+    /// Whether it has come; asked once it has, it is gone.
+    #[must_use]
+    pub fn look(&self) -> Asked {
+        match self.0.try_recv() {
+            Ok(Ok(found)) => Asked::Found(Box::new(found)),
+            Ok(Err(error)) => Asked::Failed(error.to_string()),
+            Err(TryRecvError::Empty) => Asked::Waiting,
+            Err(TryRecvError::Disconnected) => Asked::Failed("its thread has ended".to_owned()),
+        }
+    }
+}
+
+fn find(
+    client: &ClientSettings,
+    group: &str,
+    request: &Request,
+    tools_max: usize,
+) -> Result<Found, KafkaError> {
+    let began = Moment::now();
+    let reader = PartitionReader::new(client, group)?;
+    let partition = request.name.partition;
+    let state = TopicPartition { topic: Arc::clone(&request.state), partition };
+    let mut restoring = Restoring::new(Arc::clone(&request.name.topic), tools_max);
+    reader.read(&state, &mut |key, value| restoring.take(key, value))?;
+    let restored = restoring.finish();
+    let last = restored.marker.as_ref().and_then(|marker| marker.last);
+    let ends = reader.source_ends(&request.name, last.map(|(offset, _)| offset))?;
+    Ok(Found { restored, ends, took: began.elapsed() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::changelog::{Marker, Stamp};
+    use crate::state::reached::Reached;
+
+    const ENDS: SourceEnds =
+        SourceEnds { low: 10, high: 100, committed: Some(50), partitions: 4, digest: Some(7) };
+
+    fn restored(next: i64, held: &[(i64, u32)]) -> Restored {
+        let reached =
+            Reached { next_offset: Some(next), held: held.to_vec(), ..Reached::default() };
+        let stamp = Stamp { log: 2, cut: next, flush: 9, owner: 1 };
+        let last = Some((next - 1, 7));
+        let marker = Marker { stamp, reached, agents: 0, partitions: 4, last };
+        Restored { marker: Some(marker), ..Restored::default() }
+    }
+
+    fn ways(restored: &Restored, ends: &SourceEnds) -> (i64, u32, Vec<&'static str>) {
+        let way = go_on(restored, ends, true);
+        (way.from, way.log, way.changes.iter().map(|change| change.as_str()).collect())
+    }
+
+    #[test]
+    fn reading_goes_on_at_the_first_call_that_was_held() {
+        assert_eq!(ways(&restored(60, &[]), &ENDS), (60, 2, vec![]));
+        assert_eq!(ways(&restored(60, &[(55, 0), (57, 1)]), &ENDS), (55, 2, vec![]));
+        assert_eq!(ways(&restored(100, &[]), &ENDS), (100, 2, vec![]), "nothing has come since");
+    }
+
+    #[test]
+    fn without_a_marker_it_begins_at_the_commit_or_where_the_configuration_says() {
+        let nothing = Restored::default();
+        assert_eq!(ways(&nothing, &ENDS), (50, 0, vec![]));
+        let none = SourceEnds { committed: None, ..ENDS };
+        assert_eq!(go_on(&nothing, &none, true).from, 10);
+        assert_eq!(go_on(&nothing, &none, false).from, 100);
+        let old = SourceEnds { committed: Some(3), ..ENDS };
+        assert_eq!(ways(&nothing, &old), (10, 0, vec!["overtaken"]));
+        let anew = SourceEnds { committed: Some(300), ..ENDS };
+        assert_eq!(ways(&nothing, &anew), (10, 0, vec!["replaced"]));
+    }
+
+    #[test]
+    fn records_that_retention_took_are_told_and_the_rest_is_read() {
+        assert_eq!(ways(&restored(4, &[]), &ENDS), (10, 2, vec!["overtaken"]));
+    }
+
+    #[test]
+    fn a_log_that_ends_too_early_or_holds_another_record_is_another_log() {
+        let way = go_on(&restored(101, &[]), &ENDS, true);
+        assert_eq!((way.from, way.log, way.is_same_log), (10, 3, false));
+        assert_eq!(way.changes, [LogChange::Replaced { expected: 101, end: 100 }]);
+        let other = SourceEnds { digest: Some(8), ..ENDS };
+        assert_eq!(ways(&restored(60, &[]), &other), (10, 3, vec!["replaced"]));
+        let gone = SourceEnds { digest: None, ..ENDS };
+        assert_eq!(ways(&restored(60, &[]), &gone), (60, 2, vec![]), "retention took that record");
+    }
+
+    #[test]
+    fn another_number_of_partitions_is_told() {
+        let more = SourceEnds { partitions: 6, ..ENDS };
+        assert_eq!(ways(&restored(60, &[]), &more), (60, 2, vec!["repartitioned"]));
+    }
+}

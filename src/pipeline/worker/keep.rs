@@ -1,0 +1,299 @@
+//! The part of a worker that keeps what is known of its partitions: it takes it up, writes it down
+//! and lets go of it. None of it waits; each turn of the loop goes as far as answers have come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kafka::{Outbox, Rebalanced, TopicPartition};
+use crate::pipeline::clock::Moment;
+use crate::pipeline::flushing::Flushed;
+use crate::pipeline::keeping::Keeping;
+use crate::pipeline::lane::Lane;
+use crate::pipeline::past::Past;
+use crate::pipeline::restore::{Found, GoOn, LogChange, Restorer, go_on};
+use crate::pipeline::worker::{Worker, rebalance};
+use crate::telemetry::{
+    Event, Metrics, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
+};
+
+/// How long partitions that are to go may take to be written down: the whole group waits.
+const LET_GO_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a worker needs to keep what is known.
+#[derive(Clone, Debug)]
+pub struct Durable {
+    /// Who reads partitions back.
+    pub restorer: Restorer,
+    /// Where records go out. Not the outbox of alerts, whose room they would take.
+    pub outbox: Outbox,
+    /// The topic.
+    pub state: Arc<str>,
+    /// How often a partition is flushed.
+    pub interval: Duration,
+}
+
+/// Partitions that are to go.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    names: Vec<TopicPartition>,
+    since: Moment,
+}
+
+impl Leaving {
+    /// `names` are to go, from now on.
+    pub(super) fn new(names: Vec<TopicPartition>) -> Self {
+        Self { names, since: Moment::now() }
+    }
+}
+
+impl Worker {
+    /// Keeps what is known, as far as that goes now.
+    pub(super) fn keep(&mut self) {
+        let Some(durable) = self.durable.clone() else { return };
+        self.take_up();
+        self.write_down(&durable);
+        self.let_go(&durable);
+    }
+
+    /// Takes up what was found of partitions that wait for it.
+    fn take_up(&mut self) {
+        let metrics = self.metrics.clone();
+        let mut failed = |name: &TopicPartition, why: &str| {
+            let (topic, partition) = (&*name.topic, name.partition);
+            RestoreFailed { topic, partition, why }.emit(&metrics);
+        };
+        for lane in self.lanes.values_mut() {
+            let Some(found) = lane.keeping.as_mut().and_then(|it| it.found(&mut failed)) else {
+                continue;
+            };
+            let way = go_on(&found.restored, &found.ends, self.consumer.is_from_earliest());
+            tell(lane, &found, &way, &self.metrics);
+            if let Err(error) = take_up_one(lane, found, &way, self.settings.learn_from.is_some()) {
+                tracing::error!(
+                    topic = &*lane.name.topic, partition = lane.name.partition, %error,
+                    "agents were left out"
+                );
+            }
+            if let Some(live_from) = lane.pinned() {
+                self.consumer.finish(&lane.name, live_from);
+            }
+            if lane.takes() {
+                self.consumer.go_on_from(&lane.name, way.from);
+            }
+        }
+    }
+
+    /// Takes flushes under way a step further, and begins the one that is due most.
+    fn write_down(&mut self, durable: &Durable) {
+        let mut under_way = false;
+        for lane in self.lanes.values_mut() {
+            let Some(keeping) = &mut lane.keeping else { continue };
+            let mut send = |record, ticket| durable.outbox.send(record, ticket);
+            if let Some(flushed) = keeping.flushing.step(&lane.ledger, &mut send) {
+                finished(&flushed, &self.metrics);
+                self.consumer.finish(&lane.name, flushed.commit);
+                self.moved = true;
+                if keeping.is_beginning() {
+                    keeping.goes_on();
+                    self.consumer.go_on_from(&lane.name, flushed.commit);
+                }
+            }
+            under_way |= keeping.flushing.is_under_way();
+        }
+        if under_way {
+            return;
+        }
+        let due = self.lanes.values_mut().filter(|lane| {
+            lane.keeping.as_ref().is_some_and(|it| it.is_due(&lane.judge, durable.interval))
+        });
+        let began = |lane: &&mut Lane| lane.keeping.as_ref().map(|it| it.flushing.began());
+        if let Some(lane) = due.min_by_key(began) {
+            begin(lane, &self.metrics);
+        }
+    }
+
+    /// Writes down partitions that are to go, and lets go of them once that is done or has taken
+    /// too long: whoever takes them over reads again what was not written.
+    fn let_go(&mut self, durable: &Durable) {
+        let Some(leaving) = &self.leaving else { return };
+        let late = leaving.since.elapsed() >= LET_GO_WITHIN;
+        let mut done = true;
+        for lane in self.lanes.values_mut().filter(|lane| leaving.names.contains(&lane.name)) {
+            done &= last_flush(lane, durable, &self.metrics);
+        }
+        if !done && !late {
+            return;
+        }
+        if late {
+            tracing::warn!("partitions went before they were written down; they are read again");
+        }
+        self.note_written();
+        self.commit();
+        let Some(Leaving { names, .. }) = self.leaving.take() else { return };
+        self.desk.count(&self.shared.rules, &mut self.lanes);
+        let ours = self.consumer.let_go(&names);
+        let note = if ours { Rebalanced::Revoked(names) } else { Rebalanced::Lost(names) };
+        let parts = (&self.shared, &*self.signals, &self.desk);
+        let kafka = (&self.consumer, self.durable.as_ref());
+        // Nothing is to go of what has gone.
+        drop(rebalance(&mut self.lanes, parts, kafka, (note, None)));
+        self.assignment_changed();
+    }
+
+    /// Writes down everything for the last time, at most until `patience` has passed since `began`.
+    pub(super) fn keep_last(&mut self, began: Moment, patience: Duration) {
+        let Some(durable) = self.durable.clone() else { return };
+        // Whoever closes the consumer must not wait for a worker that is gone.
+        self.consumer.defer_revoking(false);
+        for keeping in self.lanes.values_mut().filter_map(|lane| lane.keeping.as_mut()) {
+            keeping.leaves();
+        }
+        let mut done = false;
+        while !done && began.elapsed() < patience {
+            done = true;
+            durable.outbox.retry();
+            for lane in self.lanes.values_mut() {
+                done &= last_flush(lane, &durable, &self.metrics);
+            }
+            if !done {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.note_written();
+    }
+
+    /// What was written of partitions that leave may be committed.
+    fn note_written(&mut self) {
+        for lane in self.lanes.values_mut() {
+            if let Some(offset) = lane.written.take() {
+                self.consumer.finish(&lane.name, offset);
+                self.moved = true;
+            }
+        }
+    }
+}
+
+/// Takes a leaving lane's last flush a step further. Returns whether it has ended.
+fn last_flush(lane: &mut Lane, durable: &Durable, metrics: &Metrics) -> bool {
+    let Some(keeping) = &mut lane.keeping else { return true };
+    let mut send = |record, ticket| durable.outbox.send(record, ticket);
+    if let Some(flushed) = keeping.flushing.step(&lane.ledger, &mut send) {
+        finished(&flushed, metrics);
+        lane.written = Some(flushed.commit);
+        if lane.is_last_flush {
+            keeping.has_left();
+        }
+    }
+    if keeping.flushing.is_under_way() {
+        return false;
+    }
+    if keeping.leaving() == Some(false) && !lane.is_last_flush {
+        lane.is_last_flush = true;
+        if begin(lane, metrics) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Begins a flush. Returns whether there was anything to write.
+fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
+    let (topic, partition) = (Arc::clone(&lane.name.topic), lane.name.partition);
+    let Some(keeping) = &mut lane.keeping else { return false };
+    match lane.judge.flush() {
+        Ok(Some(flush)) => {
+            if let Some(error) = &flush.first_unwritten {
+                let (agents, why) = (flush.unwritten, error.to_string());
+                let topic = &*topic;
+                StateUnwritten { topic, partition, agents, why: &why }.emit(metrics);
+            }
+            keeping.flushing.begin(flush);
+            true
+        }
+        Ok(None) => {
+            keeping.flushing.put_off();
+            false
+        }
+        Err(error) => {
+            let why = error.to_string();
+            StateUnwritten { topic: &topic, partition, agents: 0, why: &why }.emit(metrics);
+            keeping.flushing.put_off();
+            false
+        }
+    }
+}
+
+fn finished(flushed: &Flushed, metrics: &Metrics) {
+    let seconds = flushed.began.elapsed().as_secs_f64();
+    StateFlushed { records: flushed.records, bytes: flushed.bytes, seconds }.emit(metrics);
+}
+
+/// Gives a lane what was found of its partition.
+fn take_up_one(
+    lane: &mut Lane,
+    found: Found,
+    way: &GoOn,
+    learns: bool,
+) -> Result<(), crate::state::Full> {
+    let Found { restored, ends, .. } = found;
+    let Some(keeping) = &lane.keeping else { return Ok(()) };
+    let lineage = keeping.lineage(way.log, ends.partitions);
+    let is_known = restored.marker.is_some();
+    let outcome = lane.judge.take_up(restored, (way.from, way.is_same_log), lineage);
+    let live_from = ends.committed.filter(|committed| is_known && *committed > way.from);
+    if let Some(live_from) = live_from.filter(|_| way.is_same_log) {
+        // It stopped while it learned from history, which teaches and is not told.
+        lane.past = Past::until(live_from);
+        lane.pin(live_from);
+    }
+    if !is_known && learns {
+        lane.past = Past::wanted();
+    }
+    // Where it began must be known before anything is judged: with `start: latest` whoever stops
+    // before the first flush would begin elsewhere.
+    let first = if is_known || learns { Ok(None) } else { lane.judge.flush() };
+    let Some(keeping) = &mut lane.keeping else { return outcome };
+    match first {
+        Ok(Some(flush)) => {
+            keeping.begins();
+            keeping.flushing.begin(flush);
+        }
+        _ => keeping.goes_on(),
+    }
+    outcome
+}
+
+/// Says what was found.
+fn tell(lane: &Lane, found: &Found, way: &GoOn, metrics: &Metrics) {
+    let (topic, partition) = (&*lane.name.topic, lane.name.partition);
+    let restored = &found.restored;
+    StateRestored {
+        topic,
+        partition,
+        agents: restored.agents.len(),
+        records: restored.records,
+        refused: restored.refused,
+        why: restored.first_refused.as_deref().unwrap_or_default(),
+        missing: restored.missing,
+        from: way.from,
+        seconds: found.took.as_secs_f64(),
+    }
+    .emit(metrics);
+    for change in &way.changes {
+        let (expected, found, lost) = match *change {
+            LogChange::Overtaken { from, oldest } => (from, oldest, oldest - from),
+            LogChange::Replaced { expected, end } => (expected, end, 0),
+            LogChange::Repartitioned { before, now } => (before.into(), now.into(), 0),
+        };
+        let change = change.as_str();
+        SourceLogChanged { topic, partition, change, expected, found, lost }.emit(metrics);
+    }
+}
+
+impl Keeping {
+    /// What a partition that was just assigned is kept by.
+    #[must_use]
+    pub fn of(name: &TopicPartition, durable: &Durable) -> Self {
+        Self::new(name, &durable.restorer, Arc::clone(&durable.state))
+    }
+}
