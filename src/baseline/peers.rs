@@ -2,9 +2,8 @@
 //!
 //! A partition knows only its own agents. What they discover is therefore not shared by memory but
 //! published: the [`Fact`]s of one hour of event time make that epoch's [`GroupSummary`], and the
-//! merge of all summaries up to epoch `k` judges the events of epoch `k + 2`
-//! ([`EPOCHS_BEHIND`]). Merging is a union of sets and integer sums, so it gives the same result
-//! in any order and for any number of partitions, workers or instances.
+//! merge of all summaries up to epoch `k` judges the events of epoch `k + 2` ([`EPOCHS_BEHIND`]).
+//! Merging is a union of sets and integer sums: the same in any order, however agents are spread.
 
 mod family;
 mod written;

@@ -26,7 +26,7 @@ use dispersion::{Dispersion, Variation};
 use evidence::{Evidence, Null, narrow};
 use learn::Shift;
 use locator::Locator;
-use season::Season;
+use season::{Season, hour_and_day, next_hour};
 
 /// The width of a bucket in seconds.
 pub const BUCKET_SECS: i64 = 10;
@@ -491,14 +491,4 @@ fn bucket_of(time: Timestamp) -> i32 {
 
 fn start_of(bucket: i32) -> Timestamp {
     Timestamp::from_secs(i64::from(bucket).saturating_mul(BUCKET_SECS))
-}
-
-/// The first bucket of the next hour.
-fn next_hour(bucket: i32) -> i32 {
-    bucket.div_euclid(HOUR).saturating_add(1).saturating_mul(HOUR)
-}
-
-/// The hour of the day, and the day since the Unix epoch, of a bucket.
-fn hour_and_day(bucket: i32) -> (i32, i32) {
-    (bucket.div_euclid(HOUR).rem_euclid(24), bucket.div_euclid(DAY))
 }

@@ -39,6 +39,9 @@ pub struct SourceEnds {
     pub digest: Option<u64>,
 }
 
+/// What is done with a record: its key, and its value or nothing for a deletion.
+type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// Reads partitions whole.
 pub struct PartitionReader {
     consumer: BaseConsumer,
@@ -82,11 +85,7 @@ impl PartitionReader {
     /// # Errors
     ///
     /// When the cluster does not answer, or nothing comes for 15 s.
-    pub fn read(
-        &self,
-        partition: &TopicPartition,
-        take: &mut dyn FnMut(&[u8], Option<&[u8]>),
-    ) -> Result<i64, KafkaError> {
+    pub fn read(&self, partition: &TopicPartition, take: &mut Take<'_>) -> Result<i64, KafkaError> {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
@@ -100,11 +99,7 @@ impl PartitionReader {
         outcome.map(|()| high)
     }
 
-    fn read_to(
-        &self,
-        high: i64,
-        take: &mut dyn FnMut(&[u8], Option<&[u8]>),
-    ) -> Result<(), KafkaError> {
+    fn read_to(&self, high: i64, take: &mut Take<'_>) -> Result<(), KafkaError> {
         let mut empty = 0;
         loop {
             match self.consumer.poll(POLL) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::kafka::TopicPartition;
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::flushing::Flushing;
-use crate::pipeline::journal::{LESSONS_HARD, LESSONS_SOFT, Lineage};
+use crate::pipeline::journal::{Journal, LESSONS_HARD, LESSONS_SOFT, Lineage};
 use crate::pipeline::judge::Judge;
 use crate::pipeline::restore::{Answer, Asked, Found, Restorer};
 
@@ -134,7 +134,7 @@ impl Keeping {
     /// because an agent's record holds what it taught since the last one.
     #[must_use]
     pub fn may_judge(&self, judge: &Judge) -> bool {
-        let taught = judge.journal().map_or(0, |journal| journal.lessons_bytes());
+        let taught = judge.journal().map_or(0, Journal::lessons_bytes);
         self.takes() && (taught < LESSONS_HARD || !self.flushing.is_under_way())
     }
 
@@ -144,7 +144,7 @@ impl Keeping {
         if !self.takes() || self.flushing.is_under_way() {
             return false;
         }
-        let taught = judge.journal().map_or(0, |journal| journal.lessons_bytes());
+        let taught = judge.journal().map_or(0, Journal::lessons_bytes);
         taught >= LESSONS_SOFT || self.flushing.began().elapsed() >= interval
     }
 

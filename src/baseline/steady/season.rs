@@ -158,3 +158,13 @@ fn slot(factors: &mut [f32], place: i32) -> Option<&mut f32> {
     let number = i32::try_from(factors.len()).unwrap_or(1);
     factors.get_mut(usize::try_from(place.rem_euclid(number)).unwrap_or(0))
 }
+
+/// The first bucket of the next hour.
+pub(super) fn next_hour(bucket: i32) -> i32 {
+    bucket.div_euclid(super::HOUR).saturating_add(1).saturating_mul(super::HOUR)
+}
+
+/// The hour of the day, and the day since the Unix epoch, of a bucket.
+pub(super) fn hour_and_day(bucket: i32) -> (i32, i32) {
+    (bucket.div_euclid(super::HOUR).rem_euclid(24), bucket.div_euclid(super::DAY))
+}

@@ -103,14 +103,7 @@ impl Checker<'_> {
                 (SECOND / 10, HOUR),
             ),
         };
-        let state = State {
-            durable: raw.state.durable,
-            flush_interval: self.duration(
-                "/state/flush_interval",
-                raw.state.flush_interval,
-                (SECOND / 10, Duration::from_secs(600)),
-            ),
-        };
+        let state = self.state(raw);
         let record_bytes =
             self.size("/limits/record_bytes", raw.limits.record_bytes, (1 << 10, 64 << 20));
         let privacy = self.privacy(&raw.privacy);
@@ -152,6 +145,17 @@ impl Checker<'_> {
             receivers: receivers?,
             server: server?,
         })
+    }
+
+    fn state(&mut self, raw: &RawConfig) -> State {
+        State {
+            durable: raw.state.durable,
+            flush_interval: self.duration(
+                "/state/flush_interval",
+                raw.state.flush_interval,
+                (SECOND / 10, Duration::from_secs(600)),
+            ),
+        }
     }
 
     /// No topic may be read twice, or read and written.
