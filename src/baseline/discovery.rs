@@ -17,7 +17,7 @@ const PRIOR: (f64, f64) = (3.0, 10.0);
 /// Bursts of discoveries of one agent that did not alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discoveries {
-    bursts: u32,
+    bursts: u16,
 }
 
 impl Discoveries {

@@ -21,29 +21,59 @@ struct Taken {
 pub struct GroupVersions {
     /// Latest day first.
     taken: Vec<Taken>,
+    is_full: bool,
 }
 
 impl GroupVersions {
-    /// Adds agents that took a version up on a day since the Unix epoch.
-    pub fn add(&mut self, (day, version): (i32, u32), agents: u32) {
+    /// Adds agents that took a version up on a day since the Unix epoch; of more than `max` pairs the
+    /// latest stay.
+    pub fn add(&mut self, (day, version): (i32, u32), agents: u32, max: usize) {
         let is_before = |taken: &Taken| (taken.day, taken.version) > (day, version);
         let place = self.taken.partition_point(is_before);
         match self.taken.get_mut(place).filter(|it| (it.day, it.version) == (day, version)) {
             Some(taken) => taken.agents = taken.agents.saturating_add(agents),
-            None => self.taken.insert(place, Taken { day, version, agents }),
+            None if place >= max => self.is_full = true,
+            None => {
+                if self.taken.len() == self.taken.capacity() {
+                    self.taken.reserve_exact(4);
+                }
+                self.taken.insert(place, Taken { day, version, agents });
+            }
         }
-        self.taken.truncate(VERSIONS_PER_GROUP);
+        if self.taken.len() > max {
+            self.taken.truncate(max);
+            self.is_full = true;
+        }
     }
 
     /// Adds everything `other` knows.
-    pub fn merge(&mut self, other: &Self) {
-        other.taken.iter().for_each(|it| self.add((it.day, it.version), it.agents));
+    pub fn merge(&mut self, other: &Self, max: usize) {
+        self.is_full |= other.is_full;
+        other.taken.iter().for_each(|it| self.add((it.day, it.version), it.agents, max));
     }
 
-    /// Whether no more is remembered than may be.
+    /// How many pairs there are.
     #[must_use]
-    pub const fn is_bounded(&self) -> bool {
-        self.taken.len() <= VERSIONS_PER_GROUP
+    pub const fn len(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// Whether there were more than are kept.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.taken.capacity() * size_of::<Taken>()
     }
 
     /// How many agents took `version` up in or after the day `since`, leaving out one of them that
@@ -66,7 +96,7 @@ mod tests {
 
     fn of(taken: &[(i32, u32)]) -> GroupVersions {
         let mut versions = GroupVersions::default();
-        taken.iter().for_each(|it| versions.add(*it, 1));
+        taken.iter().for_each(|it| versions.add(*it, 1, VERSIONS_PER_GROUP));
         versions
     }
 
@@ -86,7 +116,7 @@ mod tests {
             let (left, right) = taken.split_at(cut.min(taken.len()));
             let backwards: Vec<_> = taken.iter().rev().copied().collect();
             let mut merged = of(right);
-            merged.merge(&of(left));
+            merged.merge(&of(left), VERSIONS_PER_GROUP);
             prop_assert_eq!(&merged, &of(&backwards));
             prop_assert!(merged.taken.len() <= VERSIONS_PER_GROUP);
         }

@@ -5,7 +5,6 @@
 //! of sixteen hashes of each, of which two agents share about as many as they share of their tools
 //! (MinHash, Broder 1997). Bounded: the smallest names stay, in whatever order they came.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -58,32 +57,61 @@ const fn mix(tool: u64, salt: u64) -> u64 {
 
 /// The kinds of agents of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kinds(BTreeSet<(Arc<str>, ToolSketch)>);
+pub struct Kinds {
+    /// Ascending by their names.
+    kinds: Vec<(Arc<str>, ToolSketch)>,
+    is_full: bool,
+}
 
 impl Kinds {
-    /// Adds a kind by the name of its first agent.
-    pub fn add(&mut self, name: Arc<str>, sketch: ToolSketch) {
-        self.0.insert((name, sketch));
-        if self.0.len() > KINDS_PER_TENANT {
-            self.0.pop_last();
+    /// Adds a kind by the name of its first agent; of more than `max` the smallest names stay.
+    pub fn add(&mut self, name: Arc<str>, sketch: ToolSketch, max: usize) {
+        let new = (name, sketch);
+        let Err(place) = self.kinds.binary_search(&new) else { return };
+        self.kinds.reserve_exact(1);
+        self.kinds.insert(place, new);
+        if self.kinds.len() > max {
+            self.kinds.truncate(max);
+            self.is_full = true;
         }
     }
 
     /// Adds everything `other` knows.
-    pub fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(name, sketch)| self.add(Arc::clone(name), *sketch));
+    pub fn merge(&mut self, other: &Self, max: usize) {
+        self.is_full |= other.is_full;
+        other.kinds.iter().for_each(|(name, sketch)| self.add(Arc::clone(name), *sketch, max));
     }
 
-    /// Whether no more is remembered than may be.
+    /// How many there are.
     #[must_use]
-    pub fn is_bounded(&self) -> bool {
-        self.0.len() <= KINDS_PER_TENANT
+    pub const fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Whether there were more than are kept.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Bytes on the heap, names included.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        // A shared text has two counters before it.
+        let names = self.kinds.iter().map(|(name, _)| name.len() + 2 * size_of::<usize>());
+        self.kinds.capacity() * size_of::<(Arc<str>, ToolSketch)>() + names.sum::<usize>()
     }
 
     /// The name of the kind that an agent belongs to: of all that are alike the smallest name.
     #[must_use]
     pub fn like(&self, sketch: &ToolSketch) -> Option<&str> {
-        self.0.iter().find(|(_, known)| known.is_like(sketch)).map(|(name, _)| &**name)
+        self.kinds.iter().find(|(_, known)| known.is_like(sketch)).map(|(name, _)| &**name)
     }
 }
 
@@ -122,7 +150,7 @@ mod tests {
     fn of_several_kinds_alike_the_smallest_name_counts() {
         let mut kinds = Kinds::default();
         for name in ["b", "a", "c"] {
-            kinds.add(name.into(), sketch(0..9));
+            kinds.add(name.into(), sketch(0..9), 9);
         }
         assert_eq!(kinds.like(&sketch(0..9)), Some("a"));
         assert_eq!(kinds.like(&sketch(20..29)), None);
@@ -136,16 +164,16 @@ mod tests {
             let of = |kinds: &[(u32, u32)]| {
                 let mut known = Kinds::default();
                 for (name, tools) in kinds {
-                    known.add(name.to_string().into(), sketch(*tools..tools + 4));
+                    known.add(name.to_string().into(), sketch(*tools..tools + 4), KINDS_PER_TENANT);
                 }
                 known
             };
             let (left, right) = kinds.split_at(cut.min(kinds.len()));
             let backwards: Vec<_> = kinds.iter().rev().copied().collect();
             let mut merged = of(right);
-            merged.merge(&of(left));
+            merged.merge(&of(left), KINDS_PER_TENANT);
             prop_assert_eq!(&merged, &of(&backwards));
-            prop_assert!(merged.0.len() <= KINDS_PER_TENANT);
+            prop_assert!(merged.len() <= KINDS_PER_TENANT);
         }
     }
 }

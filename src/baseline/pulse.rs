@@ -240,6 +240,12 @@ impl Rhythm {
         self.up.days()
     }
 
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.notable.capacity() * size_of::<GroupHour>()
+    }
+
     /// Whether it holds no more than it may.
     #[must_use]
     pub const fn is_within_bounds(&self) -> bool {
@@ -281,6 +287,7 @@ impl Rhythm {
                 let factor = narrow(shown(seen) / shown(*usual));
                 let usual = factors(root(*usual), model.usual_at().1);
                 let sums = *sums;
+                self.notable.reserve_exact(1);
                 self.notable.push(GroupHour { hour, is_up, factor, usual, chance, sums, agents });
             }
         }

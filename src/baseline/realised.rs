@@ -10,8 +10,6 @@
 //!
 //! The tail is a series of positive terms, so nothing is subtracted from 1.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::float;
@@ -60,7 +58,20 @@ struct Block {
     /// Its number: days since the Unix epoch over [`BLOCK_DAYS`].
     number: i32,
     days: u64,
-    crossings: BTreeMap<u8, [u32; TIERS.len()]>,
+    /// Ascending by the detector.
+    crossings: Vec<(u8, [u32; TIERS.len()])>,
+}
+
+impl Block {
+    fn tiers(&mut self, detector: u8) -> Option<&mut [u32; TIERS.len()]> {
+        let found = self.crossings.binary_search_by_key(&detector, |(known, _)| *known);
+        let at = found.unwrap_or_else(|at| {
+            self.crossings.reserve_exact(1);
+            self.crossings.insert(at, (detector, [0; TIERS.len()]));
+            at
+        });
+        self.crossings.get_mut(at).map(|(_, tiers)| tiers)
+    }
 }
 
 /// More than a detector promised.
@@ -88,8 +99,8 @@ impl Realised {
             return;
         }
         self.change(day.div_euclid(BLOCK_DAYS), |block| {
-            let tiers = block.crossings.entry(detector).or_default();
-            if let Some(count) = tiers.get_mut(usize::from(tier)) {
+            let tiers = block.tiers(detector);
+            if let Some(count) = tiers.and_then(|tiers| tiers.get_mut(usize::from(tier))) {
                 *count = count.saturating_add(1);
             }
         });
@@ -101,7 +112,7 @@ impl Realised {
             self.change(theirs.number, |block| {
                 block.days = block.days.saturating_add(theirs.days);
                 for (detector, counts) in &theirs.crossings {
-                    let tiers = block.crossings.entry(*detector).or_default();
+                    let Some(tiers) = block.tiers(*detector) else { continue };
                     for (count, more) in tiers.iter_mut().zip(counts) {
                         *count = count.saturating_add(*more);
                     }
@@ -120,7 +131,8 @@ impl Realised {
     #[must_use]
     pub fn crossings(&self, detector: u8) -> [u64; TIERS.len()] {
         let mut sums = [0; TIERS.len()];
-        for counts in self.blocks.iter().filter_map(|block| block.crossings.get(&detector)) {
+        let all = self.blocks.iter().flat_map(|block| &block.crossings);
+        for (_, counts) in all.filter(|(known, _)| *known == detector) {
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum += u64::from(*count);
             }
@@ -148,10 +160,17 @@ impl Realised {
         found.max_by(|a, b| factor(a).total_cmp(&factor(b)))
     }
 
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let held = |block: &Block| block.crossings.capacity() * size_of::<(u8, [u32; 4])>();
+        self.blocks.capacity() * size_of::<Block>() + self.blocks.iter().map(held).sum::<usize>()
+    }
+
     /// Whether it holds no more than it may.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        let is_known = |block: &Block| block.crossings.keys().all(|it| *it < DETECTORS_MAX);
+        let is_known = |block: &Block| block.crossings.iter().all(|(it, _)| *it < DETECTORS_MAX);
         self.blocks.len() <= BLOCKS_MAX
             && self.blocks.is_sorted_by(|a, b| a.number > b.number)
             && self.blocks.iter().all(is_known)

@@ -4,10 +4,14 @@
 //! tokens and words also where they stand, because `7` as a quantity and `7` as a customer are two
 //! things); what tells sessions apart are its tokens: tools, entities, and entities by tool.
 
+mod value;
+
 use crate::baseline::bloom::WordBloom;
 use crate::baseline::identity::short;
 use crate::event::{Target, TargetKind, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use value::SessionValue;
 
 /// A session is over when nothing was seen of it for so long, in seconds.
 pub const SESSION_IDLE_SECS: i64 = 1_800;
@@ -71,10 +75,11 @@ fn entity_of(kind: TargetKind, place: u32, value: u64) -> u64 {
     mix(value ^ mix(u64::from(place) << 8 | number(kind)))
 }
 
-/// The identity of a class of values: those of one kind under one key of one tool.
+/// The identity of a class of values: those of one kind under one key of one tool. Its lowest bit is
+/// 0.
 #[must_use]
 pub fn class(tool: u64, key: u32, kind: TargetKind) -> u32 {
-    short(mix(tool ^ mix(u64::from(key) << 8 | number(kind))))
+    short(mix(tool ^ mix(u64::from(key) << 8 | number(kind)))) & !1
 }
 
 /// A tool as something a quarantined session may have gone on with.
@@ -121,94 +126,6 @@ pub const fn is_token(target: &Target) -> (bool, bool) {
     (target.is_whole && alone, target.is_whole && by_tool)
 }
 
-/// A value that a session has named: 22 bytes, since a session has many. Numbers are kept as bytes,
-/// which leaves no gaps between them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SessionValue {
-    value: [u8; 8],
-    class: [u8; 4],
-    /// Its kind.
-    pub kind: TargetKind,
-    /// Whether it was new to the session there, so that its class had a chance to discover it.
-    pub counts: bool,
-    /// What else is known of a value of its kind: the key it stands under, of an identifier or a
-    /// word; what nearly the same values share, of a path, a host or an e-mail address, and of the
-    /// last its domain.
-    more: [[u8; 4]; 2],
-}
-
-impl SessionValue {
-    /// The hash of the value.
-    #[must_use]
-    pub const fn value(&self) -> u64 {
-        u64::from_le_bytes(self.value)
-    }
-
-    /// The class it was seen in.
-    #[must_use]
-    pub const fn class(&self) -> u32 {
-        u32::from_le_bytes(self.class)
-    }
-
-    /// What it names.
-    #[must_use]
-    pub fn entity(&self) -> u64 {
-        entity_of(self.kind, self.place(), self.value())
-    }
-
-    /// What nearly the same values share; 0 where there is nothing.
-    #[must_use]
-    pub const fn near(&self) -> [u32; 2] {
-        let [first, second] = self.more();
-        match self.kind {
-            TargetKind::Path => [first, second],
-            TargetKind::Email | TargetKind::Host => [first, 0],
-            _ => [0, 0],
-        }
-    }
-
-    /// Of an e-mail address, 32 bits of its domain's hash; 0 otherwise, and of a mailbox provider.
-    #[must_use]
-    pub const fn domain(&self) -> u32 {
-        let [_, second] = self.more();
-        if matches!(self.kind, TargetKind::Email) { second } else { 0 }
-    }
-
-    /// A target in a class.
-    #[must_use]
-    pub fn of(target: &Target, class: u32, counts: bool) -> Self {
-        let [first, second] = target.near;
-        let more = match target.kind {
-            TargetKind::Path => [first, second],
-            TargetKind::Email if target.is_freemail => [first, 0],
-            TargetKind::Email => [first, short(target.domain)],
-            TargetKind::Host => [first, 0],
-            _ => [place(target), 0],
-        };
-        Self {
-            value: target.value.to_le_bytes(),
-            class: class.to_le_bytes(),
-            kind: target.kind,
-            counts,
-            more: more.map(u32::to_le_bytes),
-        }
-    }
-
-    const fn more(&self) -> [u32; 2] {
-        let [first, second] = self.more;
-        [u32::from_le_bytes(first), u32::from_le_bytes(second)]
-    }
-
-    const fn place(&self) -> u32 {
-        let [first, _] = self.more();
-        if matches!(self.kind, TargetKind::Identifier | TargetKind::Word) { first } else { 0 }
-    }
-
-    fn names(&self, target: &Target) -> bool {
-        self.value() == target.value && self.kind == target.kind && self.place() == place(target)
-    }
-}
-
 /// What a group learns from one session, or from one part of a long one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LearnedSession {
@@ -231,6 +148,16 @@ pub struct LearnedSession {
 }
 
 impl LearnedSession {
+    /// Bytes it takes, its own and on the heap, and what shares it.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + 2 * size_of::<usize>()
+            + self.values.capacity() * size_of::<SessionValue>()
+            + self.tokens.capacity() * size_of::<u32>()
+            + self.suspects.capacity() * size_of::<u64>()
+    }
+
     /// Whether it holds no more than a session may.
     #[must_use]
     pub const fn is_within_bounds(&self) -> bool {
@@ -531,7 +458,10 @@ mod tests {
         assert!(live.has_named(5) && live.has_named(6) && !live.has_named(7));
         assert!(live.has_named(77), "the host of an address is known");
         let learned = live.learned(1, at(9));
-        assert_eq!(learned.values.iter().map(|it| it.counts).collect::<Vec<_>>(), [true, true]);
+        assert_eq!(
+            learned.values.iter().map(SessionValue::counts).collect::<Vec<_>>(),
+            [true, true]
+        );
         assert!(learned.tokens.is_sorted() && learned.tokens.len() == 7);
     }
 

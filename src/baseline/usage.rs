@@ -101,13 +101,32 @@ impl Usage {
 /// Uses of one agent that its group hears of together.
 pub type UsageBatch = [Usage; BATCH];
 
+/// How often one place was used: six bytes, the count in halves so that there is no gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Used {
+    place: u16,
+    count: [u16; 2],
+}
+
+impl Used {
+    fn of(place: u16, count: u32) -> Self {
+        let [a, b, c, d] = count.to_le_bytes();
+        Self { place, count: [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])] }
+    }
+
+    fn count(self) -> u32 {
+        let [low, high] = self.count;
+        u32::from(high) << 16 | u32::from(low)
+    }
+}
+
 /// How often the agents of a group used what: counts by place, and all uses of each kind.
 ///
 /// Merging adds integers, so it gives the same in any order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupUsage {
     /// The places in use, ascending, with their counts.
-    counts: Vec<(u16, u32)>,
+    counts: Vec<Used>,
     totals: [u64; 3],
 }
 
@@ -125,53 +144,44 @@ impl GroupUsage {
     /// Whether it holds no more than a group's may.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        self.counts.len() <= 3 * usize::from(GROUP_PLACES)
+        self.counts.len() <= usize::from(GROUP_PLACES)
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub const fn heap_bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<Used>()
     }
 
     /// Adds everything `other` knows.
     pub fn merge(&mut self, other: &Self) {
-        for (place, count) in &other.counts {
-            self.add_count(*place, *count);
+        for used in &other.counts {
+            self.add_count(used.place, used.count());
         }
         for (total, more) in self.totals.iter_mut().zip(other.totals) {
             *total = total.saturating_add(more);
         }
     }
 
-    /// The places in use, ascending, with their counts.
-    #[must_use]
-    pub fn counts(&self) -> &[(u16, u32)] {
-        &self.counts
-    }
-
-    /// All uses of each kind, in the order of [`UsageKind::ALL`].
-    #[must_use]
-    pub const fn totals(&self) -> [u64; 3] {
-        self.totals
-    }
-
-    /// What [`GroupUsage::counts`] and [`GroupUsage::totals`] gave, put together again.
-    #[must_use]
-    pub fn from_parts(counts: &[(u16, u32)], totals: [u64; 3]) -> Self {
-        let mut usage = Self { counts: Vec::new(), totals };
-        counts.iter().for_each(|(place, count)| usage.add_count(place % GROUP_PLACES, *count));
-        usage
-    }
-
     fn add_count(&mut self, place: u16, more: u32) {
-        match self.counts.binary_search_by_key(&place, |(known, _)| *known) {
+        match self.counts.binary_search_by_key(&place, |used| used.place) {
             Ok(at) => {
-                if let Some((_, count)) = self.counts.get_mut(at) {
-                    *count = count.saturating_add(more);
+                if let Some(used) = self.counts.get_mut(at) {
+                    *used = Used::of(place, used.count().saturating_add(more));
                 }
             }
-            Err(at) => self.counts.insert(at, (place, more)),
+            Err(at) => {
+                if self.counts.len() == self.counts.capacity() {
+                    self.counts.reserve_exact(32);
+                }
+                self.counts.insert(at, Used::of(place, more));
+            }
         }
     }
 
     fn count(&self, place: u16) -> u32 {
-        let at = self.counts.binary_search_by_key(&place, |(known, _)| *known);
-        at.ok().and_then(|at| self.counts.get(at)).map_or(0, |(_, count)| *count)
+        let at = self.counts.binary_search_by_key(&place, |used| used.place);
+        at.ok().and_then(|at| self.counts.get(at)).map_or(0, |used| used.count())
     }
 }
 
@@ -406,8 +416,8 @@ mod tests {
         for n in 0..100_000_u64 {
             group.add(&[Usage::step(n, n + 1); BATCH]);
         }
-        assert_eq!(group.counts().len(), usize::from(GROUP_PLACES));
-        assert_eq!(GroupUsage::from_parts(group.counts(), group.totals()), group);
+        assert_eq!(group.counts.len(), usize::from(GROUP_PLACES));
+        assert!(group.is_within_bounds() && group.heap_bytes() == 6 * 1_024);
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct AgentState {
     /// When it last came back after a long silence.
     pub(crate) returned: Option<Box<Return>>,
     pub(crate) fit: Fit,
+    /// Episodes of calls that fit no session that opened today.
+    pub(crate) fit_told: u8,
     pub(crate) burst: Option<Box<Burst>>,
     pub(crate) open: Few<Open>,
     pub(crate) live: Option<Box<Live>>,
@@ -210,6 +212,7 @@ impl AgentState {
             versions: None,
             returned: None,
             fit: Fit::default(),
+            fit_told: 0,
             burst: None,
             open: Few::default(),
             live: None,
@@ -434,6 +437,7 @@ impl AgentState {
         history.usual_day.learn(history.calls_today, history.days);
         self.minutes.learn(self.busiest, history.calls_today, half_life_days);
         self.fit.end_day(history.calls_today, half_life_days);
+        self.fit_told = 0;
         self.runs.learn_capped(
             self.longest_run,
             history.calls_today,

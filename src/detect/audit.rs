@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{AUDIT_SCHEMA, AuditKind, AuditPosition, AuditRecord, Subject, SubjectKind};
 use crate::baseline::tools::Use;
 use crate::detect::agent::AgentState;
-use crate::detect::{Judgement, Verdict, level_hash, subjects, words};
+use crate::detect::{Bound, Judgement, Verdict, level_hash, subjects, words};
 use crate::event::{Target, Timestamp};
 use crate::policy::{Detector, Stance};
 
@@ -75,7 +75,10 @@ impl AgentState {
         verdict: &mut Verdict,
         describe: impl FnOnce(&Self) -> (Option<Subject>, String),
     ) {
-        let Some(is_last) = self.audits.get_or_insert_default().take(kind) else { return };
+        let Some(is_last) = self.audits.get_or_insert_default().take(kind) else {
+            verdict.bounds.note(Bound::Audits);
+            return;
+        };
         let (subject, mut reason) = describe(self);
         if is_last {
             reason.push_str(" The last record of this kind today: more are left out.");

@@ -8,7 +8,7 @@ use crate::alert::{
 use crate::baseline::realised::Excess;
 use crate::detect::agent::AgentState;
 use crate::detect::shadow::calibration;
-use crate::detect::{Judgement, Verdict, common_mode};
+use crate::detect::{Bound, Judgement, Verdict, common_mode};
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, Words};
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,7 @@ impl AgentState {
         }
         let oldest = open.min_by_key(|(_, open)| open.deadline()).map(|(place, _)| place);
         if let Some(place) = oldest {
+            verdict.bounds.note(Bound::Episodes);
             verdict.alerts.extend(self.open.remove(place).map(|open| resolve(&open, now)));
         }
     }

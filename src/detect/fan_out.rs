@@ -12,7 +12,7 @@
 use crate::alert::Expected;
 use crate::baseline::identity::{agent_hash, hash_texts};
 use crate::baseline::peaks::Standing;
-use crate::baseline::peers::{Fact, Family, GroupKey};
+use crate::baseline::peers::{Fact, GroupKey};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
@@ -91,16 +91,17 @@ struct Busiest {
 /// Of the hours not judged yet the one with the most sub-agents: of the agent, or of its user.
 fn largest_hour(judgement: &Judgement<'_>, state: &mut AgentState) -> Option<Busiest> {
     let (call, tenant) = (judgement.call, GroupKey::of_tenant(&state.tenant_id));
-    let hours = |root: u64| judgement.peers.family(tenant, root).map_or(&[][..], Family::hours);
+    let family = |root: u64| judgement.peers.family(tenant, root).unwrap_or_default();
     let judged = i64::from(state.family_hour);
     let busiest = |hours: &[(i64, u32)], is_of_user: bool| {
         let new = hours.iter().take_while(|(hour, _)| *hour > judged);
         let largest = new.max_by_key(|(hour, agents)| (*agents, *hour));
         largest.map(|(hour, agents)| Busiest { agents: *agents, hour: *hour, is_of_user })
     };
-    let own = hours(state.agent);
+    let own = family(state.agent);
     // Sub-agents are the user's as well, and must not all alarm for it.
-    let all = user(call).filter(|_| parent(call).is_none()).map_or(&[][..], hours);
+    let all = user(call).filter(|_| parent(call).is_none()).map(family).unwrap_or_default();
+    let (own, all) = (own.hours(), all.hours());
     let latest = own.first().max(all.first()).map_or(judged, |(hour, _)| *hour);
     state.family_hour = i32::try_from(latest.max(judged)).unwrap_or(i32::MAX);
     let (own, all) = (busiest(own, false), busiest(all, true));

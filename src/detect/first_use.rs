@@ -10,7 +10,7 @@ use crate::baseline::tools::{Adoption, Use};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Description;
 use crate::detect::grouping::product;
-use crate::detect::{Judgement, Verdict, audit, subjects, words};
+use crate::detect::{Bound, Judgement, Verdict, audit, subjects, words};
 use crate::policy::{Catalogue, FirstUseParameters, Rule, Stance};
 
 /// First uses of one agent a day that its peers hear of when no rule sets a bound. An agent that
@@ -34,6 +34,9 @@ pub(crate) fn observe(
         None => Adoption::AfterDays,
     };
     let mut used = state.tools.note(judgement.tool_id(), time, adoption, max);
+    if used.forgot.is_some() {
+        verdict.bounds.note(Bound::Tools);
+    }
     audit::of_tool(judgement, (used, stance), state, verdict);
     if let Some(stance) = stance {
         used.is_adopted = stance == Stance::Expected;
@@ -44,6 +47,7 @@ pub(crate) fn observe(
     let rule = judgement.rules.first_use.as_ref();
     state.first_uses = state.first_uses.saturating_add(1);
     if state.first_uses > rule.map_or(FIRST_USES_MAX, |rule| rule.parameters.listed_a_day) {
+        verdict.bounds.note(Bound::FirstUses);
         return used;
     }
     verdict.facts.push(Fact::Tool {

@@ -15,7 +15,7 @@ use crate::baseline::peers::{Fact, GroupKey, Peers};
 use crate::baseline::session::{self, LiveSession};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
-use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::detect::{Bound, Judgement, Verdict, subjects, words};
 use crate::event::{Operation, Status, Target, TargetKind, Timestamp};
 use crate::policy::{InjectedSessionParameters, Rule, Rules};
 
@@ -96,6 +96,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
     session.add(call.time, judgement.tool, &call.targets, &call.words);
     if session.is_full() {
+        verdict.bounds.note(Bound::Values);
         verdict.facts.push(Fact::Session(Arc::new(session.split(agent, call.time))));
     }
     let key = session.key();

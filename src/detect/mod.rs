@@ -10,6 +10,7 @@
 mod agent;
 mod argument_shape;
 mod audit;
+mod bounds;
 mod bytes;
 mod call_rate;
 mod common_mode;
@@ -58,6 +59,7 @@ pub use agent::AgentState;
 pub use portrait::{DetectorPortrait, OpenEpisode, Portrait, ToolsKnown, portrait};
 pub use usual::Usual;
 
+pub use bounds::{Bound, Bounds};
 pub use expectations::{EXPECTATIONS_OF_A_SUBJECT, Expectations, Said, hour_hash, level_hash};
 pub use explain::{Assessment, Outcome, explain};
 pub use shadow::{has_tiers, promises};
@@ -77,6 +79,8 @@ pub struct Verdict {
     pub left: Option<(GroupKey, Vec<Fact>)>,
     /// What changed in what is known of the agent, for whoever has to answer for it.
     pub audits: Vec<AuditRecord>,
+    /// Where something of the agent had to make room.
+    pub bounds: Bounds,
     /// What was done with the call.
     pub fate: Fate,
 }

@@ -14,7 +14,7 @@ use crate::baseline::session_fit::{
 use crate::baseline::usage::{OwnUsage, Usage, UsageKind};
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
-use crate::detect::{Judgement, Verdict, subjects, words};
+use crate::detect::{Bound, Judgement, Verdict, subjects, words};
 use crate::event::{TargetKind, Timestamp, ToolCall};
 use crate::policy::{Detector, Rule, SessionFitParameters};
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,6 @@ pub(crate) struct Fit {
     pub(crate) peaks: Peaks,
     /// The highest evidence of today.
     pub(crate) peak: f32,
-    /// Episodes that opened today.
-    pub(crate) told: u8,
     /// What the agent does, to be compared with its peers; only when it has some.
     pub(crate) usage: Option<Box<OwnUsage>>,
 }
@@ -55,7 +53,6 @@ impl Fit {
     pub(crate) fn end_day(&mut self, calls: u32, half_life_days: f64) {
         self.peaks.learn(self.peak, calls, half_life_days);
         self.peak = 0.0;
-        self.told = 0;
     }
 }
 
@@ -68,7 +65,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let is_learning = state.open.is_empty();
     let step = step_of(judgement);
     let live = state.live.get_or_insert_default();
-    let session = session_of(&mut live.fits, judgement.session, call.time);
+    let session = session_of(&mut live.fits, (judgement.session, call.time), verdict);
     let signs = session.see(&step, &mut state.fit.manners, is_learning);
     let has_evidence = session.evidence() > 0.0;
     let uses = uses_of(call, signs.previous, judgement.tool);
@@ -104,13 +101,13 @@ fn judge(
     let ratio = rule.words.budget / model.tail(evidence).max(1e-12);
     let (learned, kept) = DEVIATIONS;
     // One budget is for a whole day: whatever fits nothing in the morning seldom does at noon.
-    let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit.told)) };
+    let spent = if is_open { 1.0 } else { libm::exp2(f64::from(state.fit_told)) };
     let is_told = may_fire && ratio >= spent;
     let may_fire = may_fire && !is_expected;
     if may_fire && is_told {
         let told = session.clone();
         session.cap(model.above(kept));
-        state.fit.told = state.fit.told.saturating_add(u8::from(!is_open));
+        state.fit_told = state.fit_told.saturating_add(u8::from(!is_open));
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
             describe(judgement, state, &told, model)
         });
@@ -134,7 +131,11 @@ fn model(peaks: &Peaks, parameters: &SessionFitParameters) -> PeakModel {
 }
 
 /// The session of a call, moved to the end; made when it is not there.
-fn session_of(fits: &mut Vec<SessionFit>, id: u64, time: Timestamp) -> &mut SessionFit {
+fn session_of<'a>(
+    fits: &'a mut Vec<SessionFit>,
+    (id, time): (u64, Timestamp),
+    verdict: &mut Verdict,
+) -> &'a mut SessionFit {
     if let Some(at) = fits.iter().position(|session| session.is(id)) {
         if let Some(moved) = fits.get_mut(at..) {
             moved.rotate_left(1);
@@ -142,6 +143,7 @@ fn session_of(fits: &mut Vec<SessionFit>, id: u64, time: Timestamp) -> &mut Sess
     } else {
         if fits.len() >= SESSIONS_MAX {
             fits.remove(0);
+            verdict.bounds.note(Bound::Fits);
         }
         fits.reserve_exact(1);
         fits.push(SessionFit::new(id, time));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::baseline::peers::Fact;
 use crate::baseline::session::LiveSession;
-use crate::detect::Verdict;
+use crate::detect::{Bound, Verdict};
 use crate::event::Timestamp;
 
 /// Sessions an agent has under way at once. Of more, the one unseen longest is over.
@@ -59,6 +59,7 @@ impl Sessions {
             && (self.live.len() > SESSIONS_MAX || self.heap_bytes() > BYTES_MAX)
         {
             let oldest = self.live.remove(0);
+            verdict.bounds.note(Bound::Sessions);
             tell(&oldest, agent, oldest.deadline().min(time), verdict);
         }
         let last = self.live.len() - 1;

@@ -1,9 +1,10 @@
 //! `toolwarden bench memory`: what agents take in memory, on the way every call goes.
 //!
-//! Calls are made up and judged by one partition's judge: agents with ten tools each on two days, in
-//! groups of peers, most of them at rest at the end and some in a session with targets. What counts
-//! is the resident memory of the whole process, so maps, deadlines and what the allocator holds back
-//! count as well; nothing is estimated.
+//! Calls are made up and judged by one partition's judge: agents with ten tools each, at work twice, in
+//! groups of peers. They work in shifts of one hour, so that no more than those asked for hold what only
+//! an agent at work needs; at the end so many are in a session with targets. What counts is the
+//! resident memory of the whole process, at its peak and at the end, so maps, deadlines, what peers
+//! know and what the allocator holds back count as well; nothing is estimated.
 
 use std::sync::Arc;
 
@@ -23,14 +24,21 @@ use crate::state::{Agents, PartitionId};
 /// 2026-01-05T09:00:00Z in milliseconds.
 const START_MILLIS: i64 = 1_767_603_600_000;
 
-/// A day in milliseconds.
-const DAY_MILLIS: i64 = 86_400_000;
+/// An hour in milliseconds: the length of a shift.
+const HOUR_MILLIS: i64 = 3_600_000;
+
+/// A day in hours.
+const DAY_HOURS: i64 = 24;
+
+/// Shifts whose agents hold what they need at work: one works, and the one before comes to rest
+/// with the end of this hour.
+const SHIFTS_AT_WORK: u32 = 2;
 
 /// Tools of each agent.
 const TOOLS: u32 = 10;
 
-/// Calls of each agent on each of two days.
-const CALLS_A_DAY: u32 = 20;
+/// Calls of each agent on each of two days: each tool once.
+const CALLS_A_DAY: u32 = 10;
 
 /// Calls of the session of one at work.
 const CALLS_A_SESSION: u32 = 12;
@@ -46,7 +54,7 @@ const BYTES_A_MILLION: f64 = 1.5 * 1_073_741_824.0;
 pub struct MemoryOptions {
     /// Agents.
     pub agents: u32,
-    /// How many of them are in a session at the end.
+    /// The most of them that are at work at once; so many are in a session at the end.
     pub live: u32,
 }
 
@@ -65,6 +73,10 @@ pub struct MemoryReport {
     pub resident_bytes: u64,
     /// The same in GiB.
     pub resident_gib: f64,
+    /// The most that ever was resident, in GiB.
+    pub peak_gib: f64,
+    /// The most agents that held what only an agent at work needs.
+    pub live_peak: usize,
     /// What the agents added, each.
     pub bytes_an_agent: f64,
     /// Bytes of the state of an agent at rest, without the allocator's part; the mean of all.
@@ -102,30 +114,35 @@ pub fn memory(
         tools: (0..TOOLS).map(|tool| format!("tool_number_{tool}")).collect(),
         calls: 0,
     };
+    let mut live_peak = 0;
+    let shifts = options.agents.div_ceil((options.live / SHIFTS_AT_WORK).max(1)).max(1);
+    // Each works twice, on whole days apart.
+    let between = (i64::from(shifts).div_euclid(DAY_HOURS) + 1) * DAY_HOURS;
     for day in 0..2 {
-        for round in 0..CALLS_A_DAY {
-            // All agents' calls of one round lie within six minutes, and a round takes ten.
-            let start = START_MILLIS + day * DAY_MILLIS + i64::from(round) * 600_000;
-            fleet.round(options.agents, (start, 360_000), round, false);
+        for shift in 0..shifts {
+            let start = START_MILLIS + (day * between + i64::from(shift)) * HOUR_MILLIS;
+            fleet.shift(options.agents, (shift, shifts), start);
+            live_peak = live_peak.max(shared.agents.count(|state| state.deadline().is_some()));
         }
         say(&format!("day {day}: {} calls, {}", fleet.calls, resident()?));
     }
-    // The rest of the day passes, and all of them come to rest, before some begin to work.
-    let start = START_MILLIS + 2 * DAY_MILLIS;
+    // All of them come to rest before some begin to work.
+    let start = START_MILLIS + 2 * between * HOUR_MILLIS;
     for round in 0..CALLS_A_SESSION {
         let start = start + i64::from(round) * 20_000;
-        fleet.round(options.live, (start, 19_000), round, true);
+        fleet.round((0..options.live).step_by(1), (start, 19_000), round, true);
     }
     say(&format!("in sessions: {} calls, {}", fleet.calls, resident()?));
-    report(&shared.agents, options, (before_bytes, fleet.judge.tally().judged))
+    report(&shared.agents, options, (before_bytes, fleet.judge.tally().judged), live_peak)
 }
 
 fn report(
     agents: &Agents,
     options: &MemoryOptions,
     (before_bytes, calls): (u64, u64),
+    live_peak: usize,
 ) -> anyhow::Result<MemoryReport> {
-    let resident_bytes = resident_bytes()?;
+    let (resident_bytes, peak_bytes) = (resident_bytes()?, status_bytes("VmHWM:")?);
     let live = agents.count(|state| state.deadline().is_some());
     if agents.len() != usize::try_from(options.agents).unwrap_or(usize::MAX) {
         bail!("{} of {} agents are in memory", agents.len(), options.agents);
@@ -148,6 +165,8 @@ fn report(
         before_bytes,
         resident_bytes,
         resident_gib: as_f64(resident_bytes) / 1_073_741_824.0,
+        peak_gib: as_f64(peak_bytes) / 1_073_741_824.0,
+        live_peak: live_peak.max(live),
         bytes_an_agent: added / f64::from(options.agents.max(1)),
         idle_state_bytes: mean(false),
         live_state_bytes: mean(true),
@@ -163,11 +182,28 @@ struct Fleet {
 }
 
 impl Fleet {
+    /// An hour in which every agent of a shift makes its calls of a day, one round after the other.
+    fn shift(&mut self, agents: u32, (shift, shifts): (u32, u32), start: i64) {
+        let step = usize::try_from(shifts).unwrap_or(1);
+        for round in 0..CALLS_A_DAY {
+            // A round takes five minutes, and the next one begins after six.
+            let start = start + i64::from(round) * 360_000;
+            self.round((shift..agents).step_by(step), (start, 300_000), round, false);
+        }
+    }
+
     /// Call number `round` of each of `agents`, spread over a span from a start on, both in
     /// milliseconds; with targets when it is one of a session.
-    fn round(&mut self, agents: u32, (start, span): (i64, i64), round: u32, has_targets: bool) {
-        for agent in 0..agents {
-            let after = i64::from(agent) * span / i64::from(agents.max(1));
+    fn round(
+        &mut self,
+        agents: std::iter::StepBy<std::ops::Range<u32>>,
+        (start, span): (i64, i64),
+        round: u32,
+        has_targets: bool,
+    ) {
+        let count = i64::try_from(agents.len()).unwrap_or(1).max(1);
+        for (place, agent) in (0_i64..).zip(agents) {
+            let after = place * span / count;
             let name =
                 format!("product-{}@agent-{}", agent / AGENTS_A_GROUP, agent % AGENTS_A_GROUP);
             let tool = usize::try_from(round.wrapping_add(agent) % TOOLS).unwrap_or(0);
@@ -224,11 +260,16 @@ fn resident() -> anyhow::Result<String> {
 
 /// The resident memory of this process, as Linux tells it.
 fn resident_bytes() -> anyhow::Result<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// A line of what Linux tells of this process, which is in KiB.
+fn status_bytes(name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")
         .context("only Linux says how much memory a process has")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
-    Ok(kib.parse::<u64>().context("VmRSS is no number")?.saturating_mul(1_024))
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no such line")?;
+    Ok(kib.parse::<u64>().context("it is no number")?.saturating_mul(1_024))
 }
 
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "bytes, for people")]
@@ -247,6 +288,8 @@ mod tests {
         let options = MemoryOptions { agents: 40, live: 5 };
         let report = memory(rules, &options, &mut |_| ()).unwrap();
         assert_eq!((report.agents, report.live), (40, 5));
+        assert!(report.live_peak <= 5, "{}", report.live_peak);
+        assert!(report.peak_gib >= report.resident_gib);
         assert_eq!(report.calls, u64::from(2 * CALLS_A_DAY * 40 + CALLS_A_SESSION * 5));
         assert!(report.idle_state_bytes < report.live_state_bytes);
     }

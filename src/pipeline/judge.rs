@@ -396,6 +396,7 @@ impl Judge {
             self.teach(key, (call.time.hour(), *former), facts);
         }
         self.counted.note(&verdict.facts);
+        self.counted.note_bounds(verdict.bounds);
         self.teach(key, (call.time.hour(), group), &verdict.facts);
         if !verdict.tenant_facts.is_empty() {
             let tenant = GroupKey::of_tenant(&call.tenant_id);

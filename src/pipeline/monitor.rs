@@ -10,7 +10,7 @@ use crate::pipeline::desk::Source;
 use crate::pipeline::group_log::GroupLogStatus;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
-use crate::pipeline::self_check::tell_miscalibrated;
+use crate::pipeline::self_check::{tell_full, tell_miscalibrated};
 use crate::pipeline::worker::{Report, Signals};
 use crate::serve::{AppState, Component, Exports, OwnedPartition, Readiness, Status};
 use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
@@ -109,6 +109,7 @@ impl Monitor {
                 merges = merged;
                 let newest = self.shared.board.newest();
                 tell_miscalibrated(&self.shared.rules, &newest, &self.metrics);
+                tell_full(&newest, &self.metrics);
             }
             let now_stalled = reports.iter().any(|report| report.stalled);
             if now_stalled != stalled {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::baseline::peers::{Fact, Peers};
 use crate::baseline::realised::{TIERS, allowed};
-use crate::detect;
+use crate::detect::{self, Bound, Bounds};
 use crate::policy::{Rules, Words};
 use crate::telemetry::{Metrics, TIER_LABELS};
 
@@ -15,6 +15,7 @@ pub struct Counted {
     /// Active agent-days.
     pub days: u64,
     crossings: BTreeMap<(u8, u8), u64>,
+    bounds: BTreeMap<Bound, u64>,
 }
 
 /// One detector's promise and what came of it, for each tier.
@@ -42,6 +43,13 @@ impl Counted {
         }
     }
 
+    /// Counts where an agent's tables had to make room.
+    pub fn note_bounds(&mut self, bounds: Bounds) {
+        for bound in bounds.iter() {
+            *self.bounds.entry(bound).or_default() += 1;
+        }
+    }
+
     /// One row for each rule that promises something, in the order they judge.
     #[must_use]
     pub fn rows(&self, rules: &Rules) -> Vec<Row> {
@@ -62,6 +70,9 @@ impl Counted {
 
     /// Moves the counters by what was counted.
     pub fn count(&self, rules: &Rules, metrics: &Metrics) {
+        for (bound, calls) in &self.bounds {
+            metrics.agent_bound(bound.as_str(), *calls);
+        }
         for row in self.rows(rules) {
             for ((tier, realised), promised) in
                 TIER_LABELS.iter().zip(row.realised).zip(row.promised)
@@ -74,7 +85,7 @@ impl Counted {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.days == 0 && self.crossings.is_empty()
+        self.days == 0 && self.crossings.is_empty() && self.bounds.is_empty()
     }
 }
 
@@ -92,6 +103,13 @@ pub fn tell_miscalibrated(rules: &Rules, peers: &Peers, metrics: &Metrics) {
     }
 }
 
+/// Says in how many groups each table had more to hold than it may.
+pub fn tell_full(peers: &Peers, metrics: &Metrics) {
+    for (table, groups) in peers.full() {
+        metrics.peers_full(table, groups);
+    }
+}
+
 fn promising(rules: &Rules) -> impl Iterator<Item = &Words> {
     rules.words().filter(|words| detect::promises(words.detector))
 }
@@ -101,7 +119,10 @@ mod tests {
     use super::*;
     use crate::baseline::peers::{GroupKey, GroupSummary};
     use crate::config::load_rules;
+    use crate::detect::{AgentState, Context};
+    use crate::event::{Timestamp, ToolCall};
     use crate::policy::Detector;
+    use crate::telemetry::{AGENT_TABLES, GROUP_TABLES};
 
     fn rules() -> Rules {
         load_rules(&crate::config::RuleSource::default()).unwrap().rules
@@ -137,6 +158,49 @@ mod tests {
         assert!(page.contains(line), "{page}");
         let line = r#"selfcheck_allowed_total{detector="call_rate",tier="1"} 4"#;
         assert!(page.contains(line), "{page}");
+    }
+
+    #[test]
+    fn the_tables_of_the_metrics_are_those_that_are_bounded() {
+        assert_eq!(Bound::ALL.map(Bound::as_str), AGENT_TABLES);
+        let peers = Peers::default().with_epoch(1, [(GroupKey(1), &GroupSummary::default())]);
+        assert_eq!(peers.full().keys().copied().collect::<Vec<_>>(), GROUP_TABLES);
+    }
+
+    #[test]
+    fn what_makes_room_in_an_agent_is_counted() {
+        let (rules, peers) = (rules(), Peers::default());
+        let context = Context::new(&rules, &peers);
+        let mut counted = Counted::default();
+        let mut agent = None;
+        for n in 0..30_u64 {
+            let call = ToolCall {
+                time: Timestamp::from_secs(i64::try_from(n).unwrap() * 60),
+                session_id: n.to_string().into(),
+                call_id: n.to_string().into(),
+                tool_name: "read".into(),
+                ..ToolCall::default()
+            };
+            let agent = agent.get_or_insert_with(|| AgentState::new(&call));
+            counted.note_bounds(detect::observe(&context, agent, &call).bounds);
+        }
+        let page = page(|metrics| counted.count(&rules, metrics));
+        let line = r#"toolwarden_agent_bounds_met_total{table="session_evidence"} 24"#;
+        assert!(page.contains(line), "{page}");
+    }
+
+    #[test]
+    fn a_group_with_a_full_table_shows_in_the_metric() {
+        let mut group = GroupSummary::default();
+        for tool in 0..300 {
+            group.add(Fact::Tool { tool, agent: 1, hour: 0, began: false });
+        }
+        let peers = Peers::default().with_epoch(1, [(GroupKey(1), &group)]);
+        let page = page(|metrics| tell_full(&peers, metrics));
+        let of = |table: &str, groups: u32| {
+            format!(r#"toolwarden_peers_tables_full{{table="{table}"}} {groups}"#)
+        };
+        assert!(page.contains(&of("tools", 1)) && page.contains(&of("entities", 0)), "{page}");
     }
 
     #[test]

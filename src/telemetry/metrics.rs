@@ -107,6 +107,7 @@ impl Metrics {
         self.seed_keeping(known.topics);
         self.seed_rules(known.rules);
         self.seed_receivers(known.receivers);
+        self.seed_bounds();
         let it = self.families();
         for kind in DeadLetterKind::ALL {
             it.dead_letters.with_label_values(&[kind.as_str()]);

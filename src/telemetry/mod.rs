@@ -4,6 +4,7 @@
 //! drift apart. No agent, tool, session or URL is ever a label. Nothing is global but the log
 //! subscriber, which [`init_logging`] installs once: an instance owns its [`Metrics`].
 
+mod bounds;
 mod events;
 mod family;
 mod groups;
@@ -19,6 +20,7 @@ mod table;
 mod tests;
 mod verdicts;
 
+pub use bounds::{AGENT_TABLES, GROUP_TABLES};
 pub use events::{
     AgentRefused, AlertDecided, AlertProduceFailed, Audit, CommitFailed, ConsumerError,
     DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,

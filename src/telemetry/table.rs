@@ -170,6 +170,10 @@ table! {
         "Active agent-days on which a detector's ratio of budget to chance reached the tier; at 1 an alert is due.";
     self_check_allowed: CounterVec = "selfcheck_allowed_total", "agent-days", ["detector", "tier"], NONE,
         "The most such agent-days that the detector's budget allows.";
+    agent_bounds_met: IntCounterVec = "agent_bounds_met_total", "calls", ["table"], NONE,
+        "Calls at which something of an agent had to make room, or was left out, because its table was full.";
+    peers_full: IntGaugeVec = "peers_tables_full", "groups", ["table"], NONE,
+        "Peer groups that had more to hold in a table than one group may: what is least supported or oldest was forgotten, or a sample kept.";
     self_check_miscalibrated: IntGaugeVec = "selfcheck_groups_miscalibrated", "groups", ["detector"], NONE,
         "Peer groups in which a detector comes near to an alert more often than its budget allows: its alerts are one step milder there.";
     alerts_active: IntGaugeVec = "alerts_active", "episodes", ["severity"], NONE,

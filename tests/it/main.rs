@@ -24,6 +24,7 @@ mod helm;
 mod judgement;
 mod kafka;
 mod kafka_broker;
+mod layout;
 mod learning;
 mod metrics;
 mod order;

@@ -5,13 +5,23 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One hash.
+/// One hash: 14 bytes, kept in pieces that leave no gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    key: u64,
+    key: [u8; 8],
     /// The number of the learned session it was last in.
-    last: u32,
+    last: [u8; 4],
     count: u16,
+}
+
+impl Entry {
+    const fn key(&self) -> u64 {
+        u64::from_le_bytes(self.key)
+    }
+
+    const fn last(&self) -> u32 {
+        u32::from_le_bytes(self.last)
+    }
 }
 
 /// The hashes, ascending.
@@ -19,6 +29,8 @@ struct Entry {
 pub(super) struct Counted {
     entries: Vec<Entry>,
     max: usize,
+    /// Hashes had to make room for others.
+    is_full: bool,
 }
 
 impl Counted {
@@ -29,30 +41,36 @@ impl Counted {
 
     /// Room for `max` hashes.
     pub(super) const fn new(max: usize) -> Self {
-        Self { entries: Vec::new(), max }
+        Self { entries: Vec::new(), max, is_full: false }
+    }
+
+    /// Whether hashes had to make room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// In how many sessions `key` was, as far as it is remembered.
     pub(super) fn count(&self, key: u64) -> u16 {
-        let place = self.entries.binary_search_by_key(&key, |entry| entry.key);
+        let place = self.entries.binary_search_by_key(&key, Entry::key);
         place.ok().and_then(|at| self.entries.get(at)).map_or(0, |entry| entry.count)
     }
 
     /// Counts `key` once more, in session number `session`.
     pub(super) fn add(&mut self, key: u64, session: u32) {
-        match self.entries.binary_search_by_key(&key, |entry| entry.key) {
+        match self.entries.binary_search_by_key(&key, Entry::key) {
             Ok(at) => {
                 if let Some(entry) = self.entries.get_mut(at) {
                     entry.count = entry.count.saturating_add(1);
-                    entry.last = session;
+                    entry.last = session.to_le_bytes();
                 }
             }
             Err(mut at) => {
                 if self.entries.len() >= self.max {
                     self.make_room();
-                    at = self.entries.partition_point(|entry| entry.key < key);
+                    at = self.entries.partition_point(|entry| entry.key() < key);
                 }
-                self.entries.insert(at, Entry { key, last: session, count: 1 });
+                let (key, last) = (key.to_le_bytes(), session.to_le_bytes());
+                self.entries.insert(at, Entry { key, last, count: 1 });
             }
         }
     }
@@ -74,7 +92,8 @@ impl Counted {
 
     /// Frees an eighth of the places at once, so that it is seldom done.
     fn make_room(&mut self) {
-        let rank = |entry: &Entry| (entry.count > 1, entry.last, entry.key);
+        self.is_full = true;
+        let rank = |entry: &Entry| (entry.count > 1, entry.last(), entry.key());
         let mut ranks: Vec<_> = self.entries.iter().map(rank).collect();
         let gone = (self.max / 8).max(1);
         if ranks.len() <= gone {

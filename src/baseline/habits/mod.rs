@@ -2,7 +2,7 @@
 //! and what goes together.
 //!
 //! Learned from whole sessions, in the order of their ends, so that the same sessions give the same
-//! habits however they were read. Bounded at 128 KiB a group. The construction and its weights
+//! habits however they were read. Bounded at 64 KiB a group. The construction and its weights
 //! were found on labelled runs of agents under prompt injection; nothing of those runs is in here.
 
 mod counted;
@@ -22,16 +22,16 @@ use crate::event::{Target, TargetKind, Timestamp};
 pub use sketches::{Context, SKETCHES_MAX};
 
 /// Entities remembered of one group.
-const ENTITIES_MAX: usize = 2_560;
+const ENTITIES_MAX: usize = 1_280;
 
 /// Coarse hashes of near variants remembered.
-const NEAR_MAX: usize = 640;
+const NEAR_MAX: usize = 384;
 
 /// Domains of e-mail addresses remembered.
 const DOMAINS_MAX: usize = 64;
 
 /// Bytes that the tables of a group take at the very most, as they were read.
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = 64 << 10;
 
 /// Half-life, in sessions, of how often honest sessions use a variant of a known name.
 const VARIANT_FADE: f64 = 0.995_389_7;
@@ -157,6 +157,19 @@ impl Habits {
         (self.variants.0 + 0.5) / (self.variants.1 + 1.0)
     }
 
+    /// Which of its tables had to make room so far, by name.
+    #[must_use]
+    pub const fn full(&self) -> [(&'static str, bool); 6] {
+        [
+            ("entities", self.entities.is_full()),
+            ("near", self.near.is_full()),
+            ("domains", self.domains.is_full()),
+            ("classes", self.rates.is_full()),
+            ("sketches", self.sketches.is_full()),
+            ("suspects", self.suspects.is_full()),
+        ]
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -173,7 +186,9 @@ impl Habits {
     pub fn is_within_bounds(&self) -> bool {
         let tables =
             [(&self.entities, ENTITIES_MAX), (&self.near, NEAR_MAX), (&self.domains, DOMAINS_MAX)];
-        self.heap_bytes() <= BYTES_MAX && tables.iter().all(|(table, max)| table.has_room_for(*max))
+        self.heap_bytes() <= BYTES_MAX
+            && self.sketches.is_within_bounds()
+            && tables.iter().all(|(table, max)| table.has_room_for(*max))
     }
 
     fn learn_one(&mut self, session: &LearnedSession) {
@@ -185,7 +200,7 @@ impl Habits {
         self.variants.1 = self.variants.1 * VARIANT_FADE + 1.0;
         for (place, value) in session.values.iter().enumerate() {
             let entity = value.entity();
-            if value.counts {
+            if value.counts() {
                 let is_new = self.entities.count(entity) == 0;
                 self.rates.add(value.class(), value.kind, is_new);
             }
@@ -322,14 +337,14 @@ mod tests {
                             domain: u64::from(n).wrapping_mul(7_919),
                             ..Target::default()
                         };
-                        *value = SessionValue::of(&target, value.class() ^ n, value.counts);
+                        *value = SessionValue::of(&target, value.class() ^ n << 1, value.counts());
                     }
                     session
                 })
                 .collect();
             habits.learn(&sessions);
             let bytes = size_of::<Habits>() + habits.heap_bytes();
-            assert!(bytes <= 128 * 1_024, "{bytes}");
+            assert!(bytes <= BYTES_MAX, "{bytes}");
         }
         assert!(habits.sketches.len() > 0 && habits.entities.len() <= ENTITIES_MAX);
         assert_eq!(habits.support(account(7)), 2, "what two sessions had in common stays");

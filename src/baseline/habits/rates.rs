@@ -10,7 +10,7 @@ const FADE: f32 = 0.995_389_7;
 const KIND_VALUES: f64 = 3.0;
 
 /// Classes remembered. A class with the fewest values makes room.
-const CLASSES_MAX: usize = 384;
+const CLASSES_MAX: usize = 320;
 
 /// Values seen, and those of them that were new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ impl Rate {
 pub(super) struct Rates {
     kinds: [Rate; TargetKind::ALL.len()],
     classes: Vec<(u32, Rate)>,
+    /// Classes had to make room for others.
+    is_full: bool,
 }
 
 fn place(kind: TargetKind) -> usize {
@@ -71,6 +73,11 @@ impl Rates {
         (f64::from(rate.new) + KIND_VALUES * prior) / (f64::from(rate.seen) + KIND_VALUES)
     }
 
+    /// Whether classes had to make room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     pub(super) const fn heap_bytes(&self) -> usize {
         self.classes.capacity() * size_of::<(u32, Rate)>()
     }
@@ -81,6 +88,7 @@ impl Rates {
     }
 
     fn make_room(&mut self) {
+        self.is_full = true;
         let fewest = self
             .classes
             .iter()

@@ -4,13 +4,15 @@
 //! session is the shared part, by inverse document frequency, to the power of 2.5.
 
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 
 /// Sessions remembered.
 pub const SKETCHES_MAX: usize = 400;
 
-/// Bytes that tokens and index may take; the oldest sessions make room.
-const BYTES_MAX: usize = 52 * 1_024;
+/// Bytes that the index may take; the oldest sessions make room.
+const BYTES_MAX: usize = 22 * 1_024;
+
+/// Bytes of the index for one token of one session, and for one token more.
+const BYTES: (usize, usize) = (2, 6);
 
 /// Sessions less alike than this weigh nothing: their weight would be below a hundredth.
 const SIMILARITY_MIN: f32 = 0.12;
@@ -21,27 +23,21 @@ const SIMILARITY_MIN_OTHERS: f32 = 0.158_489_3;
 /// From here on a session is called similar, in words to people.
 const SIMILAR: f32 = 0.5;
 
-/// One session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Sketch {
-    agent: u32,
-    /// Ascending.
-    tokens: Box<[u32]>,
-}
-
-/// The sessions and the index over them.
+/// The sessions as an index from token to session, which says all there is to say of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sketches {
-    sessions: VecDeque<Sketch>,
+    /// Whose each session was, by 32 bits of the agent's hash; the oldest first.
+    agents: Vec<u32>,
     /// The tokens of all sessions, ascending.
     tokens: Vec<u32>,
-    /// What a token weighs: the logarithm of how rare it is.
-    weights: Vec<f32>,
     /// Where a token's sessions begin in `places`; one more than there are tokens.
     starts: Vec<u16>,
+    /// Sessions by their place in `agents`.
     places: Vec<u16>,
-    /// What a token weighs that no session has.
-    unknown: f32,
+    /// What a token weighs that so many sessions have: the logarithm of how rare it is.
+    rarity: Vec<f32>,
+    /// Sessions had to make room for newer ones.
+    is_full: bool,
 }
 
 /// How much the known sessions weigh for a session under way.
@@ -55,90 +51,126 @@ pub struct Context<'a> {
     pub similar: u32,
 }
 
+/// Bytes of an index over so many tokens of sessions, of which so many are different.
+const fn bytes(pairs: usize, distinct: usize) -> usize {
+    pairs * BYTES.0 + distinct * BYTES.1
+}
+
+/// How many different tokens there are; `pairs` are ascending.
+fn distinct(pairs: &[(u32, u16)]) -> usize {
+    pairs.chunk_by(|a, b| a.0 == b.0).count()
+}
+
 /// A number of sessions, of which there are at most [`SKETCHES_MAX`].
 fn float(sessions: usize) -> f64 {
     f64::from(u16::try_from(sessions).unwrap_or(u16::MAX))
 }
 
 impl Sketches {
-    pub(super) fn len(&self) -> usize {
-        self.sessions.len()
+    pub(super) const fn len(&self) -> usize {
+        self.agents.len()
     }
 
-    /// Adds sessions, oldest first, and makes the index anew.
+    /// Whether sessions had to make room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Adds sessions, oldest first, and makes the index anew. Tokens are without repetition.
     pub(super) fn extend<'a>(&mut self, sessions: impl Iterator<Item = (u32, &'a [u32])>) {
-        let sketches = sessions.filter(|(_, tokens)| !tokens.is_empty());
-        let before = self.sessions.len();
-        self.sessions
-            .extend(sketches.map(|(agent, tokens)| Sketch { agent, tokens: tokens.into() }));
-        if self.sessions.len() > before {
-            self.index();
+        let mut pairs = None;
+        for (agent, tokens) in sessions.filter(|(_, tokens)| !tokens.is_empty()) {
+            let pairs = pairs.get_or_insert_with(|| self.pairs());
+            let place = u16::try_from(self.agents.len()).unwrap_or(u16::MAX);
+            pairs.extend(tokens.iter().map(|token| (*token, place)));
+            self.agents.push(agent);
+        }
+        if let Some(mut pairs) = pairs {
+            pairs.sort_unstable();
+            self.make_room(&mut pairs);
+            self.index(&pairs);
         }
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
-        let tokens: usize = self.sessions.iter().map(|it| it.tokens.len() * 4).sum();
-        self.sessions.capacity() * size_of::<Sketch>()
-            + tokens
-            + self.tokens.capacity() * 4
-            + self.weights.capacity() * 4
+    pub(super) const fn heap_bytes(&self) -> usize {
+        (self.agents.capacity() + self.tokens.capacity() + self.rarity.capacity()) * 4
             + (self.starts.capacity() + self.places.capacity()) * 2
     }
 
-    fn index(&mut self) {
-        while self.sessions.len() > SKETCHES_MAX {
-            self.sessions.pop_front();
+    /// Whether it holds no more than it may.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        self.agents.len() <= SKETCHES_MAX
+            && bytes(self.places.len(), self.tokens.len()) <= BYTES_MAX
+    }
+
+    /// Forgets the oldest sessions until the others are within the bounds.
+    fn make_room(&mut self, pairs: &mut Vec<(u32, u16)>) {
+        self.forget(self.agents.len().saturating_sub(SKETCHES_MAX), pairs);
+        while bytes(pairs.len(), distinct(pairs)) > BYTES_MAX {
+            // Some at once: each attempt looks at all of them.
+            self.forget((self.agents.len() / 8).max(1), pairs);
         }
-        let mut pairs = self.pairs();
-        loop {
-            let distinct = pairs.chunk_by(|a, b| a.0 == b.0).count();
-            if pairs.len() * 6 + distinct * 10 <= BYTES_MAX {
-                break;
-            }
-            // Some at once: each attempt sorts all of them.
-            self.sessions.drain(..(self.sessions.len() / 8).max(1));
-            pairs = self.pairs();
+    }
+
+    fn forget(&mut self, oldest: usize, pairs: &mut Vec<(u32, u16)>) {
+        let first = u16::try_from(oldest).unwrap_or(u16::MAX);
+        if first == 0 {
+            return;
         }
-        let count = self.sessions.len();
-        let rarity = |sessions: usize| {
-            let float = |n: usize| f32::from(u16::try_from(n).unwrap_or(u16::MAX));
-            libm::logf((float(count) + 2.0) / (float(sessions) + 1.0)) + 0.1
-        };
-        let distinct = pairs.chunk_by(|a, b| a.0 == b.0).count();
+        self.is_full = true;
+        self.agents.drain(..oldest.min(self.agents.len()));
+        pairs.retain_mut(|(_, place)| {
+            let is_kept = *place >= first;
+            *place = place.saturating_sub(first);
+            is_kept
+        });
+    }
+
+    fn index(&mut self, pairs: &[(u32, u16)]) {
+        let count = self.agents.len();
+        self.agents.shrink_to_fit();
+        let float = |n: usize| f32::from(u16::try_from(n).unwrap_or(u16::MAX));
+        let rarity =
+            |sessions: usize| libm::logf((float(count) + 2.0) / (float(sessions) + 1.0)) + 0.1;
+        let of_token = |a: &(u32, u16), b: &(u32, u16)| a.0 == b.0;
+        let most = pairs.chunk_by(of_token).map(<[_]>::len).max().unwrap_or(0);
+        self.rarity = (0..=most).map(rarity).collect();
+        let distinct = distinct(pairs);
         self.tokens = Vec::with_capacity(distinct);
-        self.weights = Vec::with_capacity(distinct);
         self.starts = Vec::with_capacity(distinct + 1);
         self.places = pairs.iter().map(|(_, place)| *place).collect();
         let mut start = 0_u16;
-        for token in pairs.chunk_by(|a, b| a.0 == b.0) {
+        for token in pairs.chunk_by(of_token) {
             self.tokens.push(token.first().map_or(0, |(token, _)| *token));
-            self.weights.push(rarity(token.len()));
             self.starts.push(start);
             start = start.saturating_add(u16::try_from(token.len()).unwrap_or(u16::MAX));
         }
         self.starts.push(start);
-        self.unknown = rarity(0);
     }
 
     /// Every token with the place of a session that has it, ascending.
     fn pairs(&self) -> Vec<(u32, u16)> {
-        let mut pairs: Vec<(u32, u16)> = (0_u16..)
-            .zip(&self.sessions)
-            .flat_map(|(place, sketch)| sketch.tokens.iter().map(move |token| (*token, place)))
-            .collect();
-        pairs.sort_unstable();
+        let mut pairs = Vec::with_capacity(self.places.len());
+        for (token, bounds) in self.tokens.iter().zip(self.starts.windows(2)) {
+            let &[start, end] = bounds else { continue };
+            let places = self.places.get(usize::from(start)..usize::from(end));
+            pairs.extend(places.unwrap_or_default().iter().map(|place| (*token, *place)));
+        }
         pairs
     }
 
     /// The sessions that have a token, and what it weighs.
     fn find(&self, token: u32) -> (&[u16], f32) {
-        // Before any session is known all tokens weigh alike.
-        let unknown = if self.tokens.is_empty() { 1.0 } else { self.unknown };
-        let Ok(at) = self.tokens.binary_search(&token) else { return (&[], unknown) };
+        let Ok(at) = self.tokens.binary_search(&token) else { return (&[], self.rarity_of(0)) };
         let start = self.starts.get(at).map_or(0, |start| usize::from(*start));
         let end = self.starts.get(at + 1).map_or(0, |end| usize::from(*end));
-        let weight = self.weights.get(at).copied().unwrap_or(self.unknown);
-        (self.places.get(start..end).unwrap_or_default(), weight)
+        let places = self.places.get(start..end).unwrap_or_default();
+        (places, self.rarity_of(places.len()))
+    }
+
+    /// What a token weighs that so many sessions have; before any is known all weigh alike.
+    fn rarity_of(&self, sessions: usize) -> f32 {
+        self.rarity.get(sessions).copied().unwrap_or(1.0)
     }
 
     /// What a token weighs: the logarithm of how rare it is.
@@ -161,7 +193,7 @@ impl Sketches {
         }
         let (mut total, mut similar) = (0.0_f32, 0);
         let scale = if all > 0.0 { 1.0 / all } else { 0.0 };
-        for (weight, sketch) in weights.iter_mut().zip(&self.sessions) {
+        for (weight, owner) in weights.iter_mut().zip(&self.agents) {
             // Most of them share nothing with it.
             if *weight == 0.0 {
                 continue;
@@ -172,7 +204,7 @@ impl Sketches {
                 continue;
             }
             let alike = similarity * similarity * libm::sqrtf(similarity);
-            let is_own = sketch.agent == agent;
+            let is_own = *owner == agent;
             *weight = match (is_own, similarity < SIMILARITY_MIN_OTHERS) {
                 (true, _) => 2.0 * alike,
                 (false, false) => alike,

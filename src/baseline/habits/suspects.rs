@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use crate::baseline::session::LearnedSession;
 
 /// Quarantined sessions remembered.
-const SESSIONS_MAX: usize = 64;
+const SESSIONS_MAX: usize = 32;
 
 /// Tokens kept of each.
 const TOKENS_MAX: usize = 24;
@@ -32,6 +32,8 @@ struct Suspect {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Suspects {
     sessions: VecDeque<Suspect>,
+    /// The oldest had to make room.
+    is_full: bool,
 }
 
 /// Quarantined sessions that began like one under way.
@@ -55,6 +57,10 @@ impl Suspects {
         }
         if self.sessions.len() >= SESSIONS_MAX {
             self.sessions.pop_front();
+            self.is_full = true;
+        }
+        if self.sessions.len() == self.sessions.capacity() {
+            self.sessions.reserve_exact(8);
         }
         self.sessions.push_back(Suspect {
             tokens: session.tokens.iter().take(TOKENS_MAX).copied().collect(),
@@ -92,6 +98,11 @@ impl Suspects {
             }
         }
         Some(alike)
+    }
+
+    /// Whether the oldest had to make room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::baseline::peers::{
-    AGENTS_PER_TOOL, FAMILIES_PER_TENANT, FAMILY_HOURS, Group, GroupKey, GroupSummary, Peers,
-    SESSIONS_PER_EPOCH, TOOLS_PER_GROUP,
-};
+use crate::baseline::peers::{EPOCH, GROUP, Group, GroupKey, GroupSummary, Peers, Room};
 
 impl Peers {
     /// The groups that are known otherwise than in `before`, an earlier version of the same.
@@ -47,32 +44,47 @@ impl Peers {
 }
 
 impl Group {
+    /// Bytes it takes, its own and on the heap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.summary.heap_bytes()
+            + self.rolled.heap_bytes()
+            + self.rhythm.heap_bytes()
+            + size_of_val(&*self.habits)
+            + self.habits.heap_bytes()
+    }
+
+    /// Which of its tables had more to hold than they may, by name.
+    pub(super) fn full(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let sessions = [("sessions", self.are_sessions_full)];
+        self.summary.full().into_iter().chain(self.habits.full()).chain(sessions)
+    }
+
     /// Whether it holds no more than a group may.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        self.summary.is_within_bounds()
+        self.summary.is_within(&GROUP)
+            && self.rolled.len() <= GROUP.families
             && self.habits.is_within_bounds()
             && self.rhythm.is_within_bounds()
     }
 }
 
 impl GroupSummary {
-    /// Whether it holds no more than a summary may.
+    /// Whether it holds no more than what one epoch may teach.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        let has_few_agents = self
-            .tools
-            .values()
-            .all(|tool_use| tool_use.users.len().max(tool_use.adopters.len()) <= AGENTS_PER_TOOL);
-        has_few_agents
-            && self.tools.len() <= TOOLS_PER_GROUP
-            && self.families.len() <= FAMILIES_PER_TENANT
-            && self.ancestry.is_bounded()
-            && self.versions.is_bounded()
-            && self.kinds.is_bounded()
-            && self.families.values().all(|family| family.hours().len() <= FAMILY_HOURS)
-            && self.sessions.len() <= SESSIONS_PER_EPOCH
-            && self.sessions.values().all(|session| session.is_within_bounds())
+        self.is_within(&EPOCH)
+    }
+
+    fn is_within(&self, room: &Room) -> bool {
+        self.tools.len() <= room.tools
+            && self.families.len() <= room.families
+            && self.ancestry.len() <= room.children
+            && self.versions.len() <= room.versions
+            && self.kinds.len() <= room.kinds
+            && self.sessions.is_within_bounds()
             && self.usage.is_within_bounds()
             && self.realised.is_within_bounds()
     }

@@ -60,7 +60,7 @@ fn agents_that_use_the_same_tools_become_peers_and_others_do_not() {
     assert_eq!(counts, [1, 1, 0]);
     // The tools of the one that came are known to its new peers.
     let group = peers.group(GroupKey::of("acme", ALPHA)).unwrap();
-    assert_eq!(group.tool(tool_hash(None, "price")).unwrap().users().len(), 2);
+    assert_eq!(group.tool(tool_hash(None, "price")).unwrap().users().count(), 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_kinds;
+mod bounds;
 mod common_mode;
 mod days;
 mod fan_out;
@@ -13,6 +14,8 @@ mod steady;
 mod verdicts;
 mod versions;
 mod world;
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -300,8 +303,8 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     }
     assert!(state.fit.usage.is_some(), "it is compared with its peers");
     assert!(state.live.as_ref().unwrap().sessions.heap_bytes() > 500, "its session has targets");
-    // 2,088 were measured; the goal is 2,048.
-    assert!(state.memory_bytes() <= 2_096, "in a session: {}", state.memory_bytes());
+    // 2,072 were measured; the goal is 2,048.
+    assert!(state.memory_bytes() <= 2_072, "in a session: {}", state.memory_bytes());
     while let Some(deadline) = state.deadline() {
         assert!(tick(&context, &mut state, deadline).alerts.is_empty());
     }
@@ -398,6 +401,7 @@ fn many_sessions_take_a_bounded_place() {
 fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
     let rules = rules();
     let mut state = known_agent(&rules);
+    let mut met = BTreeSet::new();
     let names: Vec<String> =
         (0..100_000).map(|n| format!("tool-{}", n * 7_919 % 1_000_003)).collect();
     for (n, name) in (0_u32..).zip(&names) {
@@ -406,9 +410,12 @@ fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
             session_id: session.as_str().into(),
             ..call(MORNING + f64::from(n) * 0.7, 1_000 + u64::from(n), name, u64::from(n) + 1)
         };
-        drop(observe(&Context::new(&rules, &Peers::default()), &mut state, &call));
+        let verdict = observe(&Context::new(&rules, &Peers::default()), &mut state, &call);
+        met.extend(verdict.bounds.iter());
         assert!(state.memory_bytes() < 24_000, "{}", state.memory_bytes());
     }
+    let tables = [Bound::FirstUses, Bound::Sessions, Bound::Fits];
+    assert!(tables.iter().all(|bound| met.contains(bound)), "{met:?}");
 }
 
 /// What peers of a group know of `tool`: used by the agents 1 and 2, taken up at `hour`.

@@ -15,7 +15,8 @@ use crate::baseline::peers::Peers;
 use crate::pipeline::epochs::entry::{Entry, Handed, REPORT_BYTES_MAX, Report, SourceId};
 use crate::pipeline::epochs::kept::{Kept, Lessons};
 
-/// How many past versions stay at hand, for partitions that come back from being left out.
+/// How many past versions stay at hand, for partitions that come back from being left out. Each holds
+/// a copy of the groups that changed in its hour.
 pub const VERSIONS_MAX: usize = 16;
 
 /// Partitions that may take part, of all source topics together.

@@ -173,13 +173,13 @@ mod tests {
     use super::*;
     use crate::baseline::peers::{Fact, GroupKey, GroupSummary};
 
-    /// A report of many groups with many tools each.
+    /// A report of many groups with as many tools each as an hour teaches.
     fn large() -> Report {
         let mut report = Report { closed: Some(5), ..Report::default() };
         let mut number = 0_u64;
-        for group in 0..60 {
+        for group in 0..625 {
             let mut summary = GroupSummary::default();
-            for _ in 0..1_000 {
+            for _ in 0..96 {
                 // What does not compress.
                 number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 summary.add(Fact::Tool { tool: number, agent: number ^ 7, hour: 5, began: true });

@@ -1,6 +1,7 @@
 //! Tests of the board without a log, and of what a partition publishes.
 
 mod cases;
+mod flood;
 mod log;
 
 use std::sync::Arc;
