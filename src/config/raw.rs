@@ -285,7 +285,7 @@ impl Default for RawTopics {
 #[schemars(rename = "EventTime")]
 pub(crate) struct RawEventTime {
     /// A call older than its agent's newest by more than this is counted and not judged; at most
-    /// 7d.
+    /// 1h: an hour is judged by what peers did two hours before.
     pub(crate) lateness: FriendlyDuration,
     /// Calls are put in order of their time within this span before they are judged; alerts wait
     /// as long. At most 1h; `0s` judges in the order of arrival.

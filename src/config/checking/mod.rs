@@ -87,7 +87,7 @@ impl Checker<'_> {
             lateness: self.duration(
                 "/event_time/lateness",
                 raw.event_time.lateness,
-                (Duration::ZERO, 168 * HOUR),
+                (Duration::ZERO, HOUR),
             ),
             reorder: self.duration(
                 "/event_time/reorder",

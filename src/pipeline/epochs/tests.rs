@@ -6,7 +6,7 @@ mod log;
 
 use std::sync::Arc;
 
-use crate::baseline::peers::{Fact, GroupKey};
+use crate::baseline::peers::{EPOCHS_BEHIND, Fact, GroupKey};
 use crate::baseline::session::LiveSession;
 use crate::event::{HOUR_NS, Timestamp};
 use crate::pipeline::epochs::board::VERSIONS_MAX;
@@ -101,6 +101,16 @@ fn a_partition_that_leaves_is_not_waited_for() {
     let board = board([&[1, 2], &[1]]);
     board.leave(post(1), &mut EpochLog::default());
     assert_eq!(agents(&board, 2), Some(3));
+}
+
+/// The configuration allows a lateness of an hour, and with more this would not hold.
+#[test]
+fn a_call_never_waits_for_an_epoch_that_its_own_partition_keeps_open() {
+    for (lateness_ns, is_known) in [(HOUR_NS, true), (HOUR_NS + 1, false)] {
+        let mut log = EpochLog::default();
+        let closed = log.close(Timestamp::from_nanos(7 * HOUR_NS), lateness_ns).unwrap();
+        assert_eq!(closed.upto >= Some(7 - EPOCHS_BEHIND), is_known, "{lateness_ns}");
+    }
 }
 
 #[test]
