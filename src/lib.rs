@@ -29,6 +29,8 @@ pub mod generate;
 
 pub mod telemetry;
 
+pub mod kill_point;
+
 pub mod state;
 
 pub mod kafka;

@@ -27,9 +27,15 @@ pub(crate) struct RunArgs {
     /// what was read so far, or all there is in a new group, teaches and alerts nobody.
     #[arg(long, value_name = "DURATION", value_parser = settings::duration, conflicts_with = "baseline")]
     learn_from: Option<Duration>,
+    /// Die, or hang, at one place. For tests; a release build has no such option.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    kill_point: Option<crate::kill_point::Armed>,
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    #[cfg(debug_assertions)]
+    args.kill_point.clone().into_iter().for_each(crate::kill_point::arm);
     let config = settings::load(&args.config)?;
     let rules = settings::load_rules(&config.rules)?.rules;
     let hash_key = config.privacy.hash_key.fingerprint();

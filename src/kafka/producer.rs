@@ -20,6 +20,7 @@ use rdkafka::producer::{
 use crate::kafka::client::code_of;
 use crate::kafka::context::lock;
 use crate::kafka::{ClientSettings, KafkaError, log};
+use crate::kill_point::{self, Point};
 use crate::telemetry::{AlertProduceFailed, Event, Metrics};
 
 /// The open offsets of one source partition.
@@ -105,6 +106,8 @@ pub struct OutboxError(usize);
 
 struct OutboxContext {
     metrics: Metrics,
+    /// Where an acknowledgement stands among the places a test may let the process die.
+    acked: Point,
     refused: Mutex<VecDeque<Pending>>,
 }
 
@@ -119,7 +122,10 @@ impl ProducerContext for OutboxContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         match result {
-            Ok(_) => pending.ticket.settle(),
+            Ok(_) => {
+                pending.ticket.settle();
+                kill_point::hit(self.acked);
+            }
             Err((error, _)) => {
                 AlertProduceFailed { code: &code_of(error) }.emit(&self.metrics);
                 lock(&self.refused).push_back(*pending);
@@ -153,6 +159,15 @@ impl Outbox {
         capacity: usize,
         metrics: &Metrics,
     ) -> Result<Self, KafkaError> {
+        Self::with(settings, capacity, metrics, Point::AlertAcked)
+    }
+
+    fn with(
+        settings: &ClientSettings,
+        capacity: usize,
+        metrics: &Metrics,
+        acked: Point,
+    ) -> Result<Self, KafkaError> {
         let mut config = settings.config(&[
             ("enable.idempotence", "true"),
             ("acks", "all"),
@@ -165,7 +180,7 @@ impl Outbox {
                 config.set(key, value);
             }
         }
-        let context = OutboxContext { metrics: metrics.clone(), refused: Mutex::default() };
+        let context = OutboxContext { metrics: metrics.clone(), acked, refused: Mutex::default() };
         let producer: ThreadedProducer<OutboxContext, NoCustomPartitioner> =
             config.create_with_context(context).map_err(KafkaError::when("create a producer"))?;
         let context = Arc::clone(producer.client().context());
@@ -182,7 +197,7 @@ impl Outbox {
         for (key, value) in [("linger.ms", "5"), ("compression.type", "zstd")] {
             bulk.properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
-        Self::new(&bulk, usize::MAX, metrics)
+        Self::with(&bulk, usize::MAX, metrics, Point::StateAcked)
     }
 
     /// Sends a record. It is kept until the broker has it, whatever that takes.

@@ -9,6 +9,7 @@ use crate::alert::{Alert, AlertStatus};
 use crate::decode::{self, DecodeError, Item, Record};
 use crate::event::{Position, Timestamp};
 use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::judge::{Audited, Decision, Tally};
 use crate::pipeline::lane::Lane;
@@ -147,6 +148,7 @@ impl Desk {
         }
         lane.judged(held);
         self.measure(lane, held - lane.judge.held().min(held), began);
+        kill_point::hit(Point::Judged);
         lane.past.keep_told(&mut decisions);
         self.send(decisions, &lane.ledger);
         self.write_down(lane);
@@ -242,6 +244,7 @@ impl Desk {
                 AlertStatus::Updated => {}
             }
             self.outbox.send(record_of(&alert, &self.alerts), ledger.ticket(offset));
+            kill_point::hit(Point::AlertSent);
         }
     }
 

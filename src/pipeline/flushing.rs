@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::kafka::{Ledger, OutgoingRecord, Ticket};
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::journal::{Flush, StateRecord};
 
@@ -113,10 +114,12 @@ impl Flushing {
                     return None;
                 }
                 Stage::Records { marker, commit } => {
+                    kill_point::hit(Point::StatesAcked);
                     self.send(marker, commit, send);
                     Stage::Marker { commit }
                 }
                 Stage::Marker { commit } => {
+                    kill_point::hit(Point::MarkerAcked);
                     let Self { began, records, bytes, .. } = *self;
                     return Some(Flushed { commit, began, records, bytes });
                 }

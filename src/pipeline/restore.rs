@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::kafka::{ClientSettings, KafkaError, PartitionReader, SourceEnds, TopicPartition};
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::state::changelog::{Restored, Restoring};
 
@@ -221,7 +222,10 @@ fn find(
     let partition = request.name.partition;
     let state = TopicPartition { topic: Arc::clone(&request.state), partition };
     let mut restoring = Restoring::new(Arc::clone(&request.name.topic), tools_max);
-    reader.read(&state, &mut |key, value| restoring.take(key, value))?;
+    reader.read(&state, &mut |key, value| {
+        kill_point::hit(Point::Restoring);
+        restoring.take(key, value);
+    })?;
     let restored = restoring.finish();
     let last = restored.marker.as_ref().and_then(|marker| marker.last);
     let ends = reader.source_ends(&request.name, last.map(|(offset, _)| offset))?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
 use crate::pipeline::export::{Question, Taught};
@@ -224,6 +225,7 @@ impl Worker {
                     if let Some(lane) = self.lanes.get_mut(&id) {
                         self.desk.take(&record, lane);
                     }
+                    kill_point::hit(Point::Polled);
                     taken += 1;
                     wait = Duration::ZERO;
                 }
@@ -369,6 +371,7 @@ impl Worker {
         }
         if self.moved {
             self.moved = !self.consumer.commit();
+            kill_point::hit(Point::Committed);
         }
     }
 

@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room may name. An arrow added here is reviewed as a change of the house.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("event", &[]),
+    ("kill_point", &[]),
     ("decode", &["event"]),
     ("baseline", &["event"]),
     ("policy", &["event", "alert"]),
@@ -18,14 +19,15 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("generate", &["event"]),
     ("telemetry", &["event", "alert"]),
     ("state", &["event", "baseline", "detect"]),
-    ("kafka", &["event", "telemetry"]),
-    ("deliver", &["event", "alert", "telemetry"]),
+    ("kafka", &["event", "kill_point", "telemetry"]),
+    ("deliver", &["event", "kill_point", "alert", "telemetry"]),
     ("config", &["event", "alert", "policy", "decode"]),
     ("serve", &["event", "alert", "telemetry", "state"]),
     (
         "pipeline",
         &[
             "event",
+            "kill_point",
             "decode",
             "baseline",
             "policy",
@@ -49,6 +51,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "deliver",
             "generate",
             "kafka",
+            "kill_point",
             "pipeline",
             "policy",
             "state",

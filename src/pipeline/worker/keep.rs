@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::{Outbox, Rebalanced, TopicPartition};
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::flushing::Flushed;
 use crate::pipeline::keeping::Keeping;
@@ -122,6 +123,7 @@ impl Worker {
             done &= last_flush(lane, durable, &self.metrics);
         }
         if !done && !late {
+            kill_point::hit(Point::LettingGo);
             return;
         }
         if late {
