@@ -20,6 +20,7 @@ use crate::pipeline::replay::Replay;
 use crate::pipeline::verdicts::VerdictBoard;
 use crate::policy::{self, Groups};
 use crate::state::Agents;
+use crate::state::admission::Room;
 
 /// What the commands that judge files are told alike.
 #[derive(Debug, Args)]
@@ -105,7 +106,7 @@ impl EngineArgs {
         let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Ok(Shared {
             rules: Arc::new(rules.with_limits(limits).with_groups(groups)),
-            agents: Arc::new(Agents::new(bounds(config).agents)),
+            agents: Arc::new(Agents::within(room(config))),
             board: PeerBoard::default(),
             verdicts,
             reorder_ns: nanos(reorder),
@@ -127,6 +128,18 @@ impl Engine {
             replay.go_on(baselines).map_err(limit)?;
         }
         Ok(replay)
+    }
+}
+
+/// How much room there is: a recording has no partitions, so only the bound on all agents counts.
+fn room(config: Option<&Config>) -> Room {
+    let room = Room::only(bounds(config).agents);
+    let Some(config) = config else { return room };
+    let secs = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Room {
+        yield_after_secs: secs(config.state.yield_after),
+        forget_after_secs: secs(config.state.forget_after),
+        ..room
     }
 }
 

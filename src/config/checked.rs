@@ -130,6 +130,10 @@ pub struct State {
     pub durable: bool,
     /// How often a partition's changes are written.
     pub flush_interval: Duration,
+    /// An agent that made no call for this long is forgotten.
+    pub forget_after: Duration,
+    /// One that is still being learned gives its place to a new one after this long.
+    pub yield_after: Duration,
 }
 
 /// How peer knowledge is exchanged between partitions.
@@ -146,6 +150,10 @@ pub struct Peers {
 pub struct Limits {
     /// Agents held in memory.
     pub agents: usize,
+    /// Agents of one partition.
+    pub agents_per_partition: usize,
+    /// Agents of one tenant in one partition.
+    pub agents_per_tenant: usize,
     /// Tools remembered of one agent.
     pub tools_per_agent: usize,
     /// The largest record read, in bytes.

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use crate::config::groups::RawGroup;
+use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
-    RawConfig, RawEventTime, RawKafka, RawLimits, RawMechanism, RawPeers, RawPrivacy, RawProperty,
+    RawConfig, RawEventTime, RawKafka, RawMechanism, RawPeers, RawPrivacy, RawProperty,
     RawProtocol, RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawSource,
     RawTopics, RawUrl,
 };

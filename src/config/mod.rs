@@ -14,6 +14,7 @@ mod choice;
 mod document;
 mod environment;
 mod groups;
+mod limits;
 mod load;
 mod manual;
 mod outline;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::checked::Start;
 use crate::config::groups::RawGroup;
+use crate::config::limits::RawLimits;
 use crate::config::server::RawServer;
 use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
@@ -313,44 +314,6 @@ pub(crate) struct RawPeers {
 impl Default for RawPeers {
     fn default() -> Self {
         Self { wait: FriendlyDuration::secs(30), idle_after: FriendlyDuration::secs(2) }
-    }
-}
-
-/// The bounds of everything that could grow.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Limits")]
-pub(crate) struct RawLimits {
-    /// Agents held in memory. New agents cannot push out known ones.
-    #[schemars(range(min = 1, max = 100_000_000))]
-    pub(crate) agents: usize,
-    /// Tools remembered of one agent.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub(crate) tools_per_agent: usize,
-    /// The largest record read; 1KiB to 64MiB. Larger ones go to the dead-letter topic unread.
-    pub(crate) record_bytes: FriendlySize,
-    /// Calls a partition may hold back while it waits (reordering, peers).
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub(crate) held_calls: usize,
-    /// Alerts waiting for the broker's acknowledgement; reading pauses at the bound.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(crate) pending_alerts: usize,
-    /// Verdicts of people kept in memory. Of more, the later ones do not apply until older ones
-    /// have expired.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(crate) verdicts: usize,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self {
-            agents: 1_000_000,
-            tools_per_agent: 40,
-            record_bytes: FriendlySize(8 << 20),
-            held_calls: 50_000,
-            pending_alerts: 10_000,
-            verdicts: 100_000,
-        }
     }
 }
 

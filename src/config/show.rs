@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::config::checked::{Config, Privacy, Start};
 use crate::config::groups::RawGroup;
+use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
-use crate::config::raw::{RawEventTime, RawLimits, RawPeers, RawRules, RawSource, RawTopics};
+use crate::config::raw::{RawEventTime, RawPeers, RawRules, RawSource, RawTopics};
 use crate::config::snippet::is_secret_key;
 use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
@@ -146,10 +147,14 @@ fn shown(config: &Config) -> Shown {
         state: RawState {
             durable: config.state.durable,
             flush_interval: FriendlyDuration(config.state.flush_interval),
+            forget_after: FriendlyDuration(config.state.forget_after),
+            yield_after: FriendlyDuration(config.state.yield_after),
         },
         groups: config.groups.iter().map(RawGroup::of).collect(),
         limits: RawLimits {
             agents: config.limits.agents,
+            agents_per_partition: config.limits.agents_per_partition,
+            agents_per_tenant: config.limits.agents_per_tenant,
             tools_per_agent: config.limits.tools_per_agent,
             record_bytes: FriendlySize(config.limits.record_bytes),
             held_calls: config.limits.held_calls,

@@ -16,10 +16,21 @@ pub(crate) struct RawState {
     /// How often a partition's changes are written; as much is read again after a crash. 100ms to
     /// 10m.
     pub(crate) flush_interval: FriendlyDuration,
+    /// An agent is forgotten, whatever is known of it, once it has made no call for this long in event
+    /// time, noticed with the first call of a day; 14d to 3650d.
+    pub(crate) forget_after: FriendlyDuration,
+    /// Where there is no room, a new agent takes the place of one that is still being learned and has
+    /// made no call for this long in event time, with its second call; 12h to 90d.
+    pub(crate) yield_after: FriendlyDuration,
 }
 
 impl Default for RawState {
     fn default() -> Self {
-        Self { durable: true, flush_interval: FriendlyDuration::secs(5) }
+        Self {
+            durable: true,
+            flush_interval: FriendlyDuration::secs(5),
+            forget_after: FriendlyDuration::secs(90 * 86_400),
+            yield_after: FriendlyDuration::secs(86_400),
+        }
     }
 }

@@ -29,6 +29,7 @@ mod intake;
 mod learning;
 mod look_alike;
 mod new_tool;
+pub mod no_room;
 mod peaks;
 mod portrait;
 mod rate_shift;

@@ -194,10 +194,17 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         event_time: EventTime { lateness: Duration::from_secs(30), reorder: Duration::ZERO },
         peers: Peers { wait: Duration::from_secs(30), idle_after: Duration::from_secs(1) },
         // The embedded cluster compacts nothing, and goes with the process.
-        state: State { durable: false, flush_interval: Duration::from_secs(5) },
+        state: State {
+            durable: false,
+            flush_interval: Duration::from_secs(5),
+            forget_after: Duration::from_secs(90 * 86_400),
+            yield_after: Duration::from_secs(86_400),
+        },
         groups: Vec::new(),
         limits: Limits {
             agents: 100_000,
+            agents_per_partition: 100_000,
+            agents_per_tenant: 100_000,
             tools_per_agent: 40,
             record_bytes: 1 << 20,
             held_calls: 50_000,

@@ -11,7 +11,8 @@ use crate::event::{Position, Timestamp};
 use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::judge::{Audited, Decision, Tally};
+use crate::pipeline::judge::tally::Tally;
+use crate::pipeline::judge::{Audited, Decision};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::WorkerSettings;
 use crate::policy::Rules;
@@ -210,6 +211,8 @@ impl Desk {
             source.metrics.processed.inc_by(now.judged - before.judged);
             source.metrics.late.inc_by(now.late - before.late);
             source.metrics.duplicate.inc_by(now.duplicate - before.duplicate);
+            let (idle, yielded) = (before.forgotten, before.yielded);
+            self.metrics.agents_forgotten(now.forgotten - idle, now.yielded - yielded);
             let refused = now.unjudged - before.unjudged;
             if refused > 0 {
                 source.metrics.unjudged.inc_by(refused);

@@ -33,6 +33,7 @@ use crate::pipeline::worker::{Signals, Worker, WorkerSettings};
 use crate::policy::{self, Groups, Rules};
 use crate::serve::{self, Exporter, Exports, Readiness};
 use crate::state::Agents;
+use crate::state::admission::Room;
 use crate::telemetry::{
     BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
 };
@@ -93,11 +94,23 @@ pub fn shared(config: &Config, rules: Rules) -> Shared {
     };
     Shared {
         rules: Arc::new(rules.with_limits(limits).with_groups(Groups::new(config.groups.clone()))),
-        agents: Arc::new(Agents::new(config.limits.agents)),
+        agents: Arc::new(Agents::within(room(config))),
         board: PeerBoard::default(),
         verdicts: VerdictBoard::default(),
         reorder_ns: nanos(config.event_time.reorder),
         lateness_ns: nanos(config.event_time.lateness),
+    }
+}
+
+/// How much room agents have, by the configuration.
+fn room(config: &Config) -> Room {
+    let secs = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Room {
+        agents: config.limits.agents,
+        per_partition: config.limits.agents_per_partition,
+        per_tenant: config.limits.agents_per_tenant,
+        yield_after_secs: secs(config.state.yield_after),
+        forget_after_secs: secs(config.state.forget_after),
     }
 }
 

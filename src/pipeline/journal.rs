@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::baseline::peers::{Fact, GroupKey};
-use crate::detect::AgentState;
+use crate::state::admission::{Gate, Passage, Passages, note_passage};
 use crate::state::changelog::{
-    Lesson, Marker, Restored, Stamp, Taught, agent_key, lesson_key, lesson_to_bytes, marker_key,
-    marker_to_bytes, snapshot_to_bytes,
+    Dead, Lesson, MARKERS, Marker, Restored, Stamp, Taught, agent_key, dead_to_bytes, lesson_key,
+    lesson_to_bytes, marker_key, marker_to_bytes, snapshot_to_bytes,
 };
 use crate::state::codec::StateError;
 use crate::state::reached::{Judged, Place, Reached};
@@ -66,6 +66,12 @@ pub struct Journal {
     changed: Vec<AgentKey>,
     lessons: BTreeMap<AgentKey, Vec<Lesson>>,
     lessons_bytes: usize,
+    /// When agents came and went since the last flush.
+    passages: BTreeMap<AgentKey, Passages>,
+    /// The names of agents that were forgotten since the last flush.
+    gone: BTreeMap<AgentKey, (Box<str>, Box<str>)>,
+    /// Agents whose record says that they were forgotten, and the flush that wrote it.
+    dead: BTreeMap<AgentKey, u64>,
     /// Groups that were taught something since the last flush.
     touched: BTreeSet<GroupKey>,
     /// Which of its two keys each lesson was last written under.
@@ -89,22 +95,42 @@ impl Journal {
     pub fn new(lineage: Lineage, restored: &Restored) -> Self {
         let same_log = restored.marker.as_ref().is_none_or(|it| it.stamp.log == lineage.log);
         let reached = restored.marker.as_ref().map(|marker| &marker.reached);
-        let (mut ahead, mut lessons) = (BTreeMap::new(), BTreeMap::new());
-        for agent in restored.agents.iter().filter(|_| same_log) {
-            let key = AgentKey::from_ids(&agent.state.tenant_id, &agent.state.agent_id);
-            if let Some(judged) = &agent.ahead {
+        let mut ahead = BTreeMap::new();
+        let mut lessons: BTreeMap<AgentKey, Vec<Lesson>> = BTreeMap::new();
+        let mut passages: BTreeMap<AgentKey, Passages> = BTreeMap::new();
+        let known = restored.agents.iter().map(|it| {
+            let names = (&it.state.tenant_id, &it.state.agent_id);
+            (names, &it.ahead, &it.lessons, &it.passages)
+        });
+        let dead = restored
+            .dead
+            .iter()
+            .map(|it| ((&it.tenant_id, &it.agent_id), &it.ahead, &it.lessons, &it.passages));
+        for ((tenant_id, agent_id), judged, taught, came) in known.chain(dead).filter(|_| same_log)
+        {
+            let key = AgentKey::from_ids(tenant_id, agent_id);
+            if let Some(judged) = judged {
                 ahead.insert(key, judged.clone());
             }
-            if !agent.lessons.is_empty() {
-                lessons.insert(key, agent.lessons.clone());
+            if !taught.is_empty() {
+                lessons.insert(key, taught.clone());
+            }
+            if !came.is_empty() {
+                passages.insert(key, came.clone());
             }
         }
+        let dead = restored.dead.iter();
+        let dead =
+            dead.map(|it| (AgentKey::from_ids(&it.tenant_id, &it.agent_id), it.flush)).collect();
         let touched: BTreeSet<GroupKey> = lessons.values().flatten().map(|it| it.group).collect();
         Self {
             next_flush: restored.next_flush,
             changed: Vec::new(),
             lessons_bytes: lessons.values().flatten().map(|it| weight(&it.fact)).sum(),
             lessons,
+            passages,
+            gone: BTreeMap::new(),
+            dead,
             touched,
             turns: restored.turns.clone(),
             closed_before: reached.and_then(|reached| reached.closed),
@@ -124,6 +150,20 @@ impl Journal {
 
     /// An agent has changed for the first time since it was last written.
     pub fn changed(&mut self, agent: AgentKey) {
+        self.changed.push(agent);
+    }
+
+    /// An agent has come in with the call at `place`.
+    pub fn came(&mut self, agent: AgentKey, place: Place, passage: Passage) {
+        note_passage(self.passages.entry(agent).or_default(), place, passage);
+        self.gone.remove(&agent);
+        self.dead.remove(&agent);
+    }
+
+    /// An agent was forgotten with the call at `place`.
+    pub fn went(&mut self, agent: AgentKey, place: Place, names: (Box<str>, Box<str>)) {
+        note_passage(self.passages.entry(agent).or_default(), place, Passage::Ended);
+        self.gone.insert(agent, names);
         self.changed.push(agent);
     }
 
@@ -158,7 +198,8 @@ impl Journal {
     }
 
     /// Everything that changed, to be written. `held` are the calls that were taken in and not
-    /// judged, `open` what open epochs taught.
+    /// judged, `open` what open epochs taught, `count` the agents there are and `gate` what is
+    /// remembered of others.
     ///
     /// # Errors
     ///
@@ -167,7 +208,8 @@ impl Journal {
         &mut self,
         agents: &Agents,
         reached: Reached,
-        (held, open, count): (&Held, &Taught, usize),
+        (held, open): (&Held, &Taught),
+        (count, gate): (usize, &Gate),
     ) -> Result<Option<Flush>, StateError> {
         let Some(cut) = reached.next_offset else { return Ok(None) };
         // An idle partition writes nothing.
@@ -186,6 +228,7 @@ impl Journal {
             partitions: self.lineage.partitions,
             last: self.last,
             reached,
+            gate: gate.clone(),
         };
         let topic = Arc::clone(&self.lineage.topic);
         let sealed = marker_to_bytes(&marker)?;
@@ -205,12 +248,28 @@ impl Journal {
 
     fn write_agents(&mut self, agents: &Agents, stamp: Stamp, held: &Held, out: &mut Flush) {
         let mut lessons = std::mem::take(&mut self.lessons);
+        let mut passages = std::mem::take(&mut self.passages);
+        let mut gone = std::mem::take(&mut self.gone);
         self.lessons_bytes = 0;
-        for key in std::mem::take(&mut self.changed) {
+        let mut changed = std::mem::take(&mut self.changed);
+        if !passages.is_empty() {
+            // Who went and came back has changed twice.
+            changed.sort_unstable();
+            changed.dedup();
+        }
+        for key in changed {
             let taught = lessons.remove(&key).unwrap_or_default();
+            let passages = passages.remove(&key).unwrap_or_default();
             let own = held.get(&key).map_or(&[][..], Vec::as_slice);
-            let write = |state: &AgentState| snapshot_to_bytes(stamp, own, &taught, state);
-            let sealed = agents.write_down(key, write);
+            let sealed = if let Some((tenant_id, agent_id)) = gone.remove(&key) {
+                self.dead.insert(key, stamp.flush);
+                let (held, lessons) = (own.to_vec(), taught);
+                Some(dead_to_bytes(&Dead { stamp, held, lessons, passages, tenant_id, agent_id }))
+            } else {
+                agents.write_down(key, |state| {
+                    snapshot_to_bytes(stamp, own, (&taught, &passages), state)
+                })
+            };
             match sealed {
                 Some(Ok(bytes)) => {
                     out.records.push((agent_key(&self.lineage.topic, key), Some(bytes)));
@@ -221,6 +280,16 @@ impl Journal {
                 }
                 None => {}
             }
+        }
+        self.delete_dead(stamp.flush, out);
+    }
+
+    /// Deletes what stands of agents that were forgotten, once no marker from before that is left:
+    /// whoever goes on from one of those must know that their calls are passed over.
+    fn delete_dead(&mut self, flush: u64, out: &mut Flush) {
+        let is_over = |_: &AgentKey, written: &mut u64| written.saturating_add(MARKERS) < flush;
+        for (key, _) in self.dead.extract_if(.., is_over) {
+            out.records.push((agent_key(&self.lineage.topic, key), None));
         }
     }
 

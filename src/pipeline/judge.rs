@@ -3,7 +3,9 @@
 //! The same for `run`, `replay` and the demo; all of it is decided by event time. It does no IO:
 //! decisions go to whoever asked.
 
+mod admitting;
 pub mod kept;
+pub mod tally;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -11,19 +13,21 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, AuditRecord};
 use crate::baseline::peers::{EPOCHS_BEHIND, Fact, GroupKey, Peers};
-use crate::detect::{self, AgentState, Context, Fate, Verdict};
+use crate::detect::{self, AgentState, Context, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::kafka::Ledger;
 use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
 use crate::pipeline::journal::Journal;
+use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::watch::Watch;
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
+use crate::state::admission::Admission;
 use crate::state::changelog::Lesson;
 use crate::state::reached::{Judged, Place};
-use crate::state::{AgentKey, Agents, Claim, PartitionId, Updated};
+use crate::state::{AgentKey, Agents, Arrival, Claim, PartitionId, Updated};
 
 /// What every partition of an instance shares.
 #[derive(Clone, Debug)]
@@ -60,21 +64,6 @@ pub struct Audited {
     pub offset: i64,
 }
 
-/// What became of the calls so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Judged.
-    pub judged: u64,
-    /// Later than allowed: counted only.
-    pub late: u64,
-    /// Seen before.
-    pub duplicate: u64,
-    /// Not judged for want of room for one more agent.
-    pub unjudged: u64,
-    /// Passed over: the agent's state reflected the call already when it was taken up again.
-    pub replayed: u64,
-}
-
 /// The judge of one partition.
 #[derive(Debug)]
 pub struct Judge {
@@ -108,8 +97,8 @@ pub struct Judge {
     journal: Option<Box<Journal>>,
     /// The call being judged, or judged last.
     place: Place,
-    /// The partition's agents.
-    agents: usize,
+    /// Who is let in.
+    admission: Admission,
 }
 
 impl Judge {
@@ -120,6 +109,7 @@ impl Judge {
         let claim = shared.agents.claim(partition);
         let order = Sequencer::new(shared.reorder_ns);
         let said = shared.verdicts.reader();
+        let admission = Admission::new(shared.agents.room(), partition);
         Self {
             shared,
             partition,
@@ -143,7 +133,7 @@ impl Judge {
             audits: Vec::new(),
             journal: None,
             place: (0, 0),
-            agents: 0,
+            admission,
         }
     }
 
@@ -199,6 +189,7 @@ impl Judge {
             let adopted = self.shared.agents.adopt(self.partition, offset);
             self.judged_below = adopted.judged_below;
             self.deadlines.extend(adopted.deadlines);
+            self.admission.go_on(&self.shared.agents, self.admission.gate().clone());
             self.next_offset = Some(offset);
         }
         offset >= self.judged_below
@@ -294,6 +285,7 @@ impl Judge {
             self.end_retelling(next, sink);
         }
         self.let_pass(now, sink);
+        self.end_crowds(now, sink);
     }
 
     fn let_pass(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
@@ -357,8 +349,9 @@ impl Judge {
         let mut judged: ToolCall<'_> = call.borrowed();
         judged.position.topic = &self.topic;
         let key = AgentKey::of(&judged);
+        self.admission.settle(self.place);
         if self.journal.as_ref().is_some_and(|journal| journal.is_ahead(key, self.place)) {
-            self.tally.replayed += 1;
+            self.pass_over(key, call, sink);
             return;
         }
         let context = Context { rules: &self.shared.rules, peers, expectations: self.said.known() };
@@ -375,19 +368,22 @@ impl Judge {
             let verdict = detect::observe(&context, state, &judged);
             (verdict, before, state.deadline(), state.group)
         };
-        let updated = self.shared.agents.update(key, self.partition, &judged, update);
-        let Ok(Updated { value: (mut verdict, before, after, group), is_first, is_new }) = updated
-        else {
-            self.tally.unjudged += 1;
-            return;
+        let now = self.watermark.map_or(call.time, |watermark| watermark.max(call.time));
+        let (agents, mut in_place_of) = (&self.shared.agents, None);
+        let admit = || {
+            in_place_of = self.admission.ask(agents, (key, &judged), now)?;
+            Ok(())
         };
-        self.agents += usize::from(is_new);
-        self.changed(key, is_first);
-        match verdict.fate {
-            Fate::Judged => self.tally.judged += 1,
-            Fate::Late => self.tally.late += 1,
-            Fate::Duplicate => self.tally.duplicate += 1,
+        let updated = match agents.update((key, self.partition), &judged, admit, update) {
+            Ok(updated) => updated,
+            Err(no_room) => return self.turn_away(call, no_room, now, sink),
+        };
+        let Updated { value: (mut verdict, before, after, group), is_first, arrival } = updated;
+        if arrival != Arrival::Known {
+            self.welcome((key, call), arrival, in_place_of);
         }
+        self.changed(key, is_first);
+        self.tally.note(verdict.fate);
         if before != after {
             before.map(|deadline| self.deadlines.remove(&(deadline, key)));
             after.map(|deadline| self.deadlines.insert((deadline, key)));
@@ -438,14 +434,18 @@ impl Judge {
         if self.watermark.is_some_and(|watermark| time <= watermark) {
             return;
         }
-        self.watermark = Some(time);
+        let before = self.watermark.replace(time);
         if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
             self.let_pass(time, sink);
         }
+        self.end_crowds(time, sink);
         // What this partition is done with must be on the board before it asks for the peers of
         // `time`, or it would wait for itself.
         if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
             self.shared.board.publish(self.post, &mut self.log, closed, self.place.0);
+        }
+        if before.is_some_and(|before| before.day() < time.day()) {
+            self.forget_idle(time);
         }
     }
 

@@ -246,7 +246,7 @@ mod tests {
             Reached { next_offset: Some(next), held: held.to_vec(), ..Reached::default() };
         let stamp = Stamp { log: 2, cut: next, flush: 9, owner: 1 };
         let last = Some((next - 1, 7));
-        let marker = Marker { stamp, reached, agents: 0, partitions: 4, last };
+        let marker = Marker { stamp, reached, partitions: 4, last, ..Marker::default() };
         Restored { marker: Some(marker), ..Restored::default() }
     }
 

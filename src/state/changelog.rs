@@ -10,6 +10,8 @@
 //! Of several records of one agent the one that reflects most counts, not the last: a process that
 //! was frozen and lost the partition may still write.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,8 +20,12 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary};
 use crate::detect::AgentState;
 use crate::state::AgentKey;
-use crate::state::codec::{Kind, StateError, check_agent, open, seal};
+use crate::state::admission::{Gate, Passage, Passages};
+use crate::state::codec::{Envelope, Kind, StateError, check_agent, open, seal};
 use crate::state::reached::{Judged, Place, Reached};
+
+use keys::{Named, What};
+pub use keys::{agent_key, lesson_key, marker_key};
 
 /// Markers are written under so many keys in turn, so that the one before outlives a bad one.
 pub const MARKERS: u64 = 4;
@@ -64,8 +70,31 @@ pub struct Snapshot {
     pub held: Vec<Place>,
     /// What the agent taught since the marker before.
     pub lessons: Vec<Lesson>,
+    /// When it came and went since then.
+    pub passages: Passages,
     /// The state.
     pub state: AgentState,
+}
+
+/// The record of an agent that was forgotten.
+///
+/// It stands there before the agent's key is deleted, because a key that is gone says nothing of the
+/// calls that are read again: they would make a new agent out of half of its history. It is deleted
+/// when no marker from before it is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dead {
+    /// Up to where the partition was read.
+    pub stamp: Stamp,
+    /// The agent's calls below that which were not judged, in their order.
+    pub held: Vec<Place>,
+    /// What the agent taught since the marker before.
+    pub lessons: Vec<Lesson>,
+    /// When it came and went since then.
+    pub passages: Passages,
+    /// The tenant.
+    pub tenant_id: Box<str>,
+    /// The agent.
+    pub agent_id: Box<str>,
 }
 
 /// The record that ends a flush.
@@ -82,6 +111,8 @@ pub struct Marker {
     /// The last record taken in: its offset and a digest of its bytes, by which the log is known
     /// again.
     pub last: Option<(i64, u64)>,
+    /// What is remembered of agents that were not let in.
+    pub gate: Gate,
 }
 
 /// What one open epoch taught about one group.
@@ -97,25 +128,6 @@ pub struct LessonRecord {
     pub summary: GroupSummary,
 }
 
-/// The key of an agent's record.
-#[must_use]
-pub fn agent_key(topic: &str, agent: AgentKey) -> Vec<u8> {
-    format!("agent/{topic}/{:032x}", agent.number()).into_bytes()
-}
-
-/// The key of a flush's marker.
-#[must_use]
-pub fn marker_key(topic: &str, flush: u64) -> Vec<u8> {
-    format!("marker/{topic}/{}", flush % MARKERS).into_bytes()
-}
-
-/// The key of what an epoch taught about a group. Two records take turns, so that the one of the
-/// last marker is there until the next marker is.
-#[must_use]
-pub fn lesson_key(topic: &str, (epoch, group): (i64, GroupKey), second: bool) -> Vec<u8> {
-    format!("lesson/{topic}/{epoch}/{:016x}/{}", group.0, u8::from(second)).into_bytes()
-}
-
 /// An agent's record as bytes.
 ///
 /// # Errors
@@ -124,10 +136,19 @@ pub fn lesson_key(topic: &str, (epoch, group): (i64, GroupKey), second: bool) ->
 pub fn snapshot_to_bytes(
     stamp: Stamp,
     held: &[Place],
-    lessons: &[Lesson],
+    (lessons, passages): (&[Lesson], &Passages),
     state: &AgentState,
 ) -> Result<Vec<u8>, StateError> {
-    seal(Kind::Snapshot, &(stamp, held, lessons, state))
+    seal(Kind::Snapshot, &(stamp, held, lessons, passages, state))
+}
+
+/// The record of an agent that was forgotten, as bytes.
+///
+/// # Errors
+///
+/// [`StateError::TooLarge`] for more lessons than anybody gives.
+pub fn dead_to_bytes(dead: &Dead) -> Result<Vec<u8>, StateError> {
+    seal(Kind::Dead, dead)
 }
 
 /// A marker as bytes.
@@ -162,6 +183,25 @@ pub struct RestoredAgent {
     /// What it taught beyond the marker. It must stand in its next record too, in case the next
     /// marker is never written either.
     pub lessons: Vec<Lesson>,
+    /// When it came and went beyond the marker.
+    pub passages: Passages,
+}
+
+/// An agent that was forgotten.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestoredDead {
+    /// The tenant.
+    pub tenant_id: Box<str>,
+    /// The agent.
+    pub agent_id: Box<str>,
+    /// The flush that wrote it.
+    pub flush: u64,
+    /// Its calls that are passed over, when it was forgotten beyond the marker.
+    pub ahead: Option<Judged>,
+    /// What it taught beyond the marker.
+    pub lessons: Vec<Lesson>,
+    /// When it came and went beyond the marker.
+    pub passages: Passages,
 }
 
 /// Everything a partition's judge needs to go on.
@@ -171,6 +211,8 @@ pub struct Restored {
     pub marker: Option<Marker>,
     /// The agents, in the order of their keys.
     pub agents: Vec<RestoredAgent>,
+    /// Agents that were forgotten and whose records are still there, in the order of their keys.
+    pub dead: Vec<RestoredDead>,
     /// What open epochs taught, with what agents taught since the marker.
     pub taught: Taught,
     /// Which of its two keys each lesson was last written under.
@@ -192,12 +234,35 @@ pub struct Restored {
     pub records: u64,
 }
 
+/// What an agent's record says.
+#[derive(Debug)]
+enum Recorded {
+    Known(Box<Snapshot>),
+    Dead(Box<Dead>),
+}
+
+impl Recorded {
+    fn stamp(&self) -> Stamp {
+        match self {
+            Self::Known(snapshot) => snapshot.stamp,
+            Self::Dead(dead) => dead.stamp,
+        }
+    }
+
+    fn names(&self) -> (&str, &str) {
+        match self {
+            Self::Known(it) => (&it.state.tenant_id, &it.state.agent_id),
+            Self::Dead(it) => (&it.tenant_id, &it.agent_id),
+        }
+    }
+}
+
 /// Reads one partition's records back.
 #[derive(Debug)]
 pub struct Restoring {
     topic: Arc<str>,
     tools_max: usize,
-    agents: BTreeMap<AgentKey, Snapshot>,
+    agents: BTreeMap<AgentKey, Recorded>,
     markers: BTreeMap<Stamp, Marker>,
     lessons: BTreeMap<(i64, GroupKey), BTreeMap<bool, (Stamp, GroupSummary)>>,
     outcome: Restored,
@@ -261,23 +326,9 @@ impl Restoring {
             }
         }
         let mut found = 0_u64;
-        for snapshot in self.agents.into_values() {
-            let Snapshot { stamp, held, mut lessons, state } = snapshot;
-            flush = flush.max(stamp.flush);
-            let is_ahead = stamp > known.stamp;
-            found += 1;
-            // What the marker reflects stands in its own lessons.
-            lessons.retain(|lesson| is_ahead && !known.reached.covers(lesson.place));
-            if is_ahead {
-                out.floor = out.floor.max(Some(stamp.cut));
-            }
-            for lesson in &lessons {
-                let open = known.reached.closed.map_or(i64::MIN, |closed| closed.saturating_add(1));
-                let groups = out.taught.entry(lesson.epoch.max(open)).or_default();
-                groups.entry(lesson.group).or_default().add(lesson.fact.clone());
-            }
-            let ahead = is_ahead.then(|| Judged::new(stamp.cut, held));
-            out.agents.push(RestoredAgent { state, ahead, lessons });
+        for recorded in self.agents.into_values() {
+            flush = flush.max(recorded.stamp().flush);
+            found += out.take_up(known, recorded);
         }
         out.missing = known.agents.saturating_sub(found);
         out.next_flush = if marker.is_some() || flush > 0 { flush + 1 } else { 0 };
@@ -286,20 +337,26 @@ impl Restoring {
     }
 
     fn take_agent(&mut self, agent: AgentKey, value: Option<&[u8]>) -> Result<(), StateError> {
-        let Some(value) = value else {
+        let Some(mut value) = value else {
             self.agents.remove(&agent);
             return Ok(());
         };
-        let snapshot: Snapshot = open(Kind::Snapshot, value)?;
-        if AgentKey::from_ids(&snapshot.state.tenant_id, &snapshot.state.agent_id) != agent {
+        let envelope = Envelope::read(&mut value)?.ok_or(StateError::Truncated)?;
+        let recorded = if envelope.kind == Kind::Dead {
+            Recorded::Dead(envelope.take(Kind::Dead)?)
+        } else {
+            let snapshot: Snapshot = envelope.take(Kind::Snapshot)?;
+            let state = check_agent(snapshot.state, self.tools_max)?;
+            Recorded::Known(Box::new(Snapshot { state, ..snapshot }))
+        };
+        let (tenant_id, agent_id) = recorded.names();
+        if AgentKey::from_ids(tenant_id, agent_id) != agent {
             let words = "it stands under another agent's key".to_owned();
-            return Err(StateError::Unfit { kind: Kind::Snapshot, words });
+            return Err(StateError::Unfit { kind: envelope.kind, words });
         }
-        let state = check_agent(snapshot.state, self.tools_max)?;
-        let snapshot = Snapshot { state, ..snapshot };
-        let is_newer = self.agents.get(&agent).is_none_or(|known| known.stamp <= snapshot.stamp);
-        if is_newer {
-            self.agents.insert(agent, snapshot);
+        let known = self.agents.get(&agent).map(Recorded::stamp);
+        if known.is_none_or(|known| known <= recorded.stamp()) {
+            self.agents.insert(agent, recorded);
         }
         Ok(())
     }
@@ -307,6 +364,10 @@ impl Restoring {
     fn take_marker(&mut self, value: Option<&[u8]>) -> Result<(), StateError> {
         let Some(value) = value else { return Ok(()) };
         let marker: Marker = open(Kind::Marker, value)?;
+        if !marker.gate.is_sound() {
+            let words = "it holds more than one may".to_owned();
+            return Err(StateError::Unfit { kind: Kind::Marker, words });
+        }
         self.markers.insert(marker.stamp, marker);
         while self.markers.len() > usize::try_from(MARKERS).unwrap_or(1) {
             self.markers.pop_first();
@@ -344,38 +405,51 @@ impl Restoring {
     }
 }
 
-/// A key that was read.
-struct Named<'a> {
-    topic: &'a str,
-    what: What,
-}
-
-enum What {
-    Agent(AgentKey),
-    Marker,
-    Lesson { epoch: i64, group: GroupKey, second: bool },
-}
-
-impl<'a> Named<'a> {
-    /// Topic names hold no slash, so the parts stand between slashes.
-    fn of(key: &'a [u8]) -> Option<Self> {
-        let mut parts = std::str::from_utf8(key).ok()?.split('/');
-        let (kind, topic) = (parts.next()?, parts.next()?);
-        let what = match kind {
-            "agent" => {
-                What::Agent(AgentKey::from_number(u128::from_str_radix(parts.next()?, 16).ok()?))
+impl Restored {
+    /// Takes up one agent's record beside the newest marker. Returns how many agents of the marker
+    /// it is.
+    fn take_up(&mut self, known: &Marker, recorded: Recorded) -> u64 {
+        let (stamp, held, mut lessons, mut passages, of) = match recorded {
+            Recorded::Known(it) => {
+                let Snapshot { stamp, held, lessons, passages, state } = *it;
+                (stamp, held, lessons, passages, Ok(state))
             }
-            "marker" => {
-                parts.next()?;
-                What::Marker
+            Recorded::Dead(it) => {
+                let Dead { stamp, held, lessons, passages, tenant_id, agent_id } = *it;
+                (stamp, held, lessons, passages, Err((tenant_id, agent_id)))
             }
-            "lesson" => What::Lesson {
-                epoch: parts.next()?.parse().ok()?,
-                group: GroupKey(u64::from_str_radix(parts.next()?, 16).ok()?),
-                second: parts.next()? == "1",
-            },
-            _ => return None,
         };
-        parts.next().is_none().then_some(Self { topic, what })
+        let is_ahead = stamp > known.stamp;
+        // What the marker reflects stands in its own lessons.
+        lessons.retain(|lesson| is_ahead && !known.reached.covers(lesson.place));
+        passages.retain(|(place, _)| is_ahead && !known.reached.covers(*place));
+        if is_ahead {
+            self.floor = self.floor.max(Some(stamp.cut));
+        }
+        for lesson in &lessons {
+            let open = known.reached.closed.map_or(i64::MIN, |closed| closed.saturating_add(1));
+            let groups = self.taught.entry(lesson.epoch.max(open)).or_default();
+            groups.entry(lesson.group).or_default().add(lesson.fact.clone());
+        }
+        let ahead = is_ahead.then(|| Judged::new(stamp.cut, held));
+        let was_there = passages.first().map(|(_, passage)| *passage == Passage::Ended);
+        match of {
+            Ok(state) => {
+                self.agents.push(RestoredAgent { state, ahead, lessons, passages });
+                u64::from(was_there.unwrap_or(true))
+            }
+            Err((tenant_id, agent_id)) => {
+                let flush = stamp.flush;
+                self.dead.push(RestoredDead {
+                    tenant_id,
+                    agent_id,
+                    flush,
+                    ahead,
+                    lessons,
+                    passages,
+                });
+                u64::from(was_there.unwrap_or(false))
+            }
+        }
     }
 }

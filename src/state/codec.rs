@@ -49,6 +49,8 @@ pub enum Kind {
     Marker,
     /// What an open epoch taught about one group, as a partition's changelog has it.
     Lesson,
+    /// An agent that was forgotten, as a partition's changelog has it.
+    Dead,
     /// An entry of the log of groups.
     GroupEntry,
     /// A part of a snapshot of what stands in the log of groups.
@@ -60,7 +62,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Header,
         Self::Agent,
         Self::Version,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Snapshot,
         Self::Marker,
         Self::Lesson,
+        Self::Dead,
         Self::GroupEntry,
         Self::GroupSnapshot,
         Self::Standing,
@@ -91,6 +94,7 @@ impl Kind {
             Self::Snapshot => 9,
             Self::Marker => 10,
             Self::Lesson => 11,
+            Self::Dead => 12,
             Self::GroupEntry => 20,
             Self::GroupSnapshot => 21,
             Self::Standing => 22,
@@ -108,7 +112,7 @@ impl Kind {
             Self::Member => 65 << 20,
             Self::Agent => 512 << 10,
             // What a broker takes as one record by default.
-            Self::Snapshot | Self::Marker | Self::Lesson => 900 << 10,
+            Self::Snapshot | Self::Marker | Self::Lesson | Self::Dead => 900 << 10,
             Self::Group | Self::Summary | Self::Taught | Self::Partition => 16 << 20,
         }
     }
@@ -128,6 +132,7 @@ impl Kind {
             Self::Snapshot => "an agent's snapshot",
             Self::Marker => "a marker",
             Self::Lesson => "an open epoch's lesson",
+            Self::Dead => "a forgotten agent",
             Self::GroupEntry => "an entry of the groups topic",
             Self::GroupSnapshot => "a snapshot of the groups topic",
             Self::Standing => "the head of a snapshot of the groups topic",

@@ -3,6 +3,7 @@
 //! The map is shared by all workers, because a partition moves between them and the API reads it;
 //! each agent is only ever changed by the worker that owns its partition.
 
+pub mod admission;
 pub mod changelog;
 pub mod codec;
 pub mod reached;
@@ -17,6 +18,7 @@ use siphasher::sip128::SipHasher13;
 
 use crate::detect::AgentState;
 use crate::event::{Timestamp, ToolCall};
+use crate::state::admission::Room;
 
 /// The identity of an agent in memory: 128 bits of SipHash over tenant and agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +98,19 @@ pub struct Updated<T> {
     pub value: T,
     /// Whether it is the first change since the agent was last written down.
     pub is_first: bool,
-    /// Whether the agent was made known with it.
-    pub is_new: bool,
+    /// Whether the agent belongs to its partition only since then.
+    pub arrival: Arrival,
+}
+
+/// Since when an agent belongs to its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It did before.
+    Known,
+    /// It was made known with the change.
+    New,
+    /// It was learned elsewhere, and this is its first call.
+    Claimed,
 }
 
 /// A source partition, by the index of its topic in the configuration and its number.
@@ -116,7 +129,7 @@ const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
 #[derive(Debug)]
 pub struct Agents {
     map: DashMap<AgentKey, Box<Resident>, BuildHasherDefault<KeyHasher>>,
-    capacity: usize,
+    room: Room,
     handovers: Mutex<Handovers>,
 }
 
@@ -153,7 +166,7 @@ struct Orphan {
 impl Resident {
     fn change<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
         let is_first = !std::mem::replace(&mut self.changed, true);
-        Updated { value: change(&mut self.state), is_first, is_new: false }
+        Updated { value: change(&mut self.state), is_first, arrival: Arrival::Known }
     }
 }
 
@@ -163,11 +176,23 @@ impl Resident {
 pub struct Full;
 
 impl Agents {
-    /// Room for `capacity` agents.
+    /// Room for `capacity` agents, whatever their partition and tenant.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
+        Self::within(Room::only(capacity))
+    }
+
+    /// As much room as `room` says.
+    #[must_use]
+    pub fn within(room: Room) -> Self {
         let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
-        Self { map, capacity, handovers: Mutex::default() }
+        Self { map, room, handovers: Mutex::default() }
+    }
+
+    /// How much room there is.
+    #[must_use]
+    pub const fn room(&self) -> Room {
+        self.room
     }
 
     /// Agents in memory.
@@ -179,7 +204,7 @@ impl Agents {
     /// The most agents there may be.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.room.agents
     }
 
     /// How many agents `matches` holds for.
@@ -198,35 +223,47 @@ impl Agents {
         self.map.is_empty()
     }
 
-    /// Changes the agent that made `call`, which is made known first if need be.
+    /// Shows every agent of a partition, in no order.
+    pub fn each_of(&self, partition: PartitionId, mut look: impl FnMut(AgentKey, &AgentState)) {
+        for resident in self.map.iter().filter(|resident| resident.partition == partition) {
+            look(*resident.key(), &resident.state);
+        }
+    }
+
+    /// Forgets one agent, and gives what was known of it.
+    pub fn remove(&self, key: AgentKey) -> Option<AgentState> {
+        self.map.remove(&key).map(|(_, resident)| resident.state)
+    }
+
+    /// Changes the agent that made `call`. One that is not known is made known first, if `admit`
+    /// lets it in.
     ///
     /// # Errors
     ///
-    /// [`Full`] when the agent is unknown and there is no room: known agents are never evicted by
-    /// new ones.
-    pub fn update<T>(
+    /// What `admit` says of an agent that is not let in.
+    pub fn update<T, E>(
         &self,
-        key: AgentKey,
-        partition: PartitionId,
+        (key, partition): (AgentKey, PartitionId),
         call: &ToolCall<'_>,
+        admit: impl FnOnce() -> Result<(), E>,
         change: impl FnOnce(&mut AgentState) -> T,
-    ) -> Result<Updated<T>, Full> {
+    ) -> Result<Updated<T>, E> {
         if let Some(mut resident) = self.map.get_mut(&key) {
-            if resident.partition == UNCLAIMED {
-                resident.partition = partition;
+            let updated = resident.change(change);
+            if resident.partition != UNCLAIMED {
+                return Ok(updated);
             }
-            return Ok(resident.change(change));
+            resident.partition = partition;
+            return Ok(Updated { arrival: Arrival::Claimed, ..updated });
         }
-        if self.map.len() >= self.capacity {
-            return Err(Full);
-        }
+        admit()?;
         match self.map.entry(key) {
             Entry::Occupied(mut resident) => Ok(resident.get_mut().change(change)),
             Entry::Vacant(place) => {
                 let state = AgentState::new(call);
                 let resident = Resident { partition, changed: false, state };
                 let updated = place.insert(Box::new(resident)).change(change);
-                Ok(Updated { is_new: true, ..updated })
+                Ok(Updated { arrival: Arrival::New, ..updated })
             }
         }
     }
@@ -247,7 +284,7 @@ impl Agents {
     /// [`Full`] when there is no room.
     pub fn take_in(&self, partition: Option<PartitionId>, state: AgentState) -> Result<(), Full> {
         let key = AgentKey::from_ids(&state.tenant_id, &state.agent_id);
-        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+        if self.map.len() >= self.room.agents && !self.map.contains_key(&key) {
             return Err(Full);
         }
         let partition = partition.unwrap_or(UNCLAIMED);
@@ -378,24 +415,22 @@ mod tests {
         let agents = Agents::new(2);
         for name in names {
             let call = call(name);
-            agents.update(AgentKey::of(&call), HERE, &call, |_| ()).unwrap();
+            let key = (AgentKey::of(&call), HERE);
+            agents.update(key, &call, || Ok::<(), Full>(()), |_| ()).unwrap();
         }
         agents
     }
 
     #[test]
-    fn a_new_agent_never_evicts_a_known_one() {
+    fn an_agent_that_is_not_let_in_leaves_no_trace() {
         let agents = agents(&["a", "b"]);
-        let new = call("c");
-        assert_eq!(
-            agents.update(AgentKey::of(&new), HERE, &new, |_| ()).map(|it| it.value),
-            Err(Full)
-        );
-        let known = call("a");
-        assert_eq!(
-            agents.update(AgentKey::of(&known), HERE, &known, |_| ()).map(|it| it.value),
-            Ok(())
-        );
+        let refused = |name: &str| {
+            let call = call(name);
+            let key = (AgentKey::of(&call), HERE);
+            agents.update(key, &call, || Err(Full), |_| ()).map(|it| it.arrival)
+        };
+        assert_eq!(refused("c"), Err(Full));
+        assert_eq!(refused("a"), Ok(Arrival::Known));
         assert_eq!(agents.len(), 2);
     }
 

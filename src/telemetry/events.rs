@@ -247,7 +247,7 @@ impl Event for AgentRefused<'_> {
             tracing::error!(
                 topic = self.topic,
                 kept_back,
-                "no room for a new agent, its calls are not judged: raise limits.agents"
+                "no room for a new agent, its calls are not judged: see `limits.agents` and the two beside it"
             );
         }
     }

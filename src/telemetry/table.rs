@@ -81,7 +81,7 @@ table! {
     events_duplicate: IntCounterVec = "events_duplicate_total", "calls", ["topic"], NONE,
         "Tool calls seen before, by their call id: judged once.";
     events_unjudged: IntCounterVec = "events_unjudged_total", "calls", ["topic"], NONE,
-        "Tool calls of agents for which there was no room (limits.agents): nobody judged them.";
+        "Tool calls of agents for which there was no room (limits.agents*): nobody judged them.";
     events_ignored: IntCounterVec = "events_ignored_total", "items", ["topic", "reason"], NONE,
         "Items in records that are no tool calls and are not meant to be.";
     events_rejected: IntCounterVec = "events_rejected_total", "items", ["topic", "reason"], NONE,
@@ -135,7 +135,9 @@ table! {
     agents_limit: IntGauge = "agents_limit", "agents", [], NONE,
         "The most agents that may be in memory.";
     agents_refused: IntCounter = "agents_refused_total", "agents", [], NONE,
-        "Times an unknown agent was refused because memory was full.";
+        "Times agents were turned away because there was no room for new ones.";
+    agents_forgotten: IntCounterVec = "agents_forgotten_total", "agents", ["reason"], NONE,
+        "Agents that were forgotten: idle, for longer than state.forget_after; no_room, not known yet, for a new one.";
     agents_learning: IntGauge = "agents_learning", "agents", [], NONE,
         "Agents with too little history to page for.";
     peers_epochs: IntCounter = "peers_epochs_total", "epochs", [], NONE,

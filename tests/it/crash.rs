@@ -10,14 +10,15 @@ use toolwarden::kafka::{Ledger, OutgoingRecord, SourceEnds, Ticket};
 use toolwarden::pipeline::epochs::kept::Kept;
 use toolwarden::pipeline::flushing::Flushing;
 use toolwarden::pipeline::journal::Lineage;
+use toolwarden::pipeline::judge::tally::Tally;
 use toolwarden::pipeline::judge::{Decision, Judge, Shared};
 use toolwarden::pipeline::restore::go_on;
+use toolwarden::state::admission::Room;
 use toolwarden::state::changelog::{Marker, Restoring};
 use toolwarden::state::codec::{self, Kind};
-use toolwarden::state::{AgentKey, PartitionId};
+use toolwarden::state::{AgentKey, Agents, PartitionId};
 
 use crate::order::history;
-use crate::pipeline::shared;
 use crate::support::variable;
 
 const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
@@ -45,6 +46,21 @@ struct OnTheWay {
 impl World {
     fn write(&mut self, record: &OutgoingRecord) {
         self.state.insert(record.key.clone(), record.payload.clone());
+    }
+}
+
+/// What is judged, and how.
+#[derive(Clone, Copy)]
+struct Case {
+    calls: &'static [ToolCall<'static>],
+    reorder_ns: i64,
+    room: Room,
+}
+
+impl Case {
+    fn shared(&self) -> Shared {
+        let agents = Arc::new(Agents::within(self.room));
+        Shared { agents, ..crate::pipeline::shared(self.reorder_ns) }
     }
 }
 
@@ -79,8 +95,8 @@ fn take(judge: &mut Judge, calls: &[ToolCall<'static>], offset: i64) -> bool {
     true
 }
 
-fn golden(calls: &[ToolCall<'static>], reorder_ns: i64) -> Golden {
-    let shared = shared(reorder_ns);
+fn golden(case: Case) -> (Golden, Tally) {
+    let (calls, shared) = (case.calls, case.shared());
     let mut judge = judge(&shared);
     let mut alerts = BTreeSet::new();
     let mut sink = |decision: Decision| {
@@ -95,16 +111,12 @@ fn golden(calls: &[ToolCall<'static>], reorder_ns: i64) -> Golden {
     judge.judge_all(&mut sink);
     judge.advance(Timestamp::MAX, &mut sink);
     let agents = agents(&shared, calls);
-    Golden { alerts, agents }
+    (Golden { alerts, agents }, judge.tally())
 }
 
 /// One life of the process. Returns whether it came to the end of the calls.
-fn live(
-    world: &mut World,
-    (calls, reorder_ns): (&[ToolCall<'static>], i64),
-    golden: &Golden,
-    random: &mut fastrand::Rng,
-) -> bool {
+fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::Rng) -> bool {
+    let calls = case.calls;
     let mut restoring = Restoring::new(Arc::from("calls"), 1_000);
     for (key, value) in &world.state {
         restoring.take(key, value.as_deref());
@@ -122,7 +134,7 @@ fn live(
     let way = go_on(&restored, &ends, true);
     assert!(way.changes.is_empty(), "{way:?}");
     assert!(world.committed.is_none_or(|committed| committed <= way.from), "{way:?}");
-    let shared = shared(reorder_ns);
+    let shared = case.shared();
     if let Some(marker) = &restored.marker {
         let bytes = codec::seal(Kind::Marker, marker).unwrap();
         shared.board.restore(world.boards[&bytes].clone());
@@ -187,6 +199,7 @@ fn live(
     let known = agents(&shared, calls);
     let differ = golden.agents.iter().filter(|(key, bytes)| known.get(key) != Some(*bytes));
     assert_eq!(differ.count(), 0, "agents that are known otherwise");
+    assert_eq!(known.len(), golden.agents.len(), "agents that were forgotten and are back");
     true
 }
 
@@ -224,31 +237,102 @@ fn seeds() -> u64 {
     variable("TOOLWARDEN_CRASH_SEEDS").map_or(25, |seeds| seeds.parse().unwrap())
 }
 
-fn survive(reorder_ns: i64) {
-    let calls = history();
-    let golden = golden(calls, reorder_ns);
+fn survive(case: Case, seeds: u64) -> Tally {
+    let (golden, tally) = golden(case);
     assert!(golden.alerts.len() > 4, "{:?}", golden.alerts);
     let (mut crashes, mut repeated) = (0, 0);
-    for seed in 0..seeds() {
+    for seed in 0..seeds {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::default();
-        while !live(&mut world, (calls, reorder_ns), &golden, &mut random) {}
+        while !live(&mut world, case, &golden, &mut random) {}
         let told: BTreeSet<String> = world.alerts.iter().cloned().collect();
         let lost: Vec<_> = golden.alerts.difference(&told).collect();
         let other: Vec<_> = told.difference(&golden.alerts).collect();
-        assert!(lost.is_empty() && other.is_empty(), "seed {seed}: lost {lost:#?}, new {other:#?}");
+        let first = (lost.first(), other.first());
+        assert!(lost.is_empty() && other.is_empty(), "seed {seed}: lost and new {first:#?}");
         crashes += world.crashes;
         repeated += world.alerts.len() - told.len();
     }
     assert!(crashes > 0 && repeated > 0, "{crashes} crashes and {repeated} repeats prove nothing");
+    tally
 }
 
 #[test]
 fn a_judge_that_crashes_anywhere_says_and_knows_what_one_does_that_never_stops() {
-    survive(0);
+    survive(Case { calls: history(), reorder_ns: 0, room: Room::only(1_000) }, seeds());
 }
 
 #[test]
 fn so_does_one_that_holds_calls_for_their_order() {
-    survive(30_000_000_000);
+    survive(
+        Case { calls: history(), reorder_ns: 30_000_000_000, room: Room::only(1_000) },
+        seeds(),
+    );
+}
+
+/// Far fewer places than agents.
+const NARROW: Room = Room {
+    agents: 1_000,
+    per_partition: 14,
+    per_tenant: 8,
+    yield_after_secs: 12 * 3_600,
+    forget_after_secs: 9 * 86_400,
+};
+
+/// Forty days of three tenants: agents that are at work every day, some that stop for good or for a
+/// fortnight, and many that come once, twice or for an hour.
+fn comers_and_goers() -> &'static [ToolCall<'static>] {
+    static CALLS: std::sync::OnceLock<Vec<ToolCall<'static>>> = std::sync::OnceLock::new();
+    CALLS.get_or_init(|| {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut drawn: Vec<(i64, &str, String)> = Vec::new();
+        for day in 0..40_i64 {
+            let mut at = |hours: std::ops::Range<i64>| {
+                (day * 24 + random.i64(hours)) * 3_600 + random.i64(0..3_600)
+            };
+            for staff in 0..5 {
+                let away = staff == 3 && day > 13 || staff == 4 && (12..27).contains(&day);
+                let tenant = if staff < 3 { "acme" } else { "globex" };
+                for _ in 0..if away { 0 } else { 22 } {
+                    drawn.push((at(8..18), tenant, format!("staff@{staff}")));
+                }
+            }
+            for guest in 0..12 {
+                let tenant = ["acme", "acme", "globex", "umbrella"][guest % 4];
+                // Some come back on another day.
+                let name = format!("guest-{}@1", (day * 5 + i64::try_from(guest).unwrap()) % 90);
+                let first = at(0..24);
+                for call in 0..i64::try_from(guest % 4).unwrap() + 1 {
+                    drawn.push((first + call * 40, tenant, name.clone()));
+                }
+            }
+        }
+        drawn.sort();
+        let call = |(n, (secs, tenant, agent)): (usize, (i64, &'static str, String))| ToolCall {
+            time: Timestamp::from_secs(1_772_323_200 + secs),
+            tenant_id: tenant.into(),
+            agent_id: agent.into(),
+            session_id: format!("s{}", secs / 1_800).into(),
+            call_id: format!("c{n}").into(),
+            tool_name: ["read", "search", "write"][n % 3].into(),
+            ..ToolCall::default()
+        };
+        drawn.into_iter().enumerate().map(call).collect()
+    })
+}
+
+fn survive_in_narrow_room(reorder_ns: i64) {
+    let case = Case { calls: comers_and_goers(), reorder_ns, room: NARROW };
+    let tally = survive(case, seeds().div_ceil(3));
+    assert!(tally.yielded > 50 && tally.forgotten > 1 && tally.unjudged > 50, "{tally:?}");
+}
+
+#[test]
+fn row_25_what_was_forgotten_stays_forgotten_wherever_it_stops() {
+    survive_in_narrow_room(0);
+}
+
+#[test]
+fn row_25_so_does_what_holds_calls_for_their_order() {
+    survive_in_narrow_room(30_000_000_000);
 }

@@ -10,6 +10,7 @@
 
 mod audit;
 mod baselines;
+mod bounds;
 mod calls;
 mod config;
 mod crash;

@@ -134,6 +134,8 @@ impl Checker<'_> {
             groups: raw.groups.iter().map(RawGroup::pattern).collect(),
             limits: Limits {
                 agents: raw.limits.agents,
+                agents_per_partition: raw.limits.agents_per_partition,
+                agents_per_tenant: raw.limits.agents_per_tenant,
                 tools_per_agent: raw.limits.tools_per_agent,
                 record_bytes,
                 held_calls: raw.limits.held_calls,
@@ -154,6 +156,16 @@ impl Checker<'_> {
                 "/state/flush_interval",
                 raw.state.flush_interval,
                 (SECOND / 10, Duration::from_secs(600)),
+            ),
+            forget_after: self.duration(
+                "/state/forget_after",
+                raw.state.forget_after,
+                (14 * 24 * HOUR, 3_650 * 24 * HOUR),
+            ),
+            yield_after: self.duration(
+                "/state/yield_after",
+                raw.state.yield_after,
+                (12 * HOUR, 90 * 24 * HOUR),
             ),
         }
     }

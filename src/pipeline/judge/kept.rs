@@ -11,6 +11,7 @@ use crate::pipeline::epochs::EpochLog;
 use crate::pipeline::epochs::kept::Lessons;
 use crate::pipeline::journal::{Flush, Held, Journal, Lineage};
 use crate::pipeline::judge::Judge;
+use crate::state::admission::Gate;
 use crate::state::changelog::Restored;
 use crate::state::codec::StateError;
 use crate::state::reached::{Judged, Place, Reached};
@@ -62,7 +63,7 @@ impl Judge {
         let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
-        self.agents = self.shared.agents.keys(Some(self.partition)).len();
+        self.admission.go_on(&self.shared.agents, Gate::default());
         self.deadlines.extend(self.shared.agents.deadlines(self.partition));
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
         self.joined = false;
@@ -85,17 +86,33 @@ impl Judge {
         lineage: Lineage,
     ) -> Result<(), Full> {
         let journal = Journal::new(lineage, &restored);
-        let marker = restored.marker.map(|marker| marker.reached);
+        let (marker, gate) = restored.marker.map(|it| (it.reached, it.gate)).unzip();
         let mut outcome = Ok(());
         let mut ahead = Vec::new();
+        let mut passages = Vec::new();
+        for dead in restored.dead {
+            ahead.extend(dead.lessons);
+            passages.push(((dead.tenant_id, dead.agent_id), false, dead.passages));
+        }
         for agent in restored.agents {
             ahead.extend(agent.lessons);
+            if !agent.passages.is_empty() {
+                let names = (agent.state.tenant_id.clone(), agent.state.agent_id.clone());
+                passages.push((names, true, agent.passages));
+            }
             let taken = self.shared.agents.take_in(Some(self.partition), agent.state);
             outcome = outcome.and(taken);
         }
         match marker {
             Some(reached) if is_same_log => self.resume(&reached, restored.taught),
             reached => self.go_on(&reached.unwrap_or_default(), restored.taught),
+        }
+        self.admission.go_on(&self.shared.agents, gate.unwrap_or_default());
+        for ((tenant_id, agent_id), is_known, passages) in
+            passages.into_iter().filter(|_| is_same_log)
+        {
+            let key = AgentKey::from_ids(&tenant_id, &agent_id);
+            self.admission.written_ahead(key, (&tenant_id, is_known), passages);
         }
         self.log = std::mem::take(&mut self.log).with_ahead(ahead, !is_same_log);
         self.next_offset = Some(from);
@@ -133,6 +150,7 @@ impl Judge {
         if self.again.is_some() || !self.journal.as_deref().is_some_and(may) {
             return Ok(None);
         }
+        self.admission.caught_up();
         let reached = self.reached();
         let mut held = Held::new();
         for call in self.order.held() {
@@ -142,7 +160,8 @@ impl Judge {
         held.values_mut().for_each(|places| places.sort_unstable());
         let Some(mut journal) = self.journal.take() else { return Ok(None) };
         let open = self.log.open();
-        let flush = journal.flush(&self.shared.agents, reached, (&held, open, self.agents));
+        let admitted = (self.admission.agents(), self.admission.gate());
+        let flush = journal.flush(&self.shared.agents, reached, (&held, open), admitted);
         self.journal = Some(journal);
         flush
     }

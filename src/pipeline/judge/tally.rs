@@ -1,0 +1,33 @@
+//! What became of a partition's calls and agents.
+
+use crate::detect::Fate;
+
+/// What became of the calls so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Judged.
+    pub judged: u64,
+    /// Later than allowed: counted only.
+    pub late: u64,
+    /// Seen before.
+    pub duplicate: u64,
+    /// Not judged for want of room for one more agent.
+    pub unjudged: u64,
+    /// Passed over: the agent's state reflected the call already when it was taken up again.
+    pub replayed: u64,
+    /// Agents that were forgotten because they made no call for too long.
+    pub forgotten: u64,
+    /// Agents that were not known yet and gave their place to a new one.
+    pub yielded: u64,
+}
+
+impl Tally {
+    /// One more call was judged.
+    pub(super) const fn note(&mut self, fate: Fate) {
+        match fate {
+            Fate::Judged => self.judged += 1,
+            Fate::Late => self.late += 1,
+            Fate::Duplicate => self.duplicate += 1,
+        }
+    }
+}
