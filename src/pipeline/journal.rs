@@ -80,7 +80,7 @@ pub struct Journal {
     closed_before: Option<i64>,
     /// Agents whose state is ahead of the partition, until it has caught up.
     ahead: BTreeMap<AgentKey, Judged>,
-    /// Nothing is flushed before this offset is reached.
+    /// Nothing is flushed before everything below this offset is judged.
     floor: Option<i64>,
     /// The last record taken in.
     last: Option<(i64, u64)>,
@@ -191,10 +191,12 @@ impl Journal {
         self.changed.len()
     }
 
-    /// Whether a partition that has reached `next_offset` may be flushed.
+    /// Whether a partition of which every call below `judged` has been judged may be flushed. It is
+    /// not enough that they were taken in: a call that is held now, and was judged before the stop,
+    /// would stand in the flush as one that its agent does not reflect, and be judged twice.
     #[must_use]
-    pub fn may_flush(&self, next_offset: i64) -> bool {
-        self.floor.is_none_or(|floor| next_offset >= floor)
+    pub fn may_flush(&self, judged: i64) -> bool {
+        self.floor.is_none_or(|floor| judged >= floor)
     }
 
     /// Everything that changed, to be written. `held` are the calls that were taken in and not

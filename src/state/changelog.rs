@@ -217,7 +217,7 @@ pub struct Restored {
     pub taught: Taught,
     /// Which of its two keys each lesson was last written under.
     pub turns: BTreeMap<(i64, GroupKey), bool>,
-    /// The highest cut of any record: nothing may be flushed before it is reached again, or what
+    /// The highest cut of any record: nothing may be flushed before all below is judged, or what
     /// agents taught beyond the marker would count twice.
     pub floor: Option<i64>,
     /// Records that could not be used, with the reason of the first.

@@ -151,6 +151,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
     let mut flushing = Flushing::new(Arc::from("state"), 0);
     let mut way_out = OnTheWay::default();
     let mut next = way.from;
+    let mut waits = random.bool();
     loop {
         let done = next >= end;
         match random.u32(..100) {
@@ -162,7 +163,11 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
                 let mut sink = |decision: Decision| {
                     alerts.push((decision.alert.to_json(), ledger.ticket(decision.offset)));
                 };
-                judge.judge_due(&mut sink);
+                if !waits {
+                    judge.judge_due(&mut sink);
+                }
+                // What peers do may come later than it did before a stop.
+                waits = if waits { random.u32(..8) > 0 } else { random.u32(..8) == 0 };
             }
             50..65 => acknowledge(&mut way_out, world, random),
             65..72 if !flushing.is_under_way() => {

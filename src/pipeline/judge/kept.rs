@@ -145,8 +145,8 @@ impl Judge {
     ///
     /// When more calls are held than a record can name.
     pub fn flush(&mut self) -> Result<Option<Flush>, StateError> {
-        let next = self.next_offset;
-        let may = |journal: &Journal| next.is_some_and(|next| journal.may_flush(next));
+        let judged = self.judged_offset();
+        let may = |journal: &Journal| judged.is_some_and(|judged| journal.may_flush(judged));
         if self.again.is_some() || !self.journal.as_deref().is_some_and(may) {
             return Ok(None);
         }
