@@ -21,7 +21,7 @@ const PARTITIONS: i32 = 4;
 
 /// Four agents of one product over four days; on the last one something happens to each of four.
 /// At the end somebody in each partition makes one more call, so that all are done with the rest.
-fn calls() -> Vec<(i32, String)> {
+pub(crate) fn calls() -> Vec<(i32, String)> {
     let planted = [
         (Anomaly::RunawayLoop, "code-assistant-0@0000", 13 * 60 + 5),
         (Anomaly::OffHours, "code-assistant-0@0001", 2 * 60 + 10),
@@ -78,7 +78,7 @@ fn agent_and_time(line: &[u8]) -> (String, Timestamp) {
 }
 
 /// The alerts that fired, by id, without where their calls were read.
-fn fired(alerts: impl Iterator<Item = Value>) -> BTreeMap<String, Value> {
+pub(crate) fn fired(alerts: impl Iterator<Item = Value>) -> BTreeMap<String, Value> {
     let firing = alerts.filter(|alert| alert["status"] == "firing");
     let placeless = |mut alert: Value| {
         let id = alert["alert_id"].as_str().unwrap().to_owned();
@@ -91,7 +91,7 @@ fn fired(alerts: impl Iterator<Item = Value>) -> BTreeMap<String, Value> {
     firing.map(placeless).collect()
 }
 
-fn replayed(calls: &[(i32, String)]) -> BTreeMap<String, Value> {
+pub(crate) fn replayed(calls: &[(i32, String)]) -> BTreeMap<String, Value> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("calls.ndjson");
     let lines: Vec<&str> = calls.iter().map(|(_, line)| line.as_str()).collect();
@@ -167,7 +167,7 @@ fn merged_at_start(running: &Running) -> i64 {
 }
 
 /// Nobody is idle or left out while the test is slow.
-fn patient(settings: Settings) -> Settings {
+pub(crate) fn patient(settings: Settings) -> Settings {
     Settings { more: "peers: {wait: 10m, idle_after: 10m}\n".to_owned(), ..settings }
 }
 

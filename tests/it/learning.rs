@@ -67,7 +67,7 @@ fn a_replay_of_the_same_calls_tells_of_both_bursts_and_pages_for_the_second() {
 fn what_happened_in_the_history_is_known_and_only_what_comes_after_it_is_told() {
     let Some(broker) = Broker::shared() else { return };
     let settings = Settings {
-        arguments: vec!["--learn-from", "20d"],
+        arguments: ["--learn-from", "20d"].map(str::to_owned).to_vec(),
         ..Settings::new(broker.bootstrap(), "learn-from")
     };
     broker.create_topic(settings.calls(), 1, &["retention.ms=-1"]);
@@ -118,7 +118,7 @@ fn what_happened_in_the_history_is_known_and_only_what_comes_after_it_is_told() 
 fn without_a_history_everything_is_told() {
     let cluster = MockCluster::new(1).unwrap();
     let settings = Settings {
-        arguments: vec!["--learn-from", "20d"],
+        arguments: ["--learn-from", "20d"].map(str::to_owned).to_vec(),
         ..Settings::new(&cluster.bootstrap_servers(), "no-history")
     };
     create_topics(&cluster, &settings, 1);

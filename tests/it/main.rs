@@ -19,6 +19,7 @@ mod decode;
 mod demo;
 mod durable;
 mod explain;
+mod faults;
 mod generate;
 mod groups;
 mod helm;

@@ -48,13 +48,17 @@ pub(crate) struct Settings {
     /// Source topics and their formats.
     pub(crate) sources: Vec<(String, &'static str)>,
     pub(crate) commit_interval: &'static str,
+    /// After how long without a heartbeat a member counts as dead, in milliseconds.
+    pub(crate) session_ms: u32,
+    /// Further properties of librdkafka, each followed by a comma.
+    pub(crate) properties: String,
     /// Further fields of `server`, as they stand in the file.
     pub(crate) server: &'static str,
     /// Further sections, as they stand in the file.
     pub(crate) more: String,
     pub(crate) environment: Vec<(&'static str, String)>,
     /// Further options of `run`.
-    pub(crate) arguments: Vec<&'static str>,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Settings {
@@ -65,6 +69,8 @@ impl Settings {
             name: name.to_owned(),
             sources: vec![(format!("{name}.calls"), "native")],
             commit_interval: "200ms",
+            session_ms: 6_000,
+            properties: String::new(),
             server: "",
             more: String::new(),
             environment: Vec::new(),
@@ -110,8 +116,8 @@ impl Settings {
         let mut text = format!(
             "version: 1\nkafka:\n  brokers: [{:?}]\n  group_id: {}\n  workers: 2\n  \
              commit_interval: {}\n  shutdown_timeout: 10s\n  \
-             properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}\nsources:\n",
-            self.bootstrap, self.name, self.commit_interval
+             properties: {{{}session.timeout.ms: {}, heartbeat.interval.ms: 500}}\nsources:\n",
+            self.bootstrap, self.name, self.commit_interval, self.properties, self.session_ms
         );
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();
@@ -142,11 +148,24 @@ pub(crate) struct Running {
 impl Running {
     /// Starts an instance and waits until it listens.
     pub(crate) fn start(settings: &Settings) -> Self {
+        let mut running = Self::spawn(settings);
+        running.address = wait_for("the instance listens", || {
+            let said = running.log();
+            if let Some(status) = running.process.try_wait().unwrap() {
+                panic!("it ended at once, {status}:\n{said}\n{}", settings.yaml());
+            }
+            said.lines().find_map(listening)
+        });
+        running
+    }
+
+    /// Starts an instance that may end before it answers: it can only be waited for and killed.
+    pub(crate) fn spawn(settings: &Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("config.yaml");
         fs::write(&config, settings.yaml()).unwrap();
         let log = directory.path().join("log");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_toolwarden"))
+        let process = Command::new(env!("CARGO_BIN_EXE_toolwarden"))
             .args(["--log-format", "json", "run", "--config"])
             .arg(&config)
             .args(&settings.arguments)
@@ -155,14 +174,7 @@ impl Running {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let address = wait_for("the instance listens", || {
-            let said = fs::read_to_string(&log).unwrap();
-            if let Some(status) = process.try_wait().unwrap() {
-                panic!("it ended at once, {status}:\n{said}\n{}", settings.yaml());
-            }
-            said.lines().find_map(listening)
-        });
-        Self { process, address, log, directory }
+        Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, directory }
     }
 
     /// The configuration it runs with.
@@ -244,6 +256,11 @@ impl Running {
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().unwrap()
     }
 
     /// Whether it runs.

@@ -1,0 +1,199 @@
+//! What must be true in the end, whatever happened meanwhile. No test itself.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use fastrand::Rng;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+
+use crate::groups;
+use crate::running::{PATIENCE, Running, Settings, Stored, committed, now, produce, read};
+use crate::support::{succeed, variable};
+
+/// Whether those that take long are wanted, too.
+#[expect(clippy::print_stderr, reason = "a skipped test is said to be skipped")]
+pub(crate) fn long_ones_are_wanted() -> bool {
+    let wanted = variable("TOOLWARDEN_FAULTS").is_some_and(|value| value == "1");
+    if !wanted {
+        eprintln!("skipped: takes long; set TOOLWARDEN_FAULTS=1");
+    }
+    wanted
+}
+
+/// What everything that is drawn is drawn from; `TOOLWARDEN_FAULTS_SEED` gives another one.
+pub(crate) fn seed() -> u64 {
+    variable("TOOLWARDEN_FAULTS_SEED").map_or(1, |seed| seed.parse().unwrap())
+}
+
+/// Draws for one test, by its name.
+pub(crate) fn random(name: &str) -> Rng {
+    let name = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
+    Rng::with_seed(seed().wrapping_mul(1_000_003) ^ name)
+}
+
+/// Says how long it took to recover.
+#[expect(clippy::print_stdout, reason = "a measurement of the test")]
+pub(crate) fn recovered(row: u32, took: Duration) {
+    println!("recovered row={row} seconds={:.1}", took.as_secs_f64());
+}
+
+/// An operator of the cluster.
+#[derive(Debug)]
+pub(crate) struct Operator(String);
+
+impl Operator {
+    /// Of the cluster at `bootstrap`.
+    pub(crate) fn of(bootstrap: &str) -> Self {
+        Self(bootstrap.to_owned())
+    }
+
+    fn client(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.0).create().unwrap()
+    }
+
+    /// Creates a topic; settings are written `name=value`.
+    pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[&str]) {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for setting in settings {
+            let (name, value) = setting.split_once('=').unwrap();
+            new = new.set(name, value);
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = self.client();
+        // A topic that was deleted a moment ago may still be there.
+        crate::running::wait_for("the topic is created", || {
+            let created = runtime.block_on(client.create_topics([&new], &AdminOptions::new()));
+            created.unwrap().pop().unwrap().ok()
+        });
+    }
+
+    /// Deletes a topic with all it holds.
+    pub(crate) fn delete(&self, topic: &str) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = self.client();
+        let deleted = runtime.block_on(client.delete_topics(&[topic], &AdminOptions::new()));
+        deleted.unwrap().pop().unwrap().unwrap();
+    }
+
+    /// Deletes what partition 0 of a topic holds below `offset`, as retention does.
+    pub(crate) fn delete_below(&self, topic: &str, offset: i64) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = self.client();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+        runtime.block_on(client.delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+}
+
+/// Calls of four agents in four partitions, the alerts they must lead to, and what is known of the
+/// agents in the end.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    calls: Vec<(i32, String)>,
+    fired: BTreeMap<String, Value>,
+    file: TempDir,
+}
+
+impl Truth {
+    /// By a replay, which has no Kafka and is not interrupted.
+    pub(crate) fn new() -> Self {
+        let calls = groups::calls();
+        let fired = groups::replayed(&calls);
+        assert!(fired.len() >= 4, "{fired:?}");
+        let file = tempfile::tempdir().unwrap();
+        let lines: Vec<&str> = calls.iter().map(|(_, line)| line.as_str()).collect();
+        std::fs::write(file.path().join("calls.ndjson"), lines.join("\n")).unwrap();
+        Self { calls, fired, file }
+    }
+
+    /// The calls as records.
+    pub(crate) fn records(&self) -> Vec<Stored> {
+        let stored = |(partition, line): &(i32, String)| Stored::new(*partition, "acme", &**line);
+        self.calls.iter().map(stored).collect()
+    }
+
+    /// The calls come in `parts`, a moment between them, while `meanwhile` is called.
+    pub(crate) fn trickle(&self, settings: &Settings, parts: usize, mut meanwhile: impl FnMut()) {
+        let records = self.records();
+        for part in records.chunks(records.len().div_ceil(parts)) {
+            produce(&settings.bootstrap, settings.calls(), part);
+            meanwhile();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until everything is committed.
+    pub(crate) fn wait_until_committed(settings: &Settings, running: &[&Running]) {
+        let began = now();
+        loop {
+            let committed = committed(&settings.bootstrap, &settings.name, settings.calls());
+            if committed.values().all(|(offset, end)| offset == end) {
+                return;
+            }
+            let logs = || running.iter().map(|it| it.log()).collect::<String>();
+            assert!(began.elapsed() < PATIENCE, "{}: {committed:?}\n{}", settings.name, logs());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asserts that what is told and known is what must be, once `running` have committed all.
+    pub(crate) fn holds(&self, settings: &Settings, running: &[&Running]) {
+        Self::wait_until_committed(settings, running);
+        let logs = || running.iter().map(|it| it.log()).collect::<String>();
+        let alerts = read(&settings.bootstrap, &settings.alerts());
+        let mut bodies: BTreeMap<(String, u64), &Stored> = BTreeMap::new();
+        for record in &alerts {
+            let json = record.json();
+            let id = json["alert_id"].as_str().unwrap().to_owned();
+            let revision = json["revision"].as_u64().unwrap();
+            if let Some(known) = bodies.insert((id, revision), record) {
+                assert_eq!(known.payload, record.payload, "two bodies of one alert\n{}", logs());
+            }
+        }
+        let told = groups::fired(alerts.iter().map(Stored::json));
+        for (id, expected) in &self.fired {
+            assert_eq!(told.get(id), Some(expected), "{}: {id}\n{}", settings.name, logs());
+        }
+        let new: Vec<_> = told.iter().filter(|(id, _)| !self.fired.contains_key(*id)).collect();
+        assert!(new.is_empty(), "{}: nobody expected {new:#?}\n{}", settings.name, logs());
+        self.knows(settings, running);
+    }
+
+    /// Each agent is known by one instance, as the replay knows it.
+    fn knows(&self, settings: &Settings, running: &[&Running]) {
+        for number in 0..4 {
+            let agent = format!("code-assistant-0@000{number}");
+            let ask = |from: &[&str]| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
+                command.args(["baseline", "show", &agent, "--tenant", "acme", "-o", "json"]);
+                command.args(from);
+                command
+            };
+            let file = self.file.path().join("calls.ndjson");
+            let expected = without_time(&succeed(&mut ask(&["--from", file.to_str().unwrap()])));
+            let known: Vec<Value> = running
+                .iter()
+                .filter_map(|it| {
+                    let output = ask(&["--url", &it.url()]).output().unwrap();
+                    let said = String::from_utf8(output.stdout).unwrap();
+                    output.status.success().then(|| without_time(&said))
+                })
+                .collect();
+            assert!(known.contains(&expected), "{}: {known:#?}\n{expected:#?}", settings.name);
+        }
+    }
+}
+
+/// What is known of an agent, without the episodes that are open: a replay ends them when its file
+/// ends, and an instance when time passes.
+fn without_time(said: &str) -> Value {
+    let mut shown: Value = serde_json::from_str(said).unwrap();
+    shown.as_object_mut().unwrap().remove("open");
+    shown
+}
