@@ -60,6 +60,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
             let partitions = state_partitions(&config, &client)?;
             topics.push(Topic::beside(&config.topics.state, partitions));
         }
+        if !config.receivers.is_empty() {
+            let partitions = delivery_partitions(&config, &client)?;
+            topics.push(Topic::beside(&config.topics.deliveries, partitions));
+        }
         topics.extend(config.topics.groups.as_deref().map(Topic::compacted));
         let brokers = || format!("at {}", config.kafka.brokers.join(", "));
         let created = ensure_topics(&client, &topics).await.with_context(brokers)?;
@@ -100,6 +104,23 @@ fn state_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Fai
         return Err(anyhow::anyhow!(
             "the topic `{topic}` has {state} partitions and a source topic {needed}: what is known \
              could not be kept beside it; raise it with `kafka-topics.sh --alter --topic {topic} \
+             --partitions {needed}`"
+        )
+        .into());
+    }
+    Ok(needed)
+}
+
+/// How many partitions the log of deliveries must have: one beside each of the alerts topic's.
+fn delivery_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Failure> {
+    let (alerts, log) = (config.topics.alerts.as_str(), config.topics.deliveries.as_str());
+    let counts = partition_counts(client, &[alerts, log]).map_err(anyhow::Error::from)?;
+    let needed = counts.first().copied().unwrap_or(0).max(1);
+    let found = counts.get(1).copied().unwrap_or(0);
+    if found != 0 && found < needed {
+        return Err(anyhow::anyhow!(
+            "the topic `{log}` has {found} partitions and `{alerts}` {needed}: what receivers have \
+             could not be kept beside it; raise it with `kafka-topics.sh --alter --topic {log} \
              --partitions {needed}`"
         )
         .into());

@@ -100,6 +100,8 @@ pub struct Source {
 pub struct Topics {
     /// Alerts, keyed by tenant and agent.
     pub alerts: String,
+    /// What each receiver has, compacted, beside the alerts.
+    pub deliveries: String,
     /// What could not be read, and what could not be delivered.
     pub dead_letter: String,
     /// What changed in what is known of an agent.
@@ -207,6 +209,8 @@ pub struct Receiver {
     pub retry_for: Duration,
     /// How long an incident that was told is not paged for again, in event time.
     pub dedup_for: Duration,
+    /// Notifications a second, at most; 1 to 1,000.
+    pub catch_up_rate: u32,
 }
 
 /// The admin listener.

@@ -11,9 +11,9 @@ use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{
     RawConfig, RawEventTime, RawKafka, RawMechanism, RawPeers, RawPrivacy, RawProperty,
-    RawProtocol, RawReceiver, RawReceiverKind, RawRules, RawSasl, RawSecurity, RawSource,
-    RawTopics, RawUrl,
+    RawProtocol, RawRules, RawSasl, RawSecurity, RawSource, RawTopics,
 };
+use crate::config::receivers::{RawReceiver, RawReceiverKind, RawUrl};
 use crate::config::scalar::{plain, words};
 use crate::config::schema::{resolve, schema};
 use crate::config::server::RawServer;
@@ -110,8 +110,9 @@ fn example() -> RawConfig {
             min_score: 40.0,
             send_resolved: true,
             timeout: FriendlyDuration::secs(10),
-            retry_for: FriendlyDuration::secs(86_400),
+            retry_for: FriendlyDuration::secs(3 * 86_400),
             dedup_for: FriendlyDuration::secs(86_400),
+            catch_up_rate: 10,
         }],
         server: RawServer {
             export_token_file: text("/run/secrets/toolwarden-export-token"),

@@ -20,6 +20,7 @@ mod manual;
 mod outline;
 mod problem;
 mod raw;
+mod receivers;
 mod rule_manual;
 mod rules;
 mod scalar;

@@ -4,7 +4,6 @@
 //! Nothing here is checked beyond its type; that is `checking`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use crate::config::checked::Start;
 use crate::config::groups::RawGroup;
 use crate::config::limits::RawLimits;
+use crate::config::receivers::RawReceiver;
 use crate::config::server::RawServer;
 use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
@@ -78,7 +78,8 @@ pub(crate) struct RawKafka {
     /// The brokers to start from, each `host:port`.
     #[schemars(length(min = 1))]
     pub(crate) brokers: Vec<String>,
-    /// The consumer group that judges. Delivery uses the same name with `-deliver`.
+    /// The consumer group that judges. Each receiver has a group of its own, of
+    /// the same name with `-deliver-` and the receiver's.
     #[serde(default = "RawKafka::group_id")]
     #[schemars(length(min = 1, max = 200))]
     pub(crate) group_id: String,
@@ -246,6 +247,10 @@ pub(crate) struct RawTopics {
     /// Alerts, keyed by tenant and agent.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) alerts: String,
+    /// What each receiver has, so that nobody is told twice after a restart. Compacted; as many
+    /// partitions as the alerts topic.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) deliveries: String,
     /// What could not be read, and what could not be delivered.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) dead_letter: String,
@@ -271,6 +276,7 @@ impl Default for RawTopics {
     fn default() -> Self {
         Self {
             alerts: "toolwarden.alerts".to_owned(),
+            deliveries: "toolwarden.deliveries".to_owned(),
             dead_letter: "toolwarden.dead-letter".to_owned(),
             audit: "toolwarden.audit".to_owned(),
             verdicts: "toolwarden.verdicts".to_owned(),
@@ -354,98 +360,4 @@ pub(crate) struct RawRules {
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) directory: Option<String>,
-}
-
-/// One receiver of alerts.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("x-refused" = {
-    "signing_secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
-    "secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
-}))]
-#[schemars(rename = "Receiver")]
-pub(crate) struct RawReceiver {
-    /// Its name, in metrics and dead letters.
-    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"), extend("x-expects" = "a name of lower-case letters, digits, `_` and `-`, at most 63"))]
-    pub(crate) name: String,
-    /// What kind it is: a webhook signed per Standard Webhooks.
-    #[serde(rename = "type")]
-    pub(crate) kind: RawReceiverKind,
-    /// Where to post. If the URL itself is secret, use `url_file` or `url_env` instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) url: Option<RawUrl>,
-    /// A file that holds the URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) url_file: Option<String>,
-    /// The environment variable that holds the URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) url_env: Option<String>,
-    /// A file that holds the signing secret: `whsec_` and 24 to 64 bytes in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) signing_secret_file: Option<String>,
-    /// The environment variable that holds the signing secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) signing_secret_env: Option<String>,
-    /// Alerts below this score are not sent. At 40 a rule's budget of false alarms is just spent;
-    /// each 20 more is ten times rarer.
-    #[serde(default = "RawReceiver::min_score")]
-    #[schemars(range(min = 0, max = 100))]
-    pub(crate) min_score: f64,
-    /// Whether the end of an episode is told.
-    #[serde(default = "RawReceiver::send_resolved")]
-    pub(crate) send_resolved: bool,
-    /// How long one attempt may take; 100ms to 2m.
-    #[serde(default = "RawReceiver::timeout")]
-    pub(crate) timeout: FriendlyDuration,
-    /// How long an alert is tried before it goes to the dead-letter topic; at most 7d.
-    #[serde(default = "RawReceiver::retry_for")]
-    pub(crate) retry_for: FriendlyDuration,
-    /// A firing alert of an incident (`dedup_key`) that was told within this span of event time is
-    /// sent as `updated` with `duplicate_of`, not as a new page; at most 7d, `0s` pages each.
-    #[serde(default = "RawReceiver::dedup_for")]
-    pub(crate) dedup_for: FriendlyDuration,
-}
-
-impl RawReceiver {
-    const fn dedup_for() -> FriendlyDuration {
-        FriendlyDuration::secs(86_400)
-    }
-
-    const fn min_score() -> f64 {
-        40.0
-    }
-
-    const fn send_resolved() -> bool {
-        true
-    }
-
-    const fn timeout() -> FriendlyDuration {
-        FriendlyDuration::secs(10)
-    }
-
-    const fn retry_for() -> FriendlyDuration {
-        FriendlyDuration::secs(86_400)
-    }
-}
-
-/// What kind a receiver is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "ReceiverKind")]
-pub(crate) enum RawReceiverKind {
-    /// A POST signed per Standard Webhooks.
-    Webhook,
-}
-
-/// A URL as written; it may hold a token.
-#[derive(Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(inline)]
-#[schemars(rename = "Url")]
-pub(crate) struct RawUrl(pub(crate) String);
-
-impl fmt::Debug for RawUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RawUrl(***)")
-    }
 }

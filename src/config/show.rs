@@ -78,6 +78,7 @@ struct ShownReceiver {
     timeout: FriendlyDuration,
     retry_for: FriendlyDuration,
     dedup_for: FriendlyDuration,
+    catch_up_rate: u32,
 }
 
 /// Scheme, host and port of a URL; the rest may hold a token.
@@ -130,6 +131,7 @@ fn shown(config: &Config) -> Shown {
             .collect(),
         topics: RawTopics {
             alerts: config.topics.alerts.clone(),
+            deliveries: config.topics.deliveries.clone(),
             dead_letter: config.topics.dead_letter.clone(),
             audit: config.topics.audit.clone(),
             verdicts: config.topics.verdicts.clone(),
@@ -176,6 +178,7 @@ fn shown(config: &Config) -> Shown {
                 timeout: FriendlyDuration(receiver.timeout),
                 retry_for: FriendlyDuration(receiver.retry_for),
                 dedup_for: FriendlyDuration(receiver.dedup_for),
+                catch_up_rate: receiver.catch_up_rate,
             })
             .collect(),
         server: ShownServer {

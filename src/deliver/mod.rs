@@ -1,9 +1,12 @@
 //! Telling people: one alert to one receiver, and the same alert on a terminal.
 //!
-//! Not a queue. What is to be delivered, in which order and how often an instance starts again is
-//! the business of the alerts topic and its consumer group; this room takes one alert and comes
-//! back when it is delivered, or when it is certain that it will not be.
+//! What is to be delivered is the business of the alerts topic and each receiver's consumer group.
+//! Here stands which alert goes next and when ([`Dispatch`], pure), what a receiver is known to have
+//! ([`Deliveries`], pure), and how one attempt is made ([`Webhook`]).
 
+mod breaker;
+mod deliveries;
+mod dispatch;
 mod escape;
 mod retry;
 mod signature;
@@ -12,7 +15,14 @@ mod terminal;
 mod tests;
 mod webhook;
 
+pub use breaker::{Admission, Breaker, FAILURES_TO_OPEN, OPEN_FIRST, OPEN_MAX, Phase};
+pub use deliveries::{
+    DELIVERIES_MAX, Deliveries, KEEP, Known, Outcome, Record, Restoring, incident_of, key,
+};
+pub use dispatch::{Attempt, Dispatch, Done, IN_FLIGHT_MAX, Job, Next, Place};
 pub use escape::escape;
-pub use retry::{RETRY_AFTER_MAX, RETRY_WAIT_MAX, backoff, retry_after};
+pub use retry::{
+    Failure, RETRY_AFTER_MAX, RETRY_WAIT_MAX, Ruling, backoff, retry_after, rule, slow_backoff,
+};
 pub use terminal::render_text;
-pub use webhook::{Dead, DeliverError, Delivery, Webhook, WebhookSettings};
+pub use webhook::{DeliverError, Manner, Message, POSSIBLE_DUPLICATE, Webhook, WebhookSettings};

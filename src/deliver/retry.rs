@@ -13,24 +13,68 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// What an answer's status means for the notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ruling {
+pub enum Ruling {
     /// It is delivered.
     Delivered,
     /// Try again, soon at first.
     Retry(FailureReason),
     /// Try again, but a person has to mend something first.
     RetrySlowly(FailureReason),
+    /// The receiver does not take this body: try once more with the smallest one.
+    RetryMinimal(FailureReason),
     /// Trying again cannot help.
     GiveUp(FailureReason),
 }
 
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is to be done.
+    pub ruling: Ruling,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The wait the receiver asked for, from 1 s to [`RETRY_AFTER_MAX`].
+    pub asked_wait: Option<Duration>,
+    /// Words for the person who mends it: the error, or the beginning of the answer, escaped.
+    pub detail: String,
+    /// Whether the receiver may have taken the notification all the same.
+    pub is_ambiguous: bool,
+}
+
+impl Failure {
+    /// Why it failed.
+    #[must_use]
+    pub const fn reason(&self) -> FailureReason {
+        match self.ruling {
+            Ruling::Retry(reason)
+            | Ruling::RetrySlowly(reason)
+            | Ruling::RetryMinimal(reason)
+            | Ruling::GiveUp(reason) => reason,
+            Ruling::Delivered => FailureReason::Other,
+        }
+    }
+
+    /// Whether it speaks of the receiver rather than of this notification.
+    #[must_use]
+    pub const fn is_of_receiver(&self) -> bool {
+        matches!(
+            self.ruling,
+            Ruling::Retry(_) | Ruling::RetrySlowly(_) | Ruling::GiveUp(FailureReason::Redirect)
+        )
+    }
+}
+
 /// Reads an HTTP status. Redirects are failures: they would send an alert, and a valid signature,
 /// to a place nobody configured.
-pub(super) const fn rule(status: u16) -> Ruling {
+#[must_use]
+pub const fn rule(status: u16) -> Ruling {
     match status {
         200..=299 => Ruling::Delivered,
         300..=399 => Ruling::GiveUp(FailureReason::Redirect),
+        400 | 413 | 422 => Ruling::RetryMinimal(FailureReason::ClientError),
         401 | 403 => Ruling::RetrySlowly(FailureReason::AuthError),
+        // Moved or switched off, or an ingress on its way up: nobody is written off in silence.
+        404 | 410 => Ruling::RetrySlowly(FailureReason::ClientError),
         408 => Ruling::Retry(FailureReason::Timeout),
         425 => Ruling::Retry(FailureReason::ClientError),
         429 => Ruling::Retry(FailureReason::RateLimited),
@@ -53,7 +97,8 @@ pub fn backoff(attempt: u32, unit_random: f64) -> Duration {
 
 /// The wait when a secret has to be changed before anything can work: half to all of
 /// [`RETRY_WAIT_MAX`].
-pub(super) fn slow_backoff(unit_random: f64) -> Duration {
+#[must_use]
+pub fn slow_backoff(unit_random: f64) -> Duration {
     RETRY_WAIT_MAX.mul_f64(0.5 + 0.5 * unit(unit_random))
 }
 
@@ -71,6 +116,13 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         since_epoch.saturating_sub(now)
     };
     Some(wait.clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
+}
+
+/// Whether a receiver that answered with this status, which is no success, may have taken the
+/// notification: an error behind its door, or a gateway that lost the answer.
+#[must_use]
+pub(super) const fn is_ambiguous(status: u16) -> bool {
+    matches!(status, 408 | 500..=502 | 504..=599)
 }
 
 fn unit(random: f64) -> f64 {

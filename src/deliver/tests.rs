@@ -5,7 +5,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use secrecy::SecretString;
 
-use super::retry::{Ruling, rule, slow_backoff};
 use super::signature::Signer;
 use super::*;
 use crate::alert::{
@@ -203,12 +202,15 @@ fn every_status_has_one_meaning() {
         (204, Then::Delivered),
         (301, Then::GiveUp(Why::Redirect)),
         (304, Then::GiveUp(Why::Redirect)),
-        (400, Then::GiveUp(Why::ClientError)),
+        (400, Then::RetryMinimal(Why::ClientError)),
         (401, Then::RetrySlowly(Why::AuthError)),
         (403, Then::RetrySlowly(Why::AuthError)),
-        (404, Then::GiveUp(Why::ClientError)),
+        (404, Then::RetrySlowly(Why::ClientError)),
+        (405, Then::GiveUp(Why::ClientError)),
         (408, Then::Retry(Why::Timeout)),
-        (410, Then::GiveUp(Why::ClientError)),
+        (410, Then::RetrySlowly(Why::ClientError)),
+        (413, Then::RetryMinimal(Why::ClientError)),
+        (422, Then::RetryMinimal(Why::ClientError)),
         (425, Then::Retry(Why::ClientError)),
         (429, Then::Retry(Why::RateLimited)),
         (500, Then::Retry(Why::ServerError)),
@@ -253,7 +255,6 @@ fn settings(url: &str, secret: &str) -> WebhookSettings {
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(1),
-        retry_for: Duration::ZERO,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One receiver: a webhook signed per Standard Webhooks 1.0.0.
 //!
 //! At least once: every attempt at one word of an episode carries the same `webhook-id`, so that a
-//! receiver can drop what it has. The URL is a secret; it stands in no log, error or `Debug`.
+//! receiver can drop what it has. When an attempt is made is `dispatch`'s business. The URL is a secret; it stands in no log, error or `Debug`.
 
 use std::time::Duration;
 
@@ -11,18 +11,20 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::alert::{Alert, AlertStatus};
+use crate::alert::{Alert, AlertStatus, Severity};
 use crate::deliver::escape;
-use crate::deliver::retry::{Ruling, backoff, retry_after, rule, slow_backoff};
+use crate::deliver::retry::{Failure, Ruling, is_ambiguous, retry_after, rule};
 use crate::deliver::signature::Signer;
 use crate::event::Timestamp;
 use crate::telemetry::{
     Event, FailureReason, Metrics, NotificationAttemptFailed, NotificationDelivered,
-    NotificationFailed,
 };
 
 /// How much of an answer is read; what follows is left unread.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The header of an attempt whose notification the receiver may have already.
+pub const POSSIBLE_DUPLICATE: &str = "toolwarden-possible-duplicate";
 
 /// The longest alert id that travels in a header.
 const ID_BYTES_MAX: usize = 128;
@@ -42,8 +44,6 @@ pub struct WebhookSettings {
     pub send_resolved: bool,
     /// How long one attempt may take, answer included.
     pub timeout: Duration,
-    /// How long an alert is tried before it is given up; 0 is one attempt.
-    pub retry_for: Duration,
 }
 
 /// Why a receiver cannot be used. Names the receiver, never its URL or secret.
@@ -68,47 +68,22 @@ pub enum DeliverError {
     },
 }
 
-/// What became of one alert at one receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// The receiver took it.
-    Delivered {
-        /// How many attempts it took.
-        attempts: u32,
-    },
-    /// The receiver does not want it: below its score, or an end it is not told.
-    Skipped,
-    /// It was given up: it belongs in the dead-letter topic.
-    Dead(Dead),
-}
-
-/// Why a notification was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
-    /// Why the last attempt failed.
-    pub reason: FailureReason,
-    /// The HTTP status of the last answer, if there was one.
-    pub status: Option<u16>,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// Words for the person who mends it: the error, or the beginning of the answer, escaped.
-    pub detail: String,
-}
-
-/// A failed attempt.
-#[derive(Debug)]
-struct Failure {
-    ruling: Ruling,
-    status: Option<u16>,
-    asked_wait: Option<Duration>,
-    detail: String,
+/// How one attempt is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// With the smallest body: the receiver did not take the whole alert.
+    pub is_minimal: bool,
+    /// Saying that the receiver may have it already.
+    pub is_possible_duplicate: bool,
 }
 
 /// One notification, ready to be signed and sent as often as it takes.
-#[derive(Debug)]
-struct Message {
+#[derive(Clone, Debug)]
+pub struct Message {
     id: String,
     body: Vec<u8>,
+    /// What says the least that is of use, for a receiver that does not take the whole.
+    minimal: Vec<u8>,
 }
 
 /// The body of a notification: Standard Webhooks' own three fields.
@@ -117,6 +92,25 @@ struct Body<'a> {
     r#type: &'static str,
     timestamp: &'a str,
     data: &'a RawValue,
+}
+
+/// The least that is of use of an alert.
+#[derive(Serialize)]
+struct Least<'a> {
+    schema: &'a str,
+    alert_id: &'a str,
+    revision: u32,
+    status: AlertStatus,
+    dedup_key: &'a str,
+    time: &'a str,
+    rule_id: &'a str,
+    severity: Severity,
+    score: f64,
+    tenant_id: &'a str,
+    agent_id: &'a str,
+    title: &'a str,
+    #[serde(rename = "minimal")]
+    is_minimal: bool,
 }
 
 /// One receiver of alerts.
@@ -164,97 +158,56 @@ impl Webhook {
             && (alert.status != AlertStatus::Resolved || self.settings.send_resolved)
     }
 
-    /// Delivers one alert, however long it takes within the receiver's `retry_for`.
+    /// Signs and sends once; the status of the answer if it was taken.
     ///
-    /// `body` is the alert as it stands in the alerts topic, byte for byte. Dropping the future is
-    /// safe: the next try carries the same `webhook-id`.
-    pub async fn deliver(
-        &self,
-        alert: &Alert,
-        body: &[u8],
-        clock: &(dyn Fn() -> Timestamp + Sync),
-    ) -> Delivery {
-        self.deliver_with(alert, body, clock, tokio::time::sleep).await
-    }
-
-    /// As [`Webhook::deliver`], with the waits between attempts in the caller's hands.
-    pub async fn deliver_with<F>(
-        &self,
-        alert: &Alert,
-        body: &[u8],
-        clock: &(dyn Fn() -> Timestamp + Sync),
-        wait: impl Fn(Duration) -> F,
-    ) -> Delivery
-    where
-        F: Future<Output = ()>,
-    {
-        if !self.wants(alert) {
-            return Delivery::Skipped;
-        }
-        let message = match Message::new(alert, body) {
-            Ok(message) => message,
-            Err(detail) => {
-                let reason = FailureReason::Other;
-                return self.dead(Dead { reason, status: None, attempts: 0, detail });
-            }
-        };
-        let deadline = clock().plus_millis(millis(self.settings.retry_for));
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let failure = match self.attempt(&message, clock).await {
-                Ok(latency) => {
-                    NotificationDelivered { receiver: self.name(), latency }.emit(&self.metrics);
-                    return Delivery::Delivered { attempts };
-                }
-                Err(failure) => failure,
-            };
-            let left = elapsed(clock(), deadline);
-            match failure.wait(attempts).filter(|_| !left.is_zero()) {
-                // The last attempt is made when the time is up, not before.
-                Some(pause) => wait(pause.min(left)).await,
-                None => return self.dead(failure.into_dead(attempts)),
-            }
-        }
-    }
-
-    /// Signs and sends once; how long it took if it was taken.
-    async fn attempt(
+    /// Dropping the future is safe: the next attempt carries the same `webhook-id`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`], which says whether and when to try again.
+    pub async fn attempt(
         &self,
         message: &Message,
+        manner: Manner,
         clock: &(dyn Fn() -> Timestamp + Sync),
-    ) -> Result<Duration, Failure> {
+    ) -> Result<u16, Failure> {
         let started = clock();
-        let result = match self.send(message, started).await {
-            Ok(response) => Failure::of(response, clock()).await,
-            Err(error) => Some(Failure::broken(error)),
+        let result = match self.send(message, manner, started).await {
+            Ok(response) => answered(response, clock()).await,
+            Err(error) => Err(broken(error)),
         };
-        match result {
-            None => Ok(elapsed(started, clock())),
-            Some(failure) => {
+        match &result {
+            Ok(_) => {
+                let latency = elapsed(started, clock());
+                NotificationDelivered { receiver: self.name(), latency }.emit(&self.metrics);
+            }
+            Err(failure) => {
                 let reason = failure.reason();
                 NotificationAttemptFailed { receiver: self.name(), reason }.emit(&self.metrics);
-                Err(failure)
             }
         }
+        result
     }
 
-    async fn send(&self, message: &Message, now: Timestamp) -> reqwest::Result<Response> {
-        let signature = self.signer.sign(&message.id, now.as_secs(), &message.body);
-        self.client
+    async fn send(
+        &self,
+        message: &Message,
+        manner: Manner,
+        now: Timestamp,
+    ) -> reqwest::Result<Response> {
+        let body = if manner.is_minimal { &message.minimal } else { &message.body };
+        let signature = self.signer.sign(&message.id, now.as_secs(), body);
+        let mut request = self
+            .client
             .post(self.settings.url.expose_secret().trim())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header("webhook-id", &message.id)
             .header("webhook-timestamp", now.as_secs())
-            .header("webhook-signature", signature)
-            .body(message.body.clone())
-            .send()
-            .await
-    }
-
-    fn dead(&self, dead: Dead) -> Delivery {
-        NotificationFailed { receiver: self.name(), reason: dead.reason }.emit(&self.metrics);
-        Delivery::Dead(dead)
+            .header("webhook-signature", signature);
+        if manner.is_possible_duplicate {
+            request = request.header(POSSIBLE_DUPLICATE, HeaderValue::from_static("true"));
+        }
+        request.body(body.clone()).send().await
     }
 }
 
@@ -274,8 +227,13 @@ fn client(timeout: Duration) -> reqwest::Result<Client> {
 }
 
 impl Message {
-    /// The body and the id of one word of an episode.
-    fn new(alert: &Alert, body: &[u8]) -> Result<Self, String> {
+    /// The bodies and the id of one word of an episode. `body` is the alert as it stands in the
+    /// alerts topic, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// Words on what is wrong, when the alert is not one toolwarden writes.
+    pub fn new(alert: &Alert, body: &[u8]) -> Result<Self, String> {
         let id = &alert.alert_id;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if id.is_empty() || id.len() > ID_BYTES_MAX || !id.bytes().all(plain) {
@@ -287,72 +245,72 @@ impl Message {
             AlertStatus::Updated => "toolwarden.alert.updated",
             AlertStatus::Resolved => "toolwarden.alert.resolved",
         };
-        let data = serde_json::from_slice(body).map_err(broken)?;
-        let body = Body { r#type, timestamp: &alert.time, data };
-        let body = serde_json::to_vec(&body).map_err(broken)?;
-        Ok(Self { id: format!("{id}_{}", alert.revision), body })
+        let whole: &RawValue = serde_json::from_slice(body).map_err(broken)?;
+        let wrap = |data: &RawValue| {
+            serde_json::to_vec(&Body { r#type, timestamp: &alert.time, data }).map_err(broken)
+        };
+        let least = serde_json::value::to_raw_value(&Least::of(alert)).map_err(broken)?;
+        let (body, minimal) = (wrap(whole)?, wrap(&least)?);
+        Ok(Self { id: format!("{id}_{}", alert.revision), body, minimal })
     }
 }
 
-impl Failure {
-    /// What is wrong with an answer; `None` when the notification was taken.
-    async fn of(mut response: Response, now: Timestamp) -> Option<Self> {
-        let status = response.status().as_u16();
-        let ruling = rule(status);
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let asked_wait = asked.and_then(|value| retry_after(value, now));
-        let answer = read_capped(&mut response).await;
-        if ruling == Ruling::Delivered {
-            return None;
-        }
-        let detail = escape(String::from_utf8_lossy(&answer).trim());
-        Some(Self { ruling, status: Some(status), asked_wait, detail })
-    }
-
-    /// What is wrong when there was no answer.
-    fn broken(error: reqwest::Error) -> Self {
-        let reason = if error.is_timeout() {
-            FailureReason::Timeout
-        } else if error.is_connect() || error.is_request() || error.is_body() {
-            FailureReason::Connect
-        } else {
-            FailureReason::Other
-        };
-        let error = error.without_url();
-        let mut detail = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            detail.push_str(": ");
-            detail.push_str(&error.to_string());
-            cause = error.source();
-        }
-        let ruling = Ruling::Retry(reason);
-        Self { ruling, status: None, asked_wait: None, detail: escape(&detail) }
-    }
-
-    const fn reason(&self) -> FailureReason {
-        match self.ruling {
-            Ruling::Retry(reason) | Ruling::RetrySlowly(reason) | Ruling::GiveUp(reason) => reason,
-            Ruling::Delivered => FailureReason::Other,
+impl<'a> Least<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        Self {
+            schema: &alert.schema,
+            alert_id: &alert.alert_id,
+            revision: alert.revision,
+            status: alert.status,
+            dedup_key: &alert.dedup_key,
+            time: &alert.time,
+            rule_id: &alert.rule_id,
+            severity: alert.severity,
+            score: alert.score,
+            tenant_id: &alert.tenant_id,
+            agent_id: &alert.agent_id,
+            title: &alert.title,
+            is_minimal: true,
         }
     }
+}
 
-    /// How long to wait before the next attempt; `None` when there is to be none.
-    fn wait(&self, attempts: u32) -> Option<Duration> {
-        match self.ruling {
-            Ruling::Retry(_) => {
-                Some(self.asked_wait.unwrap_or_else(|| backoff(attempts, fastrand::f64())))
-            }
-            Ruling::RetrySlowly(_) => {
-                Some(self.asked_wait.unwrap_or_else(|| slow_backoff(fastrand::f64())))
-            }
-            Ruling::GiveUp(_) | Ruling::Delivered => None,
-        }
+/// What an answer says; the status when the notification was taken.
+async fn answered(mut response: Response, now: Timestamp) -> Result<u16, Failure> {
+    let status = response.status().as_u16();
+    let ruling = rule(status);
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let asked_wait = asked.and_then(|value| retry_after(value, now));
+    let answer = read_capped(&mut response).await;
+    if ruling == Ruling::Delivered {
+        return Ok(status);
     }
+    let detail = escape(String::from_utf8_lossy(&answer).trim());
+    let is_ambiguous = is_ambiguous(status);
+    Err(Failure { ruling, status: Some(status), asked_wait, detail, is_ambiguous })
+}
 
-    fn into_dead(self, attempts: u32) -> Dead {
-        Dead { reason: self.reason(), status: self.status, attempts, detail: self.detail }
+/// What is wrong when there was no answer.
+fn broken(error: reqwest::Error) -> Failure {
+    let reason = if error.is_timeout() {
+        FailureReason::Timeout
+    } else if error.is_connect() || error.is_request() || error.is_body() {
+        FailureReason::Connect
+    } else {
+        FailureReason::Other
+    };
+    // Without a connection nothing was sent; with one nobody knows.
+    let is_ambiguous = !error.is_connect();
+    let error = error.without_url();
+    let mut detail = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        detail.push_str(": ");
+        detail.push_str(&error.to_string());
+        cause = error.source();
     }
+    let (ruling, detail) = (Ruling::Retry(reason), escape(&detail));
+    Failure { ruling, status: None, asked_wait: None, detail, is_ambiguous }
 }
 
 /// The beginning of an answer. It only serves to explain a failure: an answer that breaks off does
@@ -373,8 +331,4 @@ async fn read_capped(response: &mut Response) -> Vec<u8> {
 fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     let nanos = to.as_nanos().saturating_sub(from.as_nanos());
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

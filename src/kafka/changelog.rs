@@ -173,6 +173,52 @@ impl PartitionReader {
         Ok(SourceEnds { low, high, committed, partitions, digest })
     }
 
+    /// The offset of the first record of `partition` appended at or after `since_ms`, in
+    /// milliseconds since the Unix epoch; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer in time.
+    pub fn first_since(
+        &self,
+        partition: &TopicPartition,
+        since_ms: i64,
+    ) -> Result<Option<i64>, KafkaError> {
+        let what = "find where to begin";
+        let (topic, number) = (&*partition.topic, partition.partition);
+        let mut asked = TopicPartitionList::new();
+        asked
+            .add_partition_offset(topic, number, Offset::Offset(since_ms))
+            .map_err(KafkaError::when(what))?;
+        let answer = self
+            .consumer
+            .offsets_for_times(asked, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when(what))?;
+        let Some(element) = answer.find_partition(topic, number) else { return Ok(None) };
+        element.error().map_err(KafkaError::when(what))?;
+        if let Offset::Offset(offset) = element.offset() {
+            return Ok(Some(offset));
+        }
+        // The embedded cluster knows no times. Where the last record is that young, all count.
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(topic, number, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when(what))?;
+        if low >= high {
+            return Ok(None);
+        }
+        self.assign(partition, Offset::Offset(high - 1))?;
+        let mut newest = None;
+        for _ in 0..MISSING_AFTER {
+            if let Some(Ok(message)) = self.consumer.poll(POLL) {
+                newest = message.timestamp().to_millis();
+                break;
+            }
+        }
+        drop(self.consumer.unassign());
+        Ok(newest.is_some_and(|newest| newest >= since_ms).then_some(low))
+    }
+
     /// The digest of the record at `offset`; `None` when that offset holds none.
     fn digest_at(
         &self,

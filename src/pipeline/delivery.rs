@@ -1,75 +1,54 @@
-//! From the alerts topic to the receivers: a consumer group of its own.
+//! From the alerts topic to one receiver: a consumer group a receiver, on a thread of its own, so
+//! that one that is slow or dead holds up no other.
 //!
-//! An alert's offset is committed once every receiver has it, has no use for it, or has it in the
-//! dead-letter topic. Each receiver has its own queues; alerts of one episode go through one of
-//! them, so that `resolved` never overtakes `firing`.
+//! What is sent, and when, is the [`Courier`]'s. Here stand the polling, the attempts and what
+//! happens when partitions come and go: a partition is paused until the log of deliveries was read,
+//! and before it goes attempts under way may end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use crate::alert::Alert;
-use crate::deliver::{Delivery, Webhook};
+use crate::deliver::{Failure, Manner, Message, Place, Webhook};
+use crate::event::Timestamp;
 use crate::kafka::{
     Consumed, Ledger, Outbox, OutgoingRecord, PartitionConsumer, Polled, Rebalanced, Ticket,
     TopicPartition,
 };
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::desk::DEAD_LETTER_BYTES_MAX;
-use crate::pipeline::pager::{Page, Pager, as_duplicate};
-use crate::telemetry::{
-    DeadLetterKind, DeadLettered, Event, Metrics, NotificationDeadLettered,
-    NotificationDeduplicated,
-};
+use crate::pipeline::courier::{Courier, Post, Step};
+use crate::pipeline::look_up::{Found, LookUp};
+use crate::pipeline::undelivered;
+use crate::telemetry::{Event, Metrics, NotificationsOvertaken};
 
-/// Queues of one receiver: so many episodes are told side by side.
-const QUEUES: usize = 4;
-
-/// Alerts of one partition that may be on their way at a time.
-const WINDOW: usize = 1_000;
-
-/// How long a poll waits.
+/// How long a poll waits when nothing is on its way.
 const POLL: Duration = Duration::from_millis(50);
+
+/// How long a poll waits while an attempt is on its way.
+const BUSY_POLL: Duration = Duration::from_millis(5);
 
 /// How often offsets are committed and gauges set.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// How long deliveries under way may take at the end.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long attempts under way may take at the end, so that few are told twice.
+const GRACE: Duration = Duration::from_secs(3);
 
-/// One alert on its way to one receiver.
-#[derive(Debug)]
-struct Job {
-    alert: Arc<Alert>,
-    body: Arc<[u8]>,
-    ticket: Ticket,
-    number: u64,
-}
+/// How long attempts under way hold up a rebalance.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// One receiver and what waits for it.
-#[derive(Debug)]
-struct Receiver {
-    name: String,
-    webhook: Arc<Webhook>,
-    /// What it was told lately.
-    pager: Pager,
-    /// Unbounded in themselves; the partitions are paused at [`WINDOW`] open alerts.
-    queues: Vec<mpsc::UnboundedSender<Job>>,
-    waiting: Arc<Mutex<BTreeMap<u64, Moment>>>,
-}
+/// How long an attempt waits for its note to arrive: people are told even when the broker is away.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(2);
 
-/// Where dead letters go.
-#[derive(Clone, Debug)]
-struct Graveyard {
-    outbox: Outbox,
-    topic: Arc<str>,
-    metrics: Metrics,
-}
+/// How often a waiting attempt looks whether its note has arrived.
+const ANNOUNCE_LOOK: Duration = Duration::from_millis(2);
 
-/// What the delivery tells the others.
+/// The first delivery's number among the consumers of an instance, for their statistics.
+pub const WORKER: usize = 10_000;
+
+/// What a delivery tells the others.
 #[derive(Debug, Default)]
 pub struct DeliverySignals {
     /// Set to make it stop.
@@ -80,17 +59,28 @@ pub struct DeliverySignals {
     pub open: AtomicUsize,
 }
 
-/// Tells receivers of alerts; to be run on a thread of its own.
+/// How an attempt ended.
+type Ended = (u64, Result<u16, Failure>);
+
+/// Tells one receiver of alerts; to be run on a thread of its own.
 #[derive(Debug)]
 pub struct Delivering {
     consumer: PartitionConsumer,
-    receivers: Vec<Receiver>,
-    graveyard: Graveyard,
+    number: usize,
+    webhook: Arc<Webhook>,
+    courier: Courier,
+    outbox: Outbox,
+    look_up: LookUp,
     partitions: BTreeMap<TopicPartition, Reading>,
+    leaving: Option<(Vec<TopicPartition>, Moment)>,
+    runtime: tokio::runtime::Handle,
+    ended: (Sender<Ended>, Receiver<Ended>),
     signals: Arc<DeliverySignals>,
-    next_number: u64,
+    metrics: Metrics,
+    time: Time,
     /// Whether anything was finished that is not committed.
     moved: bool,
+    paused: bool,
 }
 
 /// One partition of the alerts topic.
@@ -99,41 +89,67 @@ struct Reading {
     ledger: Ledger,
     next_offset: Option<i64>,
     committed: Option<i64>,
-    paused: bool,
+    /// Whether what the receiver has is known, so that alerts are taken.
+    is_live: bool,
+    /// Where reading is still to begin.
+    begin: Option<i64>,
+}
+
+/// Wall time that never goes back, so that a clock set back delays no retry.
+#[derive(Clone, Copy, Debug)]
+struct Time(Timestamp, Moment);
+
+impl Time {
+    fn now(self) -> Timestamp {
+        let millis = i64::try_from(self.1.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.0.plus_millis(millis)
+    }
 }
 
 impl Delivering {
-    /// A delivery from `consumer` to `webhooks`, each of which is not paged twice for an incident
-    /// within its span; their requests run on `runtime`.
+    /// A delivery from `consumer`, number `number` of the instance, to `webhook`, whose requests
+    /// run on `runtime`.
     #[must_use]
     pub fn new(
-        consumer: PartitionConsumer,
-        webhooks: Vec<(Webhook, Duration)>,
-        (outbox, dead_letter): (Outbox, Arc<str>),
+        (consumer, number): (PartitionConsumer, usize),
+        (webhook, courier): (Webhook, Courier),
+        (outbox, look_up): (Outbox, LookUp),
         (runtime, signals): (&tokio::runtime::Handle, Arc<DeliverySignals>),
         metrics: &Metrics,
     ) -> Self {
-        let graveyard = Graveyard { outbox, topic: dead_letter, metrics: metrics.clone() };
-        let receivers =
-            webhooks.into_iter().map(|webhook| receiver(webhook, &graveyard, runtime)).collect();
-        let partitions = BTreeMap::new();
-        Self { consumer, receivers, graveyard, partitions, signals, next_number: 0, moved: false }
+        consumer.defer_revoking(true);
+        Self {
+            consumer,
+            number,
+            webhook: Arc::new(webhook),
+            courier,
+            outbox,
+            look_up,
+            partitions: BTreeMap::new(),
+            leaving: None,
+            runtime: runtime.clone(),
+            ended: mpsc::channel(),
+            signals,
+            metrics: metrics.clone(),
+            time: Time(clock::wall(), Moment::now()),
+            moved: false,
+            paused: false,
+        }
     }
 
     /// Works until told to stop.
     pub fn run(mut self) {
         let mut last_housekeeping = Moment::now();
+        let mut wait = POLL;
         while !self.signals.stop.load(Ordering::Relaxed) {
-            let record = match self.consumer.poll(POLL) {
-                Polled::Record(record) => Some(Self::read(&record)),
-                Polled::Error | Polled::Nothing => None,
-            };
-            if let Some((name, offset, alert)) = record {
-                self.spread(&name, offset, alert);
-            }
+            self.poll(wait);
             while let Some(note) = self.consumer.next_rebalance() {
                 self.rebalance(note);
             }
+            self.look();
+            self.hear();
+            wait = self.send();
+            self.leave();
             if last_housekeeping.elapsed() >= HOUSEKEEPING {
                 last_housekeeping = Moment::now();
                 self.housekeep();
@@ -142,39 +158,34 @@ impl Delivering {
         self.finish();
     }
 
-    fn read(record: &Consumed<'_>) -> (TopicPartition, i64, Parsed) {
-        let name = TopicPartition { topic: record.topic().into(), partition: record.partition() };
-        let body: Arc<[u8]> = record.payload().unwrap_or_default().into();
-        let parsed = match serde_json::from_slice::<Alert>(&body) {
-            Ok(alert) => Parsed::Alert(Arc::new(alert), body),
-            Err(error) => Parsed::Broken(error.to_string(), body),
-        };
-        (name, record.offset(), parsed)
-    }
-
-    /// Queues one record's alert for every receiver.
-    fn spread(&mut self, name: &TopicPartition, offset: i64, parsed: Parsed) {
-        let reading = self.partitions.entry(name.clone()).or_default();
-        reading.next_offset = Some(offset + 1);
-        let (alert, body) = match parsed {
-            Parsed::Alert(alert, body) => (alert, body),
-            Parsed::Broken(detail, body) => {
-                let letter =
-                    Letter { receiver: "", reason: "parse", status: None, detail: &detail };
-                self.graveyard.bury(&letter, &body, reading.ledger.ticket(offset));
-                return;
-            }
-        };
-        for receiver in &mut self.receivers {
-            self.next_number += 1;
-            let (alert, body) = receiver.word_on(&alert, &body, &self.graveyard.metrics);
-            let job = Job {
-                alert,
-                body,
-                ticket: reading.ledger.ticket(offset),
-                number: self.next_number,
+    /// Takes in what there is: one record after a wait, and what lies ready behind it.
+    fn poll(&mut self, wait: Duration) {
+        let mut wait = wait;
+        for _ in 0..100 {
+            let (name, place, parsed) = match self.consumer.poll(wait) {
+                Polled::Record(record) => read(&record, self.time.now()),
+                Polled::Error | Polled::Nothing => return,
             };
-            receiver.queue(job);
+            wait = Duration::ZERO;
+            let Some(reading) = self.partitions.get_mut(&name).filter(|it| it.is_live) else {
+                // It is read again from where it begins, or by who has it next.
+                continue;
+            };
+            reading.next_offset = Some(place.offset + 1);
+            let outbox = &self.outbox;
+            let mut send = |record, ticket| outbox.send(record, ticket);
+            match parsed {
+                Ok((alert, body)) => {
+                    let is_own = undelivered::is_about(&alert, self.webhook.name());
+                    if self.webhook.wants(&alert) && !is_own {
+                        self.courier.take(place, (*alert, body), &reading.ledger, &mut send);
+                    }
+                }
+                Err((detail, body)) => {
+                    let ticket = reading.ledger.ticket(place.offset);
+                    self.courier.unreadable(&detail, &body, ticket, &mut send);
+                }
+            }
         }
     }
 
@@ -182,36 +193,133 @@ impl Delivering {
         match note {
             Rebalanced::Assigned(names) => {
                 for name in names {
+                    self.consumer.pause(&name);
+                    self.look_up.ask(&name);
                     self.partitions.insert(name, Reading::default());
                 }
             }
-            // Not asked for here: what is finished is committed as a partition goes.
-            Rebalanced::Revoking(_) => {}
+            Rebalanced::Revoking(names) => {
+                for name in &names {
+                    self.consumer.pause(name);
+                    self.courier.leaves(name.partition);
+                    if let Some(reading) = self.partitions.get_mut(name) {
+                        (reading.is_live, reading.begin) = (false, None);
+                    }
+                }
+                let since = Moment::now();
+                let (leaving, _) = self.leaving.get_or_insert_with(|| (Vec::new(), since));
+                leaving.extend(names);
+            }
             Rebalanced::Revoked(names) | Rebalanced::Lost(names) => {
                 for name in names {
-                    self.partitions.remove(&name);
+                    self.drop_partition(&name);
                 }
             }
         }
-        let owned = self.partitions.keys().map(|name| (name.topic.to_string(), name.partition));
-        self.graveyard.metrics.kafka().set_assignment(WORKER, owned.collect());
+        self.say_assignment();
     }
 
-    fn housekeep(&mut self) {
-        let mut caught_up = !self.partitions.is_empty();
-        let mut open_total = 0;
-        for (name, reading) in &mut self.partitions {
-            let open = reading.ledger.len();
-            open_total += open;
-            if !reading.paused && open >= WINDOW {
-                self.consumer.pause(name);
-                reading.paused = true;
-            } else if reading.paused && open <= WINDOW / 3 {
-                self.consumer.resume(name);
-                reading.paused = false;
+    fn drop_partition(&mut self, name: &TopicPartition) {
+        self.partitions.remove(name);
+        self.courier.leave(name.partition);
+        if let Some((leaving, _)) = &mut self.leaving {
+            leaving.retain(|it| it != name);
+        }
+    }
+
+    fn say_assignment(&self) {
+        let owned = self.partitions.keys().map(|name| (name.topic.to_string(), name.partition));
+        self.metrics.kafka().set_assignment(self.number, owned.collect());
+    }
+
+    /// Goes on with partitions of which it is known by now what the receiver has.
+    fn look(&mut self) {
+        while let Some((name, found)) = self.look_up.found() {
+            let is_waiting = |it: &&mut Reading| !it.is_live && it.begin.is_none();
+            let Some(reading) = self.partitions.get_mut(&name).filter(is_waiting) else { continue };
+            if self.leaving.as_ref().is_some_and(|(leaving, _)| leaving.contains(&name)) {
+                continue;
             }
-            caught_up &=
-                open == 0 && self.consumer.is_at_end(name, reading.next_offset) == Some(true);
+            let Found { records, from, overtaken, refused } = found;
+            let receiver = self.webhook.name();
+            let (partition, known) = (name.partition, records.len());
+            tracing::info!(receiver, partition, known, refused, from, "delivering");
+            if overtaken > 0 {
+                NotificationsOvertaken { receiver, alerts: overtaken }.emit(&self.metrics);
+            }
+            self.courier.adopt(partition, &records);
+            reading.begin = Some(from);
+        }
+        for (name, reading) in &mut self.partitions {
+            let Some(from) = reading.begin else { continue };
+            // Refused for a moment after the assignment; until it works nothing is taken.
+            if self.consumer.seek(name, from).is_ok() {
+                (reading.begin, reading.is_live) = (None, true);
+                reading.next_offset = Some(from);
+                if !self.paused {
+                    self.consumer.resume(name);
+                }
+            }
+        }
+    }
+
+    /// Hears how attempts ended.
+    fn hear(&mut self) {
+        let outbox = &self.outbox;
+        let mut send = |record, ticket| outbox.send(record, ticket);
+        while let Ok((number, result)) = self.ended.1.try_recv() {
+            let at = (self.time.now(), fastrand::f64());
+            // CP13: the answer is known, its note is about to be written.
+            self.courier.done(number, result, at, &mut send);
+        }
+        self.courier.write(&mut send);
+    }
+
+    /// Begins what attempts are due. Returns how long to wait for records.
+    fn send(&mut self) -> Duration {
+        let outbox = &self.outbox;
+        let mut announce = |record: OutgoingRecord, ticket: Ticket| outbox.send(record, ticket);
+        loop {
+            let now = self.time.now();
+            match self.courier.next(now, &mut announce) {
+                Step::Post(post) => {
+                    let ended = self.ended.0.clone();
+                    self.runtime.spawn(attempt(Arc::clone(&self.webhook), post, ended));
+                }
+                Step::Wait(_) | Step::Idle if self.courier.in_flight() > 0 => return BUSY_POLL,
+                Step::Wait(until) => {
+                    let left = until.as_nanos().saturating_sub(now.as_nanos());
+                    return Duration::from_nanos(u64::try_from(left).unwrap_or(0)).min(POLL);
+                }
+                Step::Idle => return POLL,
+            }
+        }
+    }
+
+    /// Lets partitions go once nothing of them is on its way.
+    fn leave(&mut self) {
+        let Some((names, since)) = &self.leaving else { return };
+        let partitions: Vec<i32> = names.iter().map(|name| name.partition).collect();
+        let is_quiet = self.courier.is_quiet(&partitions) && self.outbox.unacknowledged() == 0;
+        if !is_quiet && since.elapsed() < LEAVE_MAX {
+            return;
+        }
+        let names = names.clone();
+        self.leaving = None;
+        self.finish_offsets();
+        self.commit();
+        if !self.consumer.let_go(&names) {
+            tracing::warn!(receiver = self.webhook.name(), "partitions were lost while they left");
+        }
+        for name in &names {
+            self.drop_partition(name);
+        }
+        self.say_assignment();
+    }
+
+    /// Notes what may be committed.
+    fn finish_offsets(&mut self) {
+        for (name, reading) in &mut self.partitions {
             let finished = reading.ledger.lowest_open().or(reading.next_offset);
             if let Some(finished) = finished.filter(|offset| reading.committed != Some(*offset)) {
                 self.consumer.finish(name, finished);
@@ -219,152 +327,102 @@ impl Delivering {
                 reading.committed = Some(finished);
             }
         }
+    }
+
+    fn commit(&mut self) {
         if self.moved {
+            // CP14: everything below these offsets is in the log of deliveries.
             self.moved = !self.consumer.commit();
         }
-        self.signals.open.store(open_total, Ordering::Relaxed);
+    }
+
+    fn housekeep(&mut self) {
+        self.outbox.retry();
+        self.mind_pressure();
+        let mut caught_up = !self.partitions.is_empty() && self.courier.held() == 0;
+        for (name, reading) in &self.partitions {
+            caught_up = caught_up
+                && reading.is_live
+                && reading.ledger.is_empty()
+                && self.consumer.is_at_end(name, reading.next_offset) == Some(true);
+        }
+        self.finish_offsets();
+        self.commit();
+        let outbox = &self.outbox;
+        let now = self.time.now();
+        self.courier.forget(now, &mut |record, ticket| outbox.send(record, ticket));
+        self.courier.measure(now);
+        self.signals.open.store(self.courier.held(), Ordering::Relaxed);
         self.signals.caught_up.store(caught_up, Ordering::Relaxed);
-        for receiver in &self.receivers {
-            receiver.measure(&self.graveyard.metrics);
+    }
+
+    /// Reads no further while too much is held.
+    fn mind_pressure(&mut self) {
+        let live = |(_, it): &(&TopicPartition, &Reading)| it.is_live;
+        if !self.paused && self.courier.is_full() {
+            let names = self.partitions.iter().filter(live);
+            names.for_each(|(name, _)| self.consumer.pause(name));
+            self.paused = true;
+        } else if self.paused && self.courier.has_room() {
+            let names = self.partitions.iter().filter(live);
+            names.for_each(|(name, _)| self.consumer.resume(name));
+            self.paused = false;
         }
     }
 
-    /// Lets deliveries under way end, for a little while, so that few are told twice.
+    /// Lets attempts under way end, for a little while, and commits.
     fn finish(mut self) {
         let began = Moment::now();
-        while began.elapsed() < GRACE && self.partitions.values().any(|r| !r.ledger.is_empty()) {
-            std::thread::sleep(POLL);
+        let mut is_done = false;
+        while !is_done && began.elapsed() < GRACE {
+            std::thread::sleep(BUSY_POLL);
+            self.hear();
+            self.outbox.retry();
+            let partitions: Vec<i32> = self.partitions.keys().map(|it| it.partition).collect();
+            is_done = self.courier.is_quiet(&partitions) && self.outbox.unacknowledged() == 0;
         }
-        self.housekeep();
+        self.finish_offsets();
+        self.commit();
+        // A consumer that is dropped waits for its partitions to be let go.
+        self.consumer.defer_revoking(false);
     }
 }
 
-/// The delivery's number among the consumers of an instance, for its statistics.
-pub const WORKER: usize = 10_000;
+/// An alert and its bytes, or what is wrong with them.
+type Parsed = Result<(Box<Alert>, Arc<[u8]>), (String, Arc<[u8]>)>;
 
-enum Parsed {
-    Alert(Arc<Alert>, Arc<[u8]>),
-    Broken(String, Arc<[u8]>),
+fn read(record: &Consumed<'_>, now: Timestamp) -> (TopicPartition, Place, Parsed) {
+    let name = TopicPartition { topic: record.topic().into(), partition: record.partition() };
+    let appended_ms = record.timestamp_ms().unwrap_or_else(|| now.as_millis());
+    let place = Place {
+        // A stamp from the future would be tried for longer than is promised.
+        appended_ms: appended_ms.min(now.as_millis()),
+        partition: record.partition(),
+        offset: record.offset(),
+    };
+    let body: Arc<[u8]> = record.payload().unwrap_or_default().into();
+    let parsed = match serde_json::from_slice::<Box<Alert>>(&body) {
+        Ok(alert) => Ok((alert, body)),
+        Err(error) => Err((error.to_string(), body)),
+    };
+    (name, place, parsed)
 }
 
-impl Receiver {
-    /// What this receiver is sent of an alert: its bytes as they are, or as the update of an
-    /// incident it was told of before.
-    fn word_on(
-        &mut self,
-        alert: &Arc<Alert>,
-        body: &Arc<[u8]>,
-        metrics: &Metrics,
-    ) -> (Arc<Alert>, Arc<[u8]>) {
-        // What it is not told of, it was not told of.
-        let (page, forgotten) =
-            if self.webhook.wants(alert) { self.pager.decide(alert) } else { (Page::AsIs, 0) };
-        let is_duplicate = page != Page::AsIs;
-        NotificationDeduplicated { receiver: &self.name, forgotten, is_duplicate }.emit(metrics);
-        match page {
-            Page::AsIs => (Arc::clone(alert), Arc::clone(body)),
-            Page::Duplicate(first) => {
-                let alert = as_duplicate(alert, first);
-                let body = alert.to_json().into_bytes().into();
-                (Arc::new(alert), body)
-            }
-        }
+/// Makes one attempt, once its note has arrived.
+async fn attempt(webhook: Arc<Webhook>, post: Post, ended: Sender<Ended>) {
+    let Post { number, message, manner, announced } = post;
+    let began = Moment::now();
+    while !announced.is_empty() && began.elapsed() < ANNOUNCE_MAX {
+        tokio::time::sleep(ANNOUNCE_LOOK).await;
     }
-
-    fn queue(&self, job: Job) {
-        lock(&self.waiting).insert(job.number, Moment::now());
-        // One episode, one queue.
-        let place = job.alert.alert_id.bytes().fold(0_usize, |sum, byte| sum + usize::from(byte));
-        if let Some(queue) = self.queues.get(place % self.queues.len().max(1)) {
-            // The other end only goes away with the whole process.
-            drop(queue.send(job));
-        }
-    }
-
-    fn measure(&self, metrics: &Metrics) {
-        let waiting = lock(&self.waiting);
-        let oldest =
-            waiting.first_key_value().map_or(0.0, |(_, since)| since.elapsed().as_secs_f64());
-        metrics.notification_queue(&self.name, waiting.len(), oldest);
-        metrics.notification_incidents(&self.name, self.pager.len());
-    }
+    let result = make(&webhook, &message, manner).await;
+    // Nobody listens when the instance has stopped.
+    drop(ended.send((number, result)));
 }
 
-/// Starts the queues of one receiver.
-fn receiver(
-    (webhook, dedup_for): (Webhook, Duration),
-    graveyard: &Graveyard,
-    runtime: &tokio::runtime::Handle,
-) -> Receiver {
-    let name = webhook.name().to_owned();
-    let webhook = Arc::new(webhook);
-    let waiting: Arc<Mutex<BTreeMap<u64, Moment>>> = Arc::default();
-    let queues = (0..QUEUES).map(|_| {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let (webhook, waiting) = (Arc::clone(&webhook), Arc::clone(&waiting));
-        runtime.spawn(serve_queue(receiver, webhook, waiting, graveyard.clone()));
-        sender
-    });
-    let queues = queues.collect();
-    Receiver { name, webhook, pager: Pager::new(dedup_for), queues, waiting }
-}
-
-/// Tells one queue's alerts, one after the other.
-async fn serve_queue(
-    mut jobs: mpsc::UnboundedReceiver<Job>,
-    webhook: Arc<Webhook>,
-    waiting: Arc<Mutex<BTreeMap<u64, Moment>>>,
-    graveyard: Graveyard,
-) {
-    while let Some(job) = jobs.recv().await {
-        match webhook.deliver(&job.alert, &job.body, &clock::wall).await {
-            Delivery::Delivered { .. } | Delivery::Skipped => job.ticket.settle(),
-            Delivery::Dead(dead) => {
-                let letter = Letter {
-                    receiver: webhook.name(),
-                    reason: dead.reason.as_str(),
-                    status: dead.status,
-                    detail: &dead.detail,
-                };
-                NotificationDeadLettered { receiver: webhook.name() }.emit(&graveyard.metrics);
-                graveyard.bury(&letter, &job.body, job.ticket);
-            }
-        }
-        lock(&waiting).remove(&job.number);
-    }
-}
-
-/// Why an alert was not told.
-struct Letter<'a> {
-    receiver: &'a str,
-    reason: &'a str,
-    status: Option<u16>,
-    detail: &'a str,
-}
-
-impl Graveyard {
-    /// Sends an alert that could not be told to the dead-letter topic.
-    fn bury(&self, letter: &Letter<'_>, body: &[u8], ticket: Ticket) {
-        let status = letter.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        let record = OutgoingRecord {
-            topic: Arc::clone(&self.topic),
-            partition: None,
-            key: letter.receiver.as_bytes().to_vec(),
-            // What somebody else wrote to the alerts topic may be as large as that takes.
-            payload: Some(body.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(body).to_vec()),
-            headers: vec![
-                ("toolwarden-kind", DeadLetterKind::Delivery.as_str().to_owned()),
-                ("toolwarden-receiver", letter.receiver.to_owned()),
-                ("toolwarden-reason", letter.reason.to_owned()),
-                ("toolwarden-http-status", status),
-                ("toolwarden-detail", letter.detail.to_owned()),
-            ],
-        };
-        self.outbox.send(record, ticket);
-        DeadLettered { kind: DeadLetterKind::Delivery }.emit(&self.metrics);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+async fn make(webhook: &Webhook, message: &Message, manner: Manner) -> Result<u16, Failure> {
+    // CP11: from here on the receiver may have it.
+    let result = webhook.attempt(message, manner, &clock::wall).await;
+    // CP12: the answer was read, and nobody else knows of it.
+    result
 }

@@ -37,6 +37,9 @@ use crate::policy::Rules;
 
 const CALLS: &str = "agent-calls";
 const ALERTS: &str = "toolwarden.alerts";
+
+/// What the receiver of the demo has.
+const DELIVERIES: &str = "toolwarden.deliveries";
 const DEAD_LETTER: &str = "toolwarden.dead-letter";
 const STATE: &str = "toolwarden.state";
 const AUDIT: &str = "toolwarden.audit";
@@ -123,7 +126,7 @@ pub async fn run(
         Act::Quiet => Scenario::quiet_day(options.seed),
     };
     let cluster = EmbeddedCluster::start()?;
-    let written = [(ALERTS, 1), (DEAD_LETTER, 1), (AUDIT, 1), (VERDICTS, 1)];
+    let written = [(ALERTS, 1), (DELIVERIES, 1), (DEAD_LETTER, 1), (AUDIT, 1), (VERDICTS, 1)];
     for (topic, partitions) in written.into_iter().chain([(CALLS, PARTITIONS)]) {
         cluster.create_topic(topic, partitions)?;
     }
@@ -184,6 +187,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         sources: vec![Source { topic: CALLS.to_owned(), format: Format::Native, tenant: None }],
         topics: Topics {
             alerts: ALERTS.to_owned(),
+            deliveries: DELIVERIES.to_owned(),
             dead_letter: DEAD_LETTER.to_owned(),
             audit: AUDIT.to_owned(),
             verdicts: VERDICTS.to_owned(),
@@ -222,6 +226,8 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             timeout: Duration::from_secs(5),
             retry_for: Duration::from_secs(30),
             dedup_for: Duration::from_secs(86_400),
+            // The demo waits for every page, and its receiver is its own.
+            catch_up_rate: 1_000,
         }],
         server: Server { listen, export_token: None },
     }

@@ -18,12 +18,14 @@ use crate::kafka::{
 };
 use crate::pipeline::baselines::Baselines;
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::courier::{Courier, CourierSettings};
 use crate::pipeline::delivery::{self, Delivering, DeliverySignals};
 use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::export::RunningExport;
 use crate::pipeline::group_log::{GroupLog, GroupLogStatus};
 use crate::pipeline::judge::Shared;
+use crate::pipeline::look_up::LookUp;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
 use crate::pipeline::restore::Restorer;
 use crate::pipeline::verdict_feed::VerdictFeed;
@@ -50,8 +52,8 @@ pub struct Instance {
     pub listen: SocketAddr,
     /// What the workers know.
     pub signals: Arc<Signals>,
-    /// What the delivery knows; absent without receivers.
-    pub delivery: Option<Arc<DeliverySignals>>,
+    /// What the deliveries know, one a receiver.
+    pub deliveries: Vec<Arc<DeliverySignals>>,
     /// What the workers share.
     pub shared: Shared,
     /// Records on their way out.
@@ -156,7 +158,7 @@ impl Instance {
         let mut instance = Self {
             listen,
             signals: Arc::default(),
-            delivery: None,
+            deliveries: Vec::new(),
             shared: shared(config, rules),
             sources: sources(config, &metrics),
             threads: Vec::new(),
@@ -203,7 +205,7 @@ impl Instance {
         owned > 0
             && reports.values().all(|report| report.caught_up)
             && self.outbox.unacknowledged() == 0
-            && self.delivery.as_ref().is_none_or(|it| it.caught_up.load(Ordering::Relaxed))
+            && self.deliveries.iter().all(|it| it.caught_up.load(Ordering::Relaxed))
     }
 
     /// Stops: no more records are taken, alerts are flushed, offsets committed. Returns whether all
@@ -214,7 +216,7 @@ impl Instance {
         let began = Moment::now();
         self.signals.stop.store(true, Ordering::Relaxed);
         self.feed_stop.store(true, Ordering::Relaxed);
-        if let Some(delivery) = &self.delivery {
+        for delivery in &self.deliveries {
             delivery.stop.store(true, Ordering::Relaxed);
         }
         let mut clean = true;
@@ -307,12 +309,17 @@ impl Instance {
         Ok(())
     }
 
+    /// Each receiver has a consumer group, a thread and its own place in the alerts topic.
     fn start_delivery(&mut self, config: &Config) -> anyhow::Result<()> {
         if config.receivers.is_empty() {
             return Ok(());
         }
-        let mut webhooks = Vec::new();
-        for receiver in &config.receivers {
+        let client = client_settings(&config.kafka);
+        // What it may hold is bounded by the alerts that are held.
+        let outbox = Outbox::new(&client, usize::MAX, &self.metrics)?;
+        let deliveries: Arc<str> = config.topics.deliveries.as_str().into();
+        for (number, receiver) in config.receivers.iter().enumerate() {
+            let number = delivery::WORKER + number;
             let settings = WebhookSettings {
                 name: receiver.name.clone(),
                 url: receiver.url.clone(),
@@ -320,28 +327,42 @@ impl Instance {
                 min_score: receiver.min_score,
                 send_resolved: receiver.send_resolved,
                 timeout: receiver.timeout,
-                retry_for: receiver.retry_for,
             };
-            webhooks.push((Webhook::new(settings, self.metrics.clone())?, receiver.dedup_for));
+            let webhook = Webhook::new(settings, self.metrics.clone())?;
+            let settings = CourierSettings {
+                name: receiver.name.as_str().into(),
+                dedup_for: receiver.dedup_for,
+                retry_for: receiver.retry_for,
+                rate: receiver.catch_up_rate,
+                alerts: config.topics.alerts.as_str().into(),
+                deliveries: Arc::clone(&deliveries),
+                dead_letter: config.topics.dead_letter.as_str().into(),
+                has_others: config.receivers.len() > 1,
+            };
+            let group_id = format!("{}-deliver-{}", config.kafka.group_id, receiver.name);
+            let look_up =
+                LookUp::start(&client, (&group_id, Arc::clone(&deliveries), &receiver.name))
+                    .context("cannot start a thread")?;
+            let consumer = ConsumerSettings {
+                client: client.clone(),
+                group_id,
+                topics: vec![config.topics.alerts.clone()],
+                // Where reading begins is found by the look-up; nothing is passed over before.
+                from_earliest: true,
+                prefetch_bytes: 4 << 20,
+            };
+            let signals: Arc<DeliverySignals> = Arc::default();
+            let delivering = Delivering::new(
+                (PartitionConsumer::new(&consumer, number, &self.metrics)?, number),
+                (webhook, Courier::new(settings, &self.metrics)),
+                (outbox.clone(), look_up),
+                (&tokio::runtime::Handle::current(), Arc::clone(&signals)),
+                &self.metrics,
+            );
+            self.deliveries.push(signals);
+            self.spawn(format!("deliver-{}", receiver.name), move || delivering.run())?;
         }
-        let consumer = ConsumerSettings {
-            client: client_settings(&config.kafka),
-            group_id: format!("{}-deliver", config.kafka.group_id),
-            topics: vec![config.topics.alerts.clone()],
-            // An alert written while no delivery ran is still to be told.
-            from_earliest: true,
-            prefetch_bytes: 16 << 20,
-        };
-        let signals: Arc<DeliverySignals> = Arc::default();
-        let delivering = Delivering::new(
-            PartitionConsumer::new(&consumer, delivery::WORKER, &self.metrics)?,
-            webhooks,
-            (self.outbox.clone(), config.topics.dead_letter.as_str().into()),
-            (&tokio::runtime::Handle::current(), Arc::clone(&signals)),
-            &self.metrics,
-        );
-        self.delivery = Some(signals);
-        self.spawn("deliver".to_owned(), move || delivering.run())
+        Ok(())
     }
 
     /// Everything that was learned, for who has the token; `None` when nobody may have it.

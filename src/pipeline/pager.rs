@@ -1,13 +1,14 @@
 //! What one receiver was told lately: an incident pages once, however many agents and sessions it
 //! turns up in.
 //!
-//! Decided by the event time and the words of alerts alone, in the order of the alerts topic. It is
-//! in memory: after a restart, and on another instance, an incident pages once more.
+//! Decided by the event time and the words of alerts alone, as each is about to be sent. What was
+//! told is taken up again from the log of deliveries after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::alert::{Alert, AlertStatus};
+use crate::deliver::{Outcome, Record};
 use crate::event::Timestamp;
 
 /// Incidents remembered of one receiver; of more, the one told longest ago is forgotten.
@@ -80,8 +81,42 @@ impl Pager {
             self.duplicates.insert(alert.alert_id.clone(), (first.clone(), time));
             return (Page::Duplicate(first), self.shrink());
         }
-        self.remember(alert, time);
+        self.remember(&alert.dedup_key, &alert.alert_id, (time, alert.score));
         (Page::AsIs, self.shrink())
+    }
+
+    /// Takes up what the log of deliveries says this receiver was told, in the order it was.
+    pub fn recall(&mut self, told: &Record) {
+        let time = told.alert_time.parse::<Timestamp>().ok();
+        let Some(time) = time.filter(|_| !told.dedup_key.is_empty() && !self.span.is_zero()) else {
+            return;
+        };
+        if told.outcome == Outcome::Dead {
+            return;
+        }
+        match &told.duplicate_of {
+            Some(_) if told.status == AlertStatus::Resolved => {
+                self.duplicates.remove(&told.alert_id);
+            }
+            Some(first) => {
+                self.duplicates.insert(told.alert_id.clone(), (first.clone(), time));
+            }
+            None if told.status == AlertStatus::Firing => {
+                self.remember(&told.dedup_key, &told.alert_id, (time, told.score));
+            }
+            None => {}
+        }
+        self.shrink();
+    }
+
+    /// `alert` was not told after all: the next one of its incident is no update.
+    pub fn untold(&mut self, alert: &Alert) {
+        let known = self.incidents.get(&alert.dedup_key);
+        let Some(at) = known.filter(|it| it.alert_id == alert.alert_id).map(|it| it.at) else {
+            return;
+        };
+        self.incidents.remove(&alert.dedup_key);
+        self.by_time.remove(&(at, alert.dedup_key.clone()));
     }
 
     /// Incidents remembered.
@@ -104,9 +139,9 @@ impl Pager {
             && alert.score < told.score + SCORE_RISE
     }
 
-    fn remember(&mut self, alert: &Alert, at: Timestamp) {
-        let key = alert.dedup_key.clone();
-        let told = Told { at, alert_id: alert.alert_id.clone(), score: alert.score };
+    fn remember(&mut self, incident: &str, alert_id: &str, (at, score): (Timestamp, f64)) {
+        let key = incident.to_owned();
+        let told = Told { at, alert_id: alert_id.to_owned(), score };
         if let Some(before) = self.incidents.insert(key.clone(), told) {
             self.by_time.remove(&(before.at, key.clone()));
         }

@@ -173,6 +173,12 @@ impl Metrics {
             it.notification_queue_length.with_label_values(&label);
             it.notification_oldest_pending.with_label_values(&label);
             it.notification_dead_letters.with_label_values(&label);
+            it.notifications_known.with_label_values(&label);
+            it.notifications_overtaken.with_label_values(&label);
+            it.notification_breaker_state.with_label_values(&label);
+            it.notification_breaker_opened.with_label_values(&label);
+            it.notification_log_entries.with_label_values(&label);
+            it.notification_log_forgotten.with_label_values(&label);
             for reason in FailureReason::ALL {
                 it.notifications_failed.with_label_values(&[receiver, reason.as_str()]);
             }
@@ -266,6 +272,13 @@ impl Metrics {
         let it = self.families();
         it.notification_queue_length.with_label_values(&[receiver]).set(gauge(length));
         it.notification_oldest_pending.with_label_values(&[receiver]).set(oldest_secs);
+    }
+
+    /// Alerts that the log of deliveries knows of for `receiver`, and how many more it forgot early.
+    pub fn notification_log(&self, receiver: &str, entries: usize, forgotten: u64) {
+        let it = self.families();
+        it.notification_log_entries.with_label_values(&[receiver]).set(gauge(entries));
+        it.notification_log_forgotten.with_label_values(&[receiver]).inc_by(forgotten);
     }
 
     /// Incidents that `receiver` is remembered to have been told of.

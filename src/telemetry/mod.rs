@@ -36,8 +36,9 @@ pub use keeping::{
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{
-    FailureReason, NotificationAttemptFailed, NotificationDeadLettered, NotificationDeduplicated,
-    NotificationDelivered, NotificationFailed,
+    BreakerMoved, FailureReason, NotificationAttemptFailed, NotificationDeadLettered,
+    NotificationDeduplicated, NotificationDelivered, NotificationFailed, NotificationKnown,
+    NotificationsOvertaken,
 };
 pub use reference::metrics_reference;
 pub use self_check::TIER_LABELS;

@@ -155,3 +155,63 @@ impl Event for NotificationDeduplicated<'_> {
         }
     }
 }
+
+/// An alert was read again that the receiver has.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationKnown<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+}
+
+impl Event for NotificationKnown<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver } = self;
+        metrics.families().notifications_known.with_label_values(&[receiver]).inc();
+        tracing::debug!(receiver, "an alert that the receiver has was read again");
+    }
+}
+
+/// A receiver's circuit breaker has moved.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerMoved<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Where it stands: 0 closed, 1 half open, 2 open.
+    pub level: u8,
+    /// Whether it stood closed before and is open now.
+    pub has_opened: bool,
+    /// Whether it is closed now.
+    pub has_closed: bool,
+}
+
+impl Event for BreakerMoved<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, level, has_opened, has_closed } = self;
+        let families = metrics.families();
+        families.notification_breaker_state.with_label_values(&[receiver]).set(level.into());
+        if has_opened {
+            families.notification_breaker_opened.with_label_values(&[receiver]).inc();
+            tracing::warn!(receiver, "the receiver fails: only one alert at a time tries it");
+        }
+        if has_closed {
+            tracing::warn!(receiver, "the receiver is back: what waits is sent, oldest first");
+        }
+    }
+}
+
+/// Alerts went from the alerts topic before a receiver was told of them.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationsOvertaken<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// How many offsets are missing.
+    pub alerts: u64,
+}
+
+impl Event for NotificationsOvertaken<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, alerts } = self;
+        metrics.families().notifications_overtaken.with_label_values(&[receiver]).inc_by(alerts);
+        tracing::error!(receiver, alerts, "alerts went before the receiver was told of them");
+    }
+}

@@ -212,6 +212,18 @@ table! {
         "Age of the oldest notification that waits; 0 when none does.";
     notification_dead_letters: IntCounterVec = "notification_dead_letters_total", "notifications", ["receiver"], NONE,
         "Notifications handed to the dead-letter topic.";
+    notifications_known: IntCounterVec = "notifications_known_total", "notifications", ["receiver"], NONE,
+        "Alerts read again that the receiver has: not sent to it again.";
+    notifications_overtaken: IntCounterVec = "notifications_overtaken_total", "alerts", ["receiver"], NONE,
+        "Alerts that went from the alerts topic before the receiver was told of them.";
+    notification_breaker_state: IntGaugeVec = "notification_breaker_state", "state", ["receiver"], NONE,
+        "The receiver's circuit breaker: 0 closed, 1 half open (one alert tries it), 2 open.";
+    notification_breaker_opened: IntCounterVec = "notification_breaker_opened_total", "openings", ["receiver"], NONE,
+        "Times that the receiver's circuit breaker opened.";
+    notification_log_entries: IntGaugeVec = "notification_log_entries", "alerts", ["receiver"], NONE,
+        "Alerts that the log of deliveries knows of for the receiver, of partitions that are ours.";
+    notification_log_forgotten: IntCounterVec = "notification_log_forgotten_total", "alerts", ["receiver"], NONE,
+        "Alerts that the log of deliveries forgot early because there were too many: read again, they are sent again.";
 
     // Kafka.
     kafka_consumer_lag: SnapshotGauge = "kafka_consumer_lag", "records", ["topic", "partition"], NONE,

@@ -584,7 +584,7 @@ fn a_receiver_hears_of_each_episode_once_signed_and_of_its_end() {
     assert_eq!(metrics.count("notification_dead_letters_total"), letters.len());
     let told = settings.alerts();
     wait_for("what is told is committed", || {
-        let committed = committed(broker.bootstrap(), "receiver-deliver", &told);
+        let committed = committed(broker.bootstrap(), "receiver-deliver-on-call", &told);
         committed.values().all(|(offset, end)| offset == end).then_some(())
     });
     assert!(!running.log().contains("T0KEN"), "the address of a receiver is a secret");

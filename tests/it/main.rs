@@ -16,6 +16,7 @@ mod config;
 mod crash;
 mod dashboard;
 mod decode;
+mod delivery;
 mod demo;
 mod durable;
 mod explain;

@@ -86,6 +86,10 @@ impl Settings {
         format!("{}.alerts", self.name)
     }
 
+    pub(crate) fn deliveries(&self) -> String {
+        format!("{}.deliveries", self.name)
+    }
+
     pub(crate) fn dead_letter(&self) -> String {
         format!("{}.dead-letter", self.name)
     }
@@ -126,8 +130,9 @@ impl Settings {
         writeln!(
             text,
             "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}, \
-             groups: {groups}, state: {}}}",
-            self.state()
+             groups: {groups}, state: {}, deliveries: {}}}",
+            self.state(),
+            self.deliveries()
         )
         .unwrap();
         let server = self.server;

@@ -17,7 +17,10 @@ use secrecy::SecretString;
 use toolwarden::alert::{
     Alert, AlertStatus, Expected, Learning, LearningState, SCHEMA, Severity, Window,
 };
-use toolwarden::deliver::{Dead, Delivery, Webhook, WebhookSettings};
+use toolwarden::deliver::{
+    Dispatch, Done, Failure, Job, Manner, Message, Next, OPEN_MAX, POSSIBLE_DUPLICATE, Place,
+    Webhook, WebhookSettings,
+};
 use toolwarden::event::Timestamp;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 
@@ -75,6 +78,37 @@ async fn answer(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
     }
 }
 
+/// What became of one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Delivery {
+    Delivered { attempts: u32 },
+    Skipped,
+    Dead(Dead),
+}
+
+/// Why it was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Dead {
+    reason: FailureReason,
+    status: Option<u16>,
+    attempts: u32,
+    detail: String,
+}
+
+impl Dead {
+    fn of(failure: Failure, attempts: u32) -> Self {
+        let reason = failure.reason();
+        Self { reason, status: failure.status, attempts, detail: failure.detail }
+    }
+}
+
+/// How long the tests' alerts are tried.
+#[derive(Clone)]
+struct Tried {
+    webhook: WebhookSettings,
+    retry_for: Duration,
+}
+
 /// A clock that only moves when a delivery waits.
 struct Bench {
     now: AtomicI64,
@@ -92,26 +126,63 @@ impl Bench {
         Self::at("2026-01-05T12:00:00Z".parse().unwrap())
     }
 
-    async fn deliver(&self, settings: WebhookSettings) -> Delivery {
+    async fn deliver(&self, settings: Tried) -> Delivery {
         let alert = alert();
         let body = serde_json::to_vec(&alert).unwrap();
         self.deliver_body(settings, &alert, &body).await
     }
 
-    async fn deliver_body(
-        &self,
-        settings: WebhookSettings,
-        alert: &Alert,
-        body: &[u8],
-    ) -> Delivery {
-        let webhook = Webhook::new(settings, self.metrics.clone()).unwrap();
-        let clock = || Timestamp::from_nanos(self.now.load(Ordering::SeqCst));
-        let wait = |pause: Duration| {
-            self.now.fetch_add(i64::try_from(pause.as_nanos()).unwrap(), Ordering::SeqCst);
-            self.waits.lock().unwrap().push(pause);
-            std::future::ready(())
+    /// One alert through the dispatch and over the wire, as the pipeline sends it.
+    async fn deliver_body(&self, settings: Tried, alert: &Alert, body: &[u8]) -> Delivery {
+        let webhook = Webhook::new(settings.webhook, self.metrics.clone()).unwrap();
+        if !webhook.wants(alert) {
+            return Delivery::Skipped;
+        }
+        let message = match Message::new(alert, body) {
+            Ok(message) => message,
+            Err(detail) => {
+                let reason = FailureReason::Other;
+                return Delivery::Dead(Dead { reason, status: None, attempts: 0, detail });
+            }
         };
-        webhook.deliver_with(alert, body, &clock, wait).await
+        let clock = || Timestamp::from_nanos(self.now.load(Ordering::SeqCst));
+        let retry_for = i64::try_from(settings.retry_for.as_millis()).unwrap();
+        let mut dispatch = Dispatch::new(1_000);
+        dispatch.take(Job {
+            place: Place { appended_ms: clock().as_millis(), partition: 0, offset: 0 },
+            incident: "x".into(),
+            is_urgent: false,
+            deadline: clock().plus_millis(retry_for),
+            is_repeat: false,
+            item: (),
+        });
+        loop {
+            let attempt = match dispatch.next(clock()) {
+                Next::Send(attempt) => attempt,
+                Next::Wait(until) => {
+                    let pause = until.as_nanos() - clock().as_nanos();
+                    self.now.fetch_add(pause, Ordering::SeqCst);
+                    self.waits
+                        .lock()
+                        .unwrap()
+                        .push(Duration::from_nanos(pause.try_into().unwrap()));
+                    continue;
+                }
+                Next::Idle => panic!("an alert that waits for nothing"),
+            };
+            let manner = Manner {
+                is_minimal: attempt.is_minimal,
+                is_possible_duplicate: attempt.is_possible_duplicate,
+            };
+            let result = webhook.attempt(&message, manner, &clock).await.map(|_| ());
+            match dispatch.done(attempt.number, result, clock(), fastrand::f64()).unwrap() {
+                Done::Again => {}
+                Done::Delivered { attempts, .. } => return Delivery::Delivered { attempts },
+                Done::Dead { attempts, failure, .. } => {
+                    return Delivery::Dead(Dead::of(failure, attempts));
+                }
+            }
+        }
     }
 
     fn waits(&self) -> Vec<u64> {
@@ -127,16 +198,16 @@ impl Bench {
     }
 }
 
-fn settings(address: SocketAddr) -> WebhookSettings {
-    WebhookSettings {
+fn settings(address: SocketAddr) -> Tried {
+    let webhook = WebhookSettings {
         name: "pager".into(),
         url: SecretString::from(format!("http://{address}/hook/T0KEN")),
         signing_secret: SecretString::from(SECRET),
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(60),
-        retry_for: Duration::from_secs(86_400),
-    }
+    };
+    Tried { webhook, retry_for: Duration::from_secs(86_400) }
 }
 
 fn alert() -> Alert {
@@ -248,7 +319,7 @@ async fn a_retry_keeps_its_id_and_has_a_time_and_signature_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_server_error_is_tried_again_after_a_wait_that_grows() {
+async fn row_28_a_server_error_is_tried_again_after_a_wait_that_grows() {
     let (receiver, address) = Receiver::start([500, 502, 425, 408, 599].map(status)).await;
     let bench = Bench::new();
     assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 6 });
@@ -260,7 +331,7 @@ async fn a_server_error_is_tried_again_after_a_wait_that_grows() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
+async fn row_28_a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
     let busy = |value: &str| Reply::Answer(429, vec![("retry-after", value.to_owned())], "");
     let (_, address) = Receiver::start([
         busy("90"),
@@ -275,32 +346,68 @@ async fn a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let (receiver, address) =
-        Receiver::start([Reply::Answer(301, vec![("location", "/elsewhere".into())], "")]).await;
+async fn row_28_a_redirect_to_another_address_is_not_followed() {
+    let (receiver, address) = Receiver::start([Reply::Answer(
+        301,
+        vec![("location", "http://169.254.169.254/latest/meta-data/".into())],
+        "",
+    )])
+    .await;
     let bench = Bench::new();
     let dead = dead(bench.deliver(settings(address)).await);
     assert_eq!((dead.reason, dead.status), (FailureReason::Redirect, Some(301)));
     assert_eq!(receiver.seen().len(), 1);
-    bench.counts(r#"notifications_failed_total{reason="redirect",receiver="pager"} 1"#);
+    bench.counts(r#"notification_request_failures_total{receiver="pager"} 1"#);
 }
 
 #[tokio::test]
-async fn what_the_receiver_refuses_is_given_up_at_once_with_its_words() {
-    let refusal = "no field `routing_key`\u{1b}[2K\u{202e}";
-    let (receiver, address) = Receiver::start([Reply::Answer(400, Vec::new(), refusal)]).await;
+async fn row_30_what_the_receiver_refuses_is_sent_once_more_minimal_and_given_up_with_its_words() {
+    for status in [400, 413, 422] {
+        let refusal = "no field `routing_key`\u{1b}[2K\u{202e}";
+        let refuse = || Reply::Answer(status, Vec::new(), refusal);
+        let (receiver, address) = Receiver::start([refuse(), refuse()]).await;
+        let bench = Bench::new();
+        let dead = dead(bench.deliver(settings(address)).await);
+        let detail = r"no field `routing_key`\u{1b}[2K\u{202e}".to_owned();
+        let reason = FailureReason::ClientError;
+        assert_eq!(dead, Dead { reason, status: Some(status), attempts: 2, detail });
+        assert_eq!((receiver.seen().len(), bench.waits().len()), (2, 0));
+        let bodies: Vec<serde_json::Value> =
+            receiver.seen().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect();
+        assert!(bodies[0]["data"].get("minimal").is_none());
+        assert_eq!(bodies[1]["data"]["minimal"], true);
+        for same in ["alert_id", "revision", "dedup_key", "title", "score"] {
+            assert_eq!(bodies[0]["data"][same], bodies[1]["data"][same], "{same}");
+        }
+        assert!(receiver.seen()[1].1.len() < 700, "it is small");
+        assert_eq!(receiver.header(0, "webhook-id"), receiver.header(1, "webhook-id"));
+        bench.counts(r#"notification_request_failures_total{receiver="pager"} 2"#);
+    }
+}
+
+#[tokio::test]
+async fn row_30_what_is_gone_is_not_written_off() {
+    let (_, address) = Receiver::start([404, 410, 404].map(status)).await;
     let bench = Bench::new();
-    let dead = dead(bench.deliver(settings(address)).await);
-    let detail = r"no field `routing_key`\u{1b}[2K\u{202e}".to_owned();
-    let reason = FailureReason::ClientError;
-    assert_eq!(dead, Dead { reason, status: Some(400), attempts: 1, detail });
-    assert_eq!((receiver.seen().len(), bench.waits().len()), (1, 0));
-    bench.counts(r#"notifications_failed_total{reason="client_error",receiver="pager"} 1"#);
-    bench.counts(r#"notifications_total{receiver="pager"} 1"#);
+    assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 4 });
+    assert!(bench.waits().iter().all(|wait| (150..=300).contains(wait)), "{:?}", bench.waits());
 }
 
 #[tokio::test]
-async fn a_changed_secret_is_waited_for_with_patience() {
+async fn only_what_may_have_arrived_is_called_a_possible_duplicate() {
+    for (first, is_marked) in [(503, false), (429, false), (401, false), (500, true), (502, true)] {
+        let (receiver, address) = Receiver::start([status(first)]).await;
+        let bench = Bench::new();
+        assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 2 });
+        let marks: Vec<bool> =
+            receiver.seen().iter().map(|(it, _)| it.contains_key(POSSIBLE_DUPLICATE)).collect();
+        assert_eq!(marks, [false, is_marked], "{first}");
+        assert_eq!(receiver.seen()[0].1, receiver.seen()[1].1, "the bytes are the same");
+    }
+}
+
+#[tokio::test]
+async fn row_30_a_changed_secret_is_waited_for_with_patience() {
     let (_, address) = Receiver::start([401, 403].map(status)).await;
     let bench = Bench::new();
     assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 3 });
@@ -316,9 +423,10 @@ async fn an_alert_is_given_up_when_its_time_is_up_and_not_before() {
     let dead = dead(bench.deliver(settings).await);
     assert_eq!((dead.reason, dead.status), (FailureReason::ServerError, Some(503)));
     let waited: Duration = bench.waits.lock().unwrap().iter().sum();
-    assert_eq!(waited, Duration::from_secs(1_000));
+    // While the breaker is open the last attempt waits for it.
+    let late = waited.saturating_sub(Duration::from_secs(1_000));
+    assert!(waited >= Duration::from_secs(1_000) && late <= OPEN_MAX, "{waited:?}");
     assert_eq!(usize::try_from(dead.attempts).unwrap(), receiver.seen().len());
-    bench.counts(r#"notifications_failed_total{reason="server_error",receiver="pager"} 1"#);
 }
 
 #[tokio::test]
@@ -337,11 +445,11 @@ async fn nobody_listening_is_tried_again_and_the_url_stays_secret() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_never_answers_runs_into_the_timeout() {
+async fn row_28_a_receiver_that_never_answers_runs_into_the_timeout() {
     let (_, address) = Receiver::start([Reply::Never]).await;
     let bench = Bench::new();
     let mut settings = settings(address);
-    settings.timeout = Duration::from_millis(300);
+    settings.webhook.timeout = Duration::from_millis(300);
     settings.retry_for = Duration::ZERO;
     let dead = dead(bench.deliver(settings).await);
     assert_eq!((dead.reason, dead.attempts), (FailureReason::Timeout, 1));
@@ -373,7 +481,7 @@ async fn ended(served: std::thread::JoinHandle<usize>) -> usize {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_to_its_end() {
+async fn row_28_an_answer_without_end_is_not_read_to_its_end() {
     let (address, served) = raw("HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65_536]);
     let bench = Bench::new();
     assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 1 });
@@ -382,11 +490,11 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_after_its_status_is_an_answer() {
+async fn row_28_an_answer_that_breaks_off_after_its_status_is_an_answer() {
     let (address, served) = raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhal", b"");
     let bench = Bench::new();
     let mut settings = settings(address);
-    settings.timeout = Duration::from_millis(300);
+    settings.webhook.timeout = Duration::from_millis(300);
     assert_eq!(bench.deliver(settings).await, Delivery::Delivered { attempts: 1 });
     ended(served).await;
 }
@@ -408,7 +516,7 @@ async fn what_nobody_wants_is_not_sent() {
     let (receiver, address) = Receiver::start([]).await;
     let bench = Bench::new();
     let mut settings = settings(address);
-    settings.min_score = 63.0;
+    settings.webhook.min_score = 63.0;
     assert_eq!(bench.deliver(settings).await, Delivery::Skipped);
     assert_eq!(receiver.seen().len(), 0);
 }
@@ -416,11 +524,13 @@ async fn what_nobody_wants_is_not_sent() {
 #[tokio::test]
 async fn a_delivery_can_run_as_a_task_of_its_own() {
     let (_, address) = Receiver::start([]).await;
-    let webhook = Webhook::new(settings(address), Metrics::new(&BuildInfo::default())).unwrap();
+    let webhook =
+        Webhook::new(settings(address).webhook, Metrics::new(&BuildInfo::default())).unwrap();
     let task = tokio::spawn(async move {
         let alert = alert();
         let body = serde_json::to_vec(&alert).unwrap();
-        webhook.deliver(&alert, &body, &|| Timestamp::from_secs(0)).await
+        let message = Message::new(&alert, &body).unwrap();
+        webhook.attempt(&message, Manner::default(), &|| Timestamp::from_secs(0)).await
     });
-    assert_eq!(task.await.unwrap(), Delivery::Delivered { attempts: 1 });
+    assert_eq!(task.await.unwrap(), Ok(200));
 }

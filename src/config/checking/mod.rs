@@ -122,6 +122,7 @@ impl Checker<'_> {
                 .collect(),
             topics: Topics {
                 alerts: raw.topics.alerts.clone(),
+                deliveries: raw.topics.deliveries.clone(),
                 dead_letter: raw.topics.dead_letter.clone(),
                 audit: raw.topics.audit.clone(),
                 verdicts: raw.topics.verdicts.clone(),
@@ -188,6 +189,7 @@ impl Checker<'_> {
         let topics = &raw.topics;
         let written = [
             ("alerts", &topics.alerts),
+            ("deliveries", &topics.deliveries),
             ("dead_letter", &topics.dead_letter),
             ("audit", &topics.audit),
             ("verdicts", &topics.verdicts),

@@ -13,7 +13,7 @@ use crate::config::checking::secrets::Origin;
 use crate::config::checking::{Checker, SECOND, is_loopback};
 use crate::config::document::Fault;
 use crate::config::problem::Code;
-use crate::config::raw::RawReceiver;
+use crate::config::receivers::RawReceiver;
 
 /// Seven days.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -54,6 +54,7 @@ impl Checker<'_> {
             timeout,
             retry_for,
             dedup_for,
+            catch_up_rate: raw.catch_up_rate,
         })
     }
 

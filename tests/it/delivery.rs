@@ -1,0 +1,313 @@
+//! Delivery that crashes anywhere: before and after the attempt, before and after its note, before
+//! the commit. No Kafka and no network: every fault is drawn from a seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use toolwarden::alert::Alert;
+use toolwarden::deliver::{Failure, Manner, Place, Restoring, Ruling};
+use toolwarden::event::Timestamp;
+use toolwarden::kafka::{Ledger, OutgoingRecord, Ticket};
+use toolwarden::pipeline::courier::{Courier, CourierSettings, Step};
+use toolwarden::pipeline::undelivered;
+use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
+
+/// What survives a crash.
+#[derive(Default)]
+struct World {
+    deliveries: BTreeMap<Vec<u8>, Vec<u8>>,
+    dead_letters: Vec<Vec<u8>>,
+    alerts: Vec<Vec<u8>>,
+    committed: i64,
+    now_ms: i64,
+    /// What the receiver took: message, and whether it was marked.
+    taken: Vec<(String, bool)>,
+}
+
+impl World {
+    fn write(&mut self, record: &OutgoingRecord) {
+        let payload = record.payload.clone();
+        match &*record.topic {
+            "deliveries" => match payload {
+                Some(payload) => drop(self.deliveries.insert(record.key.clone(), payload)),
+                None => drop(self.deliveries.remove(&record.key)),
+            },
+            "dead" => self.dead_letters.extend(payload),
+            _ => self.alerts.extend(payload),
+        }
+    }
+}
+
+fn alert(id: &str, incident: &str, revision: u32) -> Vec<u8> {
+    let time = Timestamp::from_secs(1_000).to_string();
+    let status = ["firing", "updated", "resolved"][usize::try_from(revision.min(2)).unwrap()];
+    serde_json::to_vec(&json!({
+        "schema": "toolwarden/alert/1", "alert_id": id, "revision": revision, "status": status,
+        "dedup_key": incident, "time": time, "rule_id": "r", "detector": "d",
+        "severity": "high", "score": 60.0, "tenant_id": "t", "agent_id": "a", "title": "loop",
+        "summary": "", "expected": {"low": 0.0, "high": 0.0, "unit": "", "basis": ""},
+        "observed": 0.0, "probability": 0.0, "window": {"start": time, "end": time},
+        "learning": {"state": "active", "progress": 1.0, "since": time, "active_days": 1, "peers": 0},
+        "evidence": [], "evidence_total": 0, "counterfactual": "", "tags": [],
+        "runbook_url": "", "links": []
+    }))
+    .unwrap()
+}
+
+fn courier() -> Courier {
+    let settings = CourierSettings {
+        name: "soc".into(),
+        dedup_for: Duration::from_secs(86_400),
+        retry_for: Duration::from_secs(72 * 3_600),
+        rate: 1_000,
+        alerts: "alerts".into(),
+        deliveries: "deliveries".into(),
+        dead_letter: "dead".into(),
+        has_others: true,
+    };
+    Courier::new(settings, &Metrics::new(&BuildInfo::default()))
+}
+
+/// Where a process may be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kill {
+    /// CP11: the attempt is written and its answer not read.
+    PostWritten,
+    /// CP12: the answer is read and its note not written.
+    AnswerRead,
+    /// CP13: the note has arrived and nothing is committed.
+    NoteArrived,
+    /// CP14: as it is committed.
+    Committed,
+}
+
+/// One life of the process, which ends at `kill` with this attempt, counted from 0, or when all is
+/// told. Returns whether all is.
+fn live(
+    world: &mut World,
+    alerts: &[Vec<u8>],
+    kill: Option<(Kill, usize)>,
+    answers: &mut dyn FnMut(&str) -> Result<u16, Failure>,
+) -> bool {
+    let mut courier = courier();
+    let mut restoring = Restoring::new("soc");
+    for (key, value) in &world.deliveries {
+        restoring.take(key, Some(value));
+    }
+    assert_eq!(restoring.refused, 0);
+    courier.adopt(0, &restoring.finish());
+    let ledger = Ledger::default();
+    let mut on_the_way: Vec<(OutgoingRecord, Ticket)> = Vec::new();
+    let end = i64::try_from(alerts.len()).unwrap();
+    for offset in world.committed..end {
+        let body: Arc<[u8]> = alerts[usize::try_from(offset).unwrap()].as_slice().into();
+        let alert: Alert = serde_json::from_slice(&body).unwrap();
+        let place = Place { appended_ms: 0, partition: 0, offset };
+        let mut send = |record, ticket| on_the_way.push((record, ticket));
+        courier.take(place, (alert, body), &ledger, &mut send);
+    }
+    let mut attempts = 0;
+    loop {
+        let mut send = |record, ticket| on_the_way.push((record, ticket));
+        let step = courier.next(Timestamp::from_millis(world.now_ms), &mut send);
+        // The broker has what was written; notes are waited for before an attempt is made.
+        for (record, ticket) in on_the_way.drain(..) {
+            world.write(&record);
+            ticket.settle();
+        }
+        let post = match step {
+            Step::Post(post) => post,
+            Step::Wait(until) => {
+                world.now_ms = until.as_millis();
+                continue;
+            }
+            Step::Idle => break,
+        };
+        assert!(post.announced.is_empty());
+        let is_it = |point| kill == Some((point, attempts));
+        let said = format!("{:?}", post.message);
+        let answer = answers(&said);
+        let Manner { is_possible_duplicate, .. } = post.manner;
+        if answer.is_ok() {
+            world.taken.push((said, is_possible_duplicate));
+        }
+        if is_it(Kill::PostWritten) || is_it(Kill::AnswerRead) {
+            return false;
+        }
+        let mut send = |record, ticket| on_the_way.push((record, ticket));
+        let at = (Timestamp::from_millis(world.now_ms), 0.5);
+        courier.done(post.number, answer, at, &mut send);
+        for (record, ticket) in on_the_way.drain(..) {
+            world.write(&record);
+            ticket.settle();
+        }
+        courier.write(&mut |record, ticket| {
+            world.write(&record);
+            ticket.settle();
+        });
+        if is_it(Kill::NoteArrived) {
+            return false;
+        }
+        world.committed = ledger.lowest_open().unwrap_or(end);
+        if is_it(Kill::Committed) {
+            return false;
+        }
+        attempts += 1;
+    }
+    world.committed = ledger.lowest_open().unwrap_or(end);
+    courier.held() == 0
+}
+
+fn story() -> Vec<Vec<u8>> {
+    let words = [("a", "x", 0), ("b", "y", 0), ("c", "x", 0), ("a", "x", 1), ("b", "y", 1)];
+    let more = [("c", "x", 2), ("a", "x", 2), ("b", "y", 2), ("d", "z", 0), ("d", "z", 2)];
+    words
+        .iter()
+        .chain(&more)
+        .map(|(id, incident, revision)| alert(id, incident, *revision))
+        .collect()
+}
+
+fn refused(status: u16) -> Failure {
+    let ruling = toolwarden::deliver::rule(status);
+    Failure {
+        ruling,
+        status: Some(status),
+        asked_wait: None,
+        detail: String::new(),
+        is_ambiguous: false,
+    }
+}
+
+#[test]
+fn row_29_a_kill_at_any_point_of_an_attempt_repeats_at_most_that_one_and_says_so() {
+    let alerts = story();
+    let mut golden = World::default();
+    assert!(live(&mut golden, &alerts, None, &mut |_| Ok(200)));
+    assert_eq!(golden.taken.len(), alerts.len());
+    assert!(golden.taken.iter().all(|(_, is_marked)| !is_marked));
+    let words: Vec<&String> = golden.taken.iter().map(|(said, _)| said).collect();
+    for kill in [Kill::PostWritten, Kill::AnswerRead, Kill::NoteArrived, Kill::Committed] {
+        for attempt in 0..alerts.len() {
+            let mut world = World::default();
+            assert!(!live(&mut world, &alerts, Some((kill, attempt)), &mut |_| Ok(200)));
+            assert!(live(&mut world, &alerts, None, &mut |_| Ok(200)));
+            let told: BTreeSet<&String> = world.taken.iter().map(|(said, _)| said).collect();
+            let wanted: BTreeSet<&String> = words.iter().copied().collect();
+            assert_eq!(told, wanted, "{kill:?} at {attempt}: the same ids with the same bytes");
+            let extra = world.taken.len() - alerts.len();
+            assert_eq!(extra, usize::from(kill <= Kill::AnswerRead), "{kill:?} at {attempt}");
+            let marked: Vec<&String> =
+                world.taken.iter().filter(|(_, it)| *it).map(|(said, _)| said).collect();
+            assert_eq!(marked.len(), extra, "a repeat says so, and nothing else does");
+            assert!(
+                marked.iter().all(|it| world.taken.iter().filter(|t| t.0 == **it).count() == 2)
+            );
+            assert_eq!(world.committed, i64::try_from(alerts.len()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn row_29_a_rewind_tells_nobody_what_he_has() {
+    let alerts = story();
+    let mut world = World::default();
+    assert!(live(&mut world, &alerts, None, &mut |_| Ok(200)));
+    world.committed = 0;
+    assert!(live(&mut world, &alerts, None, &mut |_| panic!("it was sent again")));
+    // Another receiver has nothing of it.
+    let mut restoring = Restoring::new("pager");
+    world.deliveries.iter().for_each(|(key, value)| restoring.take(key, Some(value)));
+    assert!(restoring.finish().is_empty());
+}
+
+#[test]
+fn row_29_crashes_drawn_at_random_lose_nothing_and_keep_the_order_of_incidents() {
+    let alerts = story();
+    let (mut crashes, mut repeats) = (0, 0);
+    for seed in 0..300 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::default();
+        for _ in 0..6 {
+            let kills = [Kill::PostWritten, Kill::AnswerRead, Kill::NoteArrived, Kill::Committed];
+            let kill = (*random.choice(&kills).unwrap(), random.usize(..4));
+            let mut draw = fastrand::Rng::with_seed(random.u64(..));
+            let mut answer = |_: &str| if draw.bool() { Ok(200) } else { Err(refused(503)) };
+            crashes += usize::from(!live(&mut world, &alerts, Some(kill), &mut answer));
+        }
+        assert!(live(&mut world, &alerts, None, &mut |_| Ok(200)), "seed {seed}");
+        let mut firsts: Vec<&String> = Vec::new();
+        for (said, is_marked) in &world.taken {
+            let is_repeat = firsts.contains(&said);
+            assert!(!is_repeat || *is_marked, "seed {seed}: a repeat that does not say so");
+            repeats += usize::from(is_repeat);
+            if !is_repeat {
+                firsts.push(said);
+            }
+        }
+        assert_eq!(firsts.len(), alerts.len(), "seed {seed}: each has one body");
+        for incident in ["a_", "b_", "d_"] {
+            let order: Vec<usize> = firsts
+                .iter()
+                .filter_map(|said| said.split(&format!("id: \"{incident}")).nth(1))
+                .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+                .collect();
+            assert!(order.len() >= 2 && order.is_sorted(), "seed {seed}: {incident} {order:?}");
+        }
+    }
+    assert!(crashes > 100 && repeats > 50, "{crashes} crashes and {repeats} repeats prove nothing");
+}
+
+#[test]
+fn row_30_what_is_given_up_is_kept_and_the_other_receivers_are_told_once() {
+    let alerts = vec![alert("a", "x", 0), alert("b", "y", 0)];
+    let mut world = World::default();
+    let mut answer = |said: &str| {
+        if said.contains("id: \"a_0\"") { Err(refused(413)) } else { Ok(200) }
+    };
+    assert!(live(&mut world, &alerts, None, &mut answer));
+    assert_eq!(world.dead_letters, [alerts[0].clone()], "byte for byte");
+    assert_eq!(world.alerts.len(), 1);
+    let told: Alert = serde_json::from_slice(&world.alerts[0]).unwrap();
+    assert_eq!((told.rule_id.as_str(), told.score), (undelivered::RULE, 60.0));
+    assert!(told.title.contains("soc") && told.summary.contains("loop"), "{told:?}");
+    assert!(undelivered::is_about(&told, "soc") && !undelivered::is_about(&told, "pager"));
+    // What cannot be told of that is kept, and makes no further alert.
+    let told = vec![world.alerts[0].clone()];
+    let mut other = World::default();
+    assert!(live(&mut other, &told, None, &mut |_| Err(refused(400))));
+    assert_eq!((other.dead_letters.len(), other.alerts.len()), (1, 0));
+    let note: Value = serde_json::from_slice(other.deliveries.values().next().unwrap()).unwrap();
+    assert_eq!((&note["outcome"], &note["code"]), (&json!("dead"), &json!(400)));
+}
+
+#[test]
+fn a_crash_before_the_dead_letter_arrived_tries_again() {
+    let mut courier = courier();
+    let ledger = Ledger::default();
+    let body: Arc<[u8]> = alert("a", "x", 0).into();
+    let it: Alert = serde_json::from_slice(&body).unwrap();
+    let mut sent = Vec::new();
+    let mut send = |record, ticket| sent.push((record, ticket));
+    let place = Place { appended_ms: 0, partition: 0, offset: 0 };
+    courier.take(place, (it, body), &ledger, &mut send);
+    let Step::Post(post) = courier.next(Timestamp::from_secs(1), &mut send) else { panic!() };
+    let failure = Failure { ruling: Ruling::GiveUp(FailureReason::ClientError), ..refused(405) };
+    courier.done(post.number, Err(failure), (Timestamp::from_secs(1), 0.5), &mut send);
+    courier.write(&mut send);
+    let notes = |sent: &[(OutgoingRecord, Ticket)]| {
+        let notes = sent.iter().filter(|(it, _)| &*it.topic == "deliveries");
+        notes
+            .map(|(it, _)| String::from_utf8(it.payload.clone().unwrap()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert!(notes(&sent).iter().all(|note| note.contains("sending")), "not before the letter");
+    assert_eq!(ledger.lowest_open(), Some(0), "and nothing is committed");
+    sent.drain(..).for_each(|(_, ticket)| ticket.settle());
+    courier.write(&mut |record, ticket| sent.push((record, ticket)));
+    assert!(notes(&sent)[0].contains("dead"));
+    sent.drain(..).for_each(|(_, ticket)| ticket.settle());
+    assert!(ledger.is_empty());
+}
