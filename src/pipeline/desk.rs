@@ -13,14 +13,15 @@ use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::{Audited, Decision};
+use crate::pipeline::keys;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::WorkerSettings;
 use crate::policy::Rules;
 use crate::state::PartitionId;
 use crate::telemetry::{
-    AgentRefused, AlertDecided, Audit, DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened,
-    Event, Metrics, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut,
-    RecordRejected, SourceMetrics,
+    AgentRefused, AlertDecided, Audit, CallsMisplaced, DeadLetterKind, DeadLettered, EpisodeClosed,
+    EpisodeOpened, Event, KeyMisfit, Metrics, PartitionsAssigned, PartitionsLost,
+    PartitionsRevoked, PeerLeftOut, RecordRejected, SourceMetrics,
 };
 
 /// The most of a record's bytes that a dead letter carries; what is longer is cut and its digest
@@ -114,9 +115,16 @@ impl Desk {
             payload: record.payload(),
         };
         let mut rejected: Vec<DecodeError> = Vec::new();
-        let judge = &mut lane.judge;
+        let (judge, received) = (&mut lane.judge, &mut lane.received);
         decode::decode(&decoded, &source.options, &mut |item| match item {
-            Item::Call(call) => judge.hold(&call),
+            Item::Call(call) => {
+                match keys::misfit(decoded.key, &call) {
+                    None => {}
+                    Some(KeyMisfit::NoKey) => received.without_key += 1,
+                    Some(_) => received.other_key += 1,
+                }
+                judge.hold(&call);
+            }
             Item::Ignored(ignored) => source.metrics.ignored(ignored.as_str()),
             Item::Rejected(error) => rejected.push(error),
         });
@@ -213,6 +221,16 @@ impl Desk {
             source.metrics.duplicate.inc_by(now.duplicate - before.duplicate);
             let (idle, yielded) = (before.forgotten, before.yielded);
             self.metrics.agents_forgotten(now.forgotten - idle, now.yielded - yielded);
+            let misplaced = [
+                (KeyMisfit::NoKey, received.without_key),
+                (KeyMisfit::OtherKey, received.other_key),
+                (KeyMisfit::TwoPartitions, now.astray - before.astray),
+            ];
+            for (misfit, calls) in misplaced.into_iter().filter(|(_, calls)| *calls > 0) {
+                let (topic, now) = (&*source.topic, clock::wall());
+                CallsMisplaced { topic, partition: id.partition, misfit, calls, now }
+                    .emit(&self.metrics);
+            }
             let refused = now.unjudged - before.unjudged;
             if refused > 0 {
                 source.metrics.unjudged.inc_by(refused);

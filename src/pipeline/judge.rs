@@ -379,7 +379,9 @@ impl Judge {
             Err(no_room) => return self.turn_away(call, no_room, now, sink),
         };
         let Updated { value: (mut verdict, before, after, group), is_first, arrival } = updated;
-        if arrival != Arrival::Known {
+        if arrival == Arrival::Astray {
+            self.tally.astray += 1;
+        } else if arrival != Arrival::Known {
             self.welcome((key, call), arrival, in_place_of);
         }
         self.changed(key, is_first);

@@ -25,6 +25,10 @@ pub struct Received {
     pub records: u64,
     /// Bytes of their values.
     pub bytes: u64,
+    /// Calls in records without a key.
+    pub without_key: u64,
+    /// Calls in records whose key names another agent.
+    pub other_key: u64,
 }
 
 /// One partition in a worker's hands.

@@ -22,6 +22,7 @@ pub mod instance;
 pub mod journal;
 pub mod judge;
 pub mod keeping;
+pub mod keys;
 pub mod lane;
 pub mod look_up;
 pub mod monitor;

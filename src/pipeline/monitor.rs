@@ -12,8 +12,8 @@ use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
 use crate::pipeline::self_check::{tell_full, tell_miscalibrated};
 use crate::pipeline::worker::{Report, Signals};
-use crate::serve::{AppState, Component, Exports, OwnedPartition, Readiness, Status};
-use crate::telemetry::{Event, Metrics, PeersMerged, StallDetected, StallEnded};
+use crate::serve::{AppState, Component, Exports, Misplaced, OwnedPartition, Readiness, Status};
+use crate::telemetry::{Event, KeyMisfit, Metrics, PeersMerged, StallDetected, StallEnded};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ impl Monitor {
             (Arc::clone(&self.signals), self.shared.clone(), self.started);
         let sources = Arc::clone(&self.sources);
         let known = self.shared.clone();
+        let metrics = self.metrics.clone();
         let status = move || {
             let reports = signals.reports();
             let mut partitions: Vec<OwnedPartition> = reports
@@ -83,6 +84,7 @@ impl Monitor {
                 agents: shared.agents.len(),
                 agents_limit: shared.agents.capacity(),
                 partitions,
+                misplaced: misplaced(&sources, &metrics),
             }
         };
         AppState {
@@ -159,4 +161,16 @@ impl Monitor {
     fn tell(&self, component: Component, good: bool, reason: &str) {
         self.readiness.set(component, if good { Ok(()) } else { Err(reason.to_owned()) });
     }
+}
+
+/// Calls that came in partitions that may not be their agents'.
+fn misplaced(sources: &[Source], metrics: &Metrics) -> Vec<Misplaced> {
+    let each = sources.iter().flat_map(|source| KeyMisfit::ALL.map(|misfit| (source, misfit)));
+    each.map(|(source, misfit)| Misplaced {
+        topic: source.topic.to_string(),
+        reason: misfit.as_str(),
+        calls: metrics.misplaced(&source.topic, misfit),
+    })
+    .filter(|misplaced| misplaced.calls > 0)
+    .collect()
 }

@@ -74,6 +74,19 @@ pub struct Status {
     pub agents_limit: usize,
     /// Source partitions that this instance owns.
     pub partitions: Vec<OwnedPartition>,
+    /// Topics that are not keyed by agent, as far as this instance has seen.
+    pub misplaced: Vec<Misplaced>,
+}
+
+/// Calls of a topic in partitions that may not be their agents'.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Misplaced {
+    /// The topic.
+    pub topic: String,
+    /// What says so: `no_key`, `other_key` or `two_partitions`.
+    pub reason: &'static str,
+    /// How many, since the start.
+    pub calls: u64,
 }
 
 /// A source partition.

@@ -111,6 +111,8 @@ pub enum Arrival {
     New,
     /// It was learned elsewhere, and this is its first call.
     Claimed,
+    /// It does not: another partition of the same topic feeds it.
+    Astray,
 }
 
 /// A source partition, by the index of its topic in the configuration and its number.
@@ -250,8 +252,11 @@ impl Agents {
     ) -> Result<Updated<T>, E> {
         if let Some(mut resident) = self.map.get_mut(&key) {
             let updated = resident.change(change);
-            if resident.partition != UNCLAIMED {
-                return Ok(updated);
+            let home = resident.partition;
+            if home != UNCLAIMED {
+                let is_astray = home.topic == partition.topic && home != partition;
+                let arrival = if is_astray { Arrival::Astray } else { Arrival::Known };
+                return Ok(Updated { arrival, ..updated });
             }
             resident.partition = partition;
             return Ok(Updated { arrival: Arrival::Claimed, ..updated });

@@ -105,6 +105,7 @@ impl Metrics {
     pub fn seed(&self, known: &Known<'_>) {
         self.seed_sources(known);
         self.seed_keeping(known.topics);
+        self.seed_keys(known.topics);
         self.seed_rules(known.rules);
         self.seed_receivers(known.receivers);
         self.seed_bounds();

@@ -10,6 +10,7 @@ mod family;
 mod groups;
 mod kafka;
 mod keeping;
+mod keys;
 mod logging;
 mod metrics;
 mod notifications;
@@ -33,6 +34,7 @@ pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use keeping::{
     LOG_CHANGES, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
 };
+pub use keys::{CallsMisplaced, KeyMisfit};
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{

@@ -86,6 +86,8 @@ table! {
         "Items in records that are no tool calls and are not meant to be.";
     events_rejected: IntCounterVec = "events_rejected_total", "items", ["topic", "reason"], NONE,
         "Items in records that should have been tool calls and could not be read.";
+    events_misplaced: IntCounterVec = "events_misplaced_total", "calls", ["topic", "reason"], NONE,
+        "Tool calls in a partition that may not be their agent's: the record has no key, its key names another agent, or another partition brought the agent before. They are judged.";
 
     // What is known, kept.
     state_durable: IntGauge = "state_durable", "boolean", [], NONE,

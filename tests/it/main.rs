@@ -30,6 +30,7 @@ mod kafka_broker;
 mod layout;
 mod learning;
 mod metrics;
+mod misplaced;
 mod order;
 mod pipeline;
 mod prometheus;

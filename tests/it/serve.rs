@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use toolwarden::serve::{
-    AppState, Exporter, Exports, OwnedPartition, Readiness, Status, router, run,
+    AppState, Exporter, Exports, Misplaced, OwnedPartition, Readiness, Status, router, run,
 };
 use toolwarden::telemetry::{BuildInfo, Metrics};
 
@@ -34,6 +34,7 @@ impl Admin {
             agents: 3,
             agents_limit: 10,
             partitions: vec![OwnedPartition { topic: "calls".into(), partition: 1 }],
+            misplaced: vec![Misplaced { topic: "calls".into(), reason: "no_key", calls: 2 }],
         };
         let agent = Arc::new(|tenant: &str, agent: &str| match (tenant, agent) {
             ("acme", "billing/eu") => Ok(r#"{"agent_id":"billing/eu"}"#.to_owned()),
@@ -138,6 +139,7 @@ fn the_status_is_one_json_object() {
         "agents": 3,
         "agents_limit": 10,
         "partitions": [{"topic": "calls", "partition": 1}],
+        "misplaced": [{"topic": "calls", "reason": "no_key", "calls": 2}],
     });
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), wanted);
 }

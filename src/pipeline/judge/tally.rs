@@ -15,6 +15,9 @@ pub struct Tally {
     pub unjudged: u64,
     /// Passed over: the agent's state reflected the call already when it was taken up again.
     pub replayed: u64,
+    /// Judged or counted, though another partition of the topic feeds the agent: the topic is not
+    /// keyed by agent.
+    pub astray: u64,
     /// Agents that were forgotten because they made no call for too long.
     pub forgotten: u64,
     /// Agents that were not known yet and gave their place to a new one.
