@@ -1,18 +1,29 @@
 //! Delivery that crashes anywhere: before and after the attempt, before and after its note, before
-//! the commit. No Kafka and no network: every fault is drawn from a seed.
+//! the commit, without Kafka and network, every fault drawn from a seed; and two receivers beside a
+//! real Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use toolwarden::alert::Alert;
-use toolwarden::deliver::{Failure, Manner, Place, Restoring, Ruling};
+use toolwarden::deliver::{Failure, Manner, POSSIBLE_DUPLICATE, Place, Restoring, Ruling};
 use toolwarden::event::Timestamp;
 use toolwarden::kafka::{Ledger, OutgoingRecord, Ticket};
 use toolwarden::pipeline::courier::{Courier, CourierSettings, Step};
 use toolwarden::pipeline::undelivered;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
+
+use crate::calls::looping;
+use crate::kafka_broker::Broker;
+use crate::running::{Running, Settings, Stored, produce, read, wait_for};
 
 /// What survives a crash.
 #[derive(Default)]
@@ -310,4 +321,110 @@ fn a_crash_before_the_dead_letter_arrived_tries_again() {
     assert!(notes(&sent)[0].contains("dead"));
     sent.drain(..).for_each(|(_, ticket)| ticket.settle());
     assert!(ledger.is_empty());
+}
+
+/// A real receiver: answers `status`, and keeps what it was sent.
+#[derive(Clone)]
+struct Real {
+    status: Arc<AtomicU16>,
+    heard: Arc<Mutex<Vec<(String, bool, Vec<u8>)>>>,
+    address: SocketAddr,
+}
+
+impl Real {
+    fn start(runtime: &tokio::runtime::Runtime, status: u16) -> Self {
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let status = Arc::new(AtomicU16::new(status));
+        let real = Self { status, heard: Arc::default(), address };
+        let router = Router::new().fallback(hear).with_state(real.clone());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        real
+    }
+
+    /// What it took: how often each message came, with its bodies.
+    fn taken(&self) -> BTreeMap<String, Vec<(bool, Vec<u8>)>> {
+        let mut taken: BTreeMap<String, Vec<(bool, Vec<u8>)>> = BTreeMap::new();
+        for (id, is_marked, body) in self.heard.lock().unwrap().clone() {
+            taken.entry(id).or_default().push((is_marked, body));
+        }
+        taken
+    }
+}
+
+async fn hear(State(real): State<Real>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let status = real.status.load(Ordering::SeqCst);
+    if status == 200 {
+        let id = headers["webhook-id"].to_str().unwrap().to_owned();
+        let is_marked = headers.contains_key(POSSIBLE_DUPLICATE);
+        real.heard.lock().unwrap().push((id, is_marked, body.to_vec()));
+    }
+    StatusCode::from_u16(status).unwrap()
+}
+
+#[test]
+fn row_31_a_dead_receiver_holds_up_no_other_and_a_kill_and_a_broker_restart_repeat_nothing() {
+    let Some(mut broker) = Broker::start() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (healthy, dead) = (Real::start(&runtime, 200), Real::start(&runtime, 503));
+    let receiver = |name: &str| {
+        format!(
+            "  - {{name: {name}, type: webhook, url_env: {}, signing_secret_env: SECRET, \
+             min_score: 0, dedup_for: 0s, catch_up_rate: 1000}}\n",
+            name.to_uppercase()
+        )
+    };
+    let url = |real: &Real| format!("http://{}/hook", real.address);
+    let settings = Settings {
+        more: format!("receivers:\n{}{}", receiver("healthy"), receiver("dead")),
+        environment: vec![
+            ("HEALTHY", url(&healthy)),
+            ("DEAD", url(&dead)),
+            ("SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+        ],
+        ..Settings::new(broker.bootstrap(), "two-receivers")
+    };
+    broker.create_topic(settings.calls(), 2, &[]);
+    let tell = |agent: &str, hour: u32| {
+        let calls = looping(agent, &format!("2026-03-02T{hour:02}:00:00Z"), 40);
+        produce(&settings.bootstrap, settings.calls(), &calls);
+    };
+    let has_all = |real: &Real| {
+        let alerts = read(&settings.bootstrap, &settings.alerts());
+        let wanted: BTreeSet<String> = alerts
+            .iter()
+            .map(Stored::json)
+            .map(|it| format!("{}_{}", it["alert_id"].as_str().unwrap(), it["revision"]))
+            .collect();
+        let taken = real.taken();
+        (!wanted.is_empty() && wanted.iter().all(|id| taken.contains_key(id))).then_some(wanted)
+    };
+    let running = Running::start(&settings);
+    tell("first", 10);
+    running.wait_until_judged(40);
+    wait_for("the healthy one is told", || has_all(&healthy));
+    running.wait_until("the dead one's breaker opens", |it| {
+        it.sum("notification_breaker_state", &["receiver=\"dead\""]) > 0.0
+    });
+    running.kill();
+
+    let running = Running::start(&settings);
+    tell("second", 11);
+    running.wait_until_judged(40);
+    wait_for("the healthy one is told of the second", || has_all(&healthy));
+    broker.crash();
+    broker.restart();
+    tell("third", 12);
+    running.wait_until_judged(80);
+    wait_for("the healthy one is told of the third", || has_all(&healthy));
+    assert!(dead.taken().is_empty());
+    dead.status.store(200, Ordering::SeqCst);
+    wait_for("the other one is back and has all", || has_all(&dead));
+    for real in [&healthy, &dead] {
+        for (id, times) in real.taken() {
+            assert!(times.iter().all(|it| it.1 == times[0].1), "{id}: one body");
+            assert!(times.len() <= 2, "{id} came {} times", times.len());
+            assert!(times.iter().skip(1).all(|it| it.0), "{id}: a repeat that does not say so");
+        }
+    }
 }
