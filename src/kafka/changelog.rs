@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as LibraryError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::kafka::consumer::digest_of;
@@ -41,6 +42,9 @@ pub struct SourceEnds {
 
 /// What is done with a record: its key, and its value or nothing for a deletion.
 type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
+/// The same, with the record's offset first.
+type TakeAt<'a> = dyn FnMut(i64, &[u8], Option<&[u8]>) + 'a;
 
 /// Reads partitions whole.
 pub struct PartitionReader {
@@ -94,12 +98,49 @@ impl PartitionReader {
             return Ok(high);
         }
         self.assign(partition, Offset::Beginning)?;
-        let outcome = self.read_to(high, take);
+        let outcome = self.read_to(high, &mut |record| {
+            take(record.key().unwrap_or_default(), record.payload());
+        });
         drop(self.consumer.unassign());
         outcome.map(|()| high)
     }
 
-    fn read_to(&self, high: i64, take: &mut Take<'_>) -> Result<(), KafkaError> {
+    /// The offset the next record of `partition` will get.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub fn end(&self, partition: &TopicPartition) -> Result<i64, KafkaError> {
+        self.consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .map(|(_, high)| high)
+            .map_err(KafkaError::when("read the ends of a partition"))
+    }
+
+    /// Shows what there still is of the records from `from` on and before `to`, each with its offset.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or nothing comes for 15 s.
+    pub fn read_between(
+        &self,
+        partition: &TopicPartition,
+        (from, to): (i64, i64),
+        take: &mut TakeAt<'_>,
+    ) -> Result<(), KafkaError> {
+        self.assign(partition, Offset::Offset(from))?;
+        let outcome = self.read_to(to, &mut |record| {
+            take(record.offset(), record.key().unwrap_or_default(), record.payload());
+        });
+        drop(self.consumer.unassign());
+        outcome
+    }
+
+    fn read_to(
+        &self,
+        high: i64,
+        take: &mut dyn FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), KafkaError> {
         let mut empty = 0;
         loop {
             match self.consumer.poll(POLL) {
@@ -110,7 +151,7 @@ impl PartitionReader {
                     if message.offset() >= high {
                         return Ok(());
                     }
-                    take(message.key().unwrap_or_default(), message.payload());
+                    take(&message);
                     if message.offset() + 1 >= high {
                         return Ok(());
                     }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
+
+/// How long a member of a group may say nothing, in milliseconds.
+pub(crate) const SESSION_TIMEOUT_MS: u64 = 30_000;
 
 /// How to reach the cluster.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,13 @@ impl ClientSettings {
     #[must_use]
     pub fn plain(brokers: &str) -> Self {
         Self { brokers: brokers.split(',').map(str::to_owned).collect(), ..Self::default() }
+    }
+
+    /// How long the group waits for a member that says nothing before its partitions go to others.
+    #[must_use]
+    pub fn session_timeout(&self) -> Duration {
+        let known = self.properties.get("session.timeout.ms").and_then(|it| it.parse().ok());
+        Duration::from_millis(known.unwrap_or(SESSION_TIMEOUT_MS))
     }
 
     /// The librdkafka configuration: the operator's properties first, so that `owned` ones win.

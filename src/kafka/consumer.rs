@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::client::code_of;
+use crate::kafka::client::{SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::context::WorkerContext;
 use crate::kafka::{ClientSettings, KafkaError, Rebalanced, TopicPartition};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
@@ -150,7 +150,7 @@ impl PartitionConsumer {
             ("queued.min.messages", "100000"),
             ("fetch.message.max.bytes", "4194304"),
             ("max.poll.interval.ms", "120000"),
-            ("session.timeout.ms", "30000"),
+            ("session.timeout.ms", &SESSION_TIMEOUT_MS.to_string()),
             ("topic.metadata.refresh.interval.ms", "60000"),
             ("allow.auto.create.topics", "false"),
             ("socket.keepalive.enable", "true"),
@@ -257,6 +257,20 @@ impl PartitionConsumer {
             Err(error) => CommitFailed { code: &code_of(error) }.emit(&self.metrics),
         }
         committed.is_ok()
+    }
+
+    /// Whether the group has given our partitions to others, which the next poll will tell.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
+    /// Whether the group still takes us for the owner: it is told again what is finished. `None` when
+    /// nothing is.
+    #[must_use]
+    pub fn confirm(&self) -> Option<bool> {
+        let finished = self.consumer.context().finished_list(|_| true);
+        finished.is_ok_and(|list| list.is_some()).then(|| self.commit())
     }
 
     /// Stops fetching a partition until [`Self::resume`].

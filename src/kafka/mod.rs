@@ -26,5 +26,5 @@ pub use context::{Rebalanced, TopicPartition};
 pub use feeder::{BareConsumer, Feeder};
 pub use history::History;
 pub use log_writer::LogWriter;
-pub use producer::{Ledger, Outbox, OutboxError, OutgoingRecord, Ticket};
+pub use producer::{Ledger, Outbox, OutboxError, OutgoingRecord, Receipts, Ticket};
 pub use reader::{TopicReader, TopicRecord};

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
+use rdkafka::{ClientContext, Message};
 
 use crate::kafka::client::code_of;
 use crate::kafka::context::lock;
@@ -31,7 +31,7 @@ impl Ledger {
     /// A ticket for one record that `offset` caused.
     pub fn ticket(&self, offset: i64) -> Ticket {
         *lock(&self.0).entry(offset).or_default() += 1;
-        Ticket { ledger: self.clone(), offset }
+        Ticket { ledger: self.clone(), offset, receipts: None }
     }
 
     /// Records that have not arrived.
@@ -54,6 +54,35 @@ impl Ledger {
     }
 }
 
+/// Where the records of one writer stand in the topic they went to, and whether the writer still has
+/// the right to write: without it, what the broker has refused is dropped and not sent again.
+#[derive(Clone, Debug, Default)]
+pub struct Receipts(Arc<Mutex<Receipt>>);
+
+#[derive(Debug, Default)]
+struct Receipt {
+    written: Vec<i64>,
+    void: bool,
+}
+
+impl Receipts {
+    /// A ticket for one record, whose offset is noted when it has arrived.
+    pub fn ticket(&self, ledger: &Ledger, offset: i64) -> Ticket {
+        Ticket { receipts: Some(self.clone()), ..ledger.ticket(offset) }
+    }
+
+    /// The offsets of the records that have arrived since this was asked last.
+    #[must_use]
+    pub fn take(&self) -> Vec<i64> {
+        std::mem::take(&mut lock(&self.0).written)
+    }
+
+    /// Nothing more may be written.
+    pub fn void(&self) {
+        lock(&self.0).void = true;
+    }
+}
+
 /// One record's claim on the source offset that caused it.
 ///
 /// Dropping it settles nothing: what never arrived must stay open.
@@ -62,9 +91,23 @@ impl Ledger {
 pub struct Ticket {
     ledger: Ledger,
     offset: i64,
+    receipts: Option<Receipts>,
 }
 
 impl Ticket {
+    /// The record has arrived, and stands at `offset` of its partition.
+    pub fn settle_at(self, offset: i64) {
+        if let Some(receipts) = &self.receipts {
+            lock(&receipts.0).written.push(offset);
+        }
+        self.settle();
+    }
+
+    /// Whether whoever sent the record has lost the right to.
+    fn is_void(&self) -> bool {
+        self.receipts.as_ref().is_some_and(|receipts| lock(&receipts.0).void)
+    }
+
     /// The record has arrived.
     pub fn settle(self) {
         let mut open = lock(&self.ledger.0);
@@ -122,8 +165,8 @@ impl ProducerContext for OutboxContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         match result {
-            Ok(_) => {
-                pending.ticket.settle();
+            Ok(message) => {
+                pending.ticket.settle_at(message.offset());
                 kill_point::hit(self.acked);
             }
             Err((error, _)) => {
@@ -194,6 +237,12 @@ impl Outbox {
     /// When a property is not one librdkafka knows.
     pub fn bulk(settings: &ClientSettings, metrics: &Metrics) -> Result<Self, KafkaError> {
         let mut bulk = settings.clone();
+        // What a process that was frozen has queued must not outlive its right to write it.
+        let session = settings.session_timeout();
+        let known = bulk.properties.get("message.timeout.ms").and_then(|it| it.parse().ok());
+        let timeout =
+            known.filter(|it| *it > 0).map_or(session, |it| session.min(Duration::from_millis(it)));
+        bulk.properties.insert("message.timeout.ms".to_owned(), timeout.as_millis().to_string());
         for (key, value) in [("linger.ms", "5"), ("compression.type", "zstd")] {
             bulk.properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
@@ -208,7 +257,7 @@ impl Outbox {
     /// Sends again what the broker refused.
     pub fn retry(&self) {
         let refused = std::mem::take(&mut *lock(&self.context.refused));
-        for pending in refused {
+        for pending in refused.into_iter().filter(|it| !it.ticket.is_void()) {
             self.produce(Box::new(pending));
         }
     }

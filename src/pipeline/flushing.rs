@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use crate::kafka::{Ledger, OutgoingRecord, Ticket};
+use crate::kafka::{Ledger, OutgoingRecord, Receipts, Ticket};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::journal::{Flush, StateRecord};
@@ -51,6 +51,7 @@ pub struct Flushing {
     partition: i32,
     stage: Stage,
     ledger: Ledger,
+    receipts: Receipts,
     began: Moment,
     records: u64,
     bytes: u64,
@@ -60,8 +61,17 @@ impl Flushing {
     /// Flushes to `partition` of the state topic.
     #[must_use]
     pub fn new(topic: Arc<str>, partition: i32) -> Self {
-        let (stage, ledger) = (Stage::Resting, Ledger::default());
-        Self { topic, partition, stage, ledger, began: Moment::now(), records: 0, bytes: 0 }
+        let (stage, ledger, receipts) = (Stage::Resting, Ledger::default(), Receipts::default());
+        Self {
+            topic,
+            partition,
+            stage,
+            ledger,
+            receipts,
+            began: Moment::now(),
+            records: 0,
+            bytes: 0,
+        }
     }
 
     /// Whether a flush is under way.
@@ -82,6 +92,12 @@ impl Flushing {
         self.began = Moment::now();
         (self.records, self.bytes) = (0, 0);
         self.stage = Stage::Alerts(flush);
+    }
+
+    /// Where its records stand.
+    #[must_use]
+    pub const fn receipts(&self) -> &Receipts {
+        &self.receipts
     }
 
     /// There is nothing to flush now; the next try comes when the interval has passed again.
@@ -142,7 +158,7 @@ impl Flushing {
             payload,
             headers: Vec::new(),
         };
-        send(record, self.ledger.ticket(offset));
+        send(record, self.receipts.ticket(&self.ledger, offset));
     }
 }
 

@@ -292,6 +292,7 @@ impl Instance {
                 held_max: config.limits.held_calls,
                 reorder: config.event_time.reorder,
                 learn_from,
+                session_timeout: client_settings(&config.kafka).session_timeout(),
                 flush_timeout: config.kafka.shutdown_timeout / 2,
             };
             let worker = Worker::new(

@@ -174,6 +174,16 @@ impl Journal {
         self.lessons.entry(agent).or_default().push(lesson);
     }
 
+    /// What open epochs taught about `group` is written at the next flush, whatever happens.
+    pub fn teach_anew(&mut self, group: GroupKey) {
+        self.touched.insert(group);
+    }
+
+    /// The next flush writes its marker even when nothing has changed.
+    pub fn mark_anew(&mut self) {
+        self.flushed = None;
+    }
+
     /// The record at `offset`, whose bytes have this digest, was taken in.
     pub const fn took(&mut self, offset: i64, digest: u64) {
         self.last = Some((offset, digest));

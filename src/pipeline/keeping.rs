@@ -10,6 +10,8 @@ use crate::pipeline::flushing::Flushing;
 use crate::pipeline::journal::{Journal, LESSONS_HARD, LESSONS_SOFT, Lineage};
 use crate::pipeline::judge::Judge;
 use crate::pipeline::restore::{Answer, Asked, Found, Restorer};
+use crate::pipeline::watch::Watch;
+use crate::state::foreign::{self, Findings};
 
 /// How long to wait before the cluster is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -38,7 +40,10 @@ pub struct Keeping {
     /// Its flushes.
     pub flushing: Flushing,
     owner: u64,
+    /// Whether somebody else writes to it.
+    watch: Option<Watch>,
     asked: Moment,
+    is_hurried: bool,
 }
 
 impl Keeping {
@@ -51,7 +56,9 @@ impl Keeping {
             stage: Stage::Asked(restorer.ask(name)),
             flushing: Flushing::new(state, name.partition),
             owner: u64::try_from(clock::wall().as_millis()).unwrap_or(0),
+            watch: None,
             asked: Moment::now(),
+            is_hurried: false,
         }
     }
 
@@ -74,6 +81,48 @@ impl Keeping {
             }
             _ => None,
         }
+    }
+
+    /// What was written down by owners up to number `owner` was read, to the offset `state_end` of
+    /// the state topic's partition. This one's number is higher than theirs, whatever the clocks say.
+    pub fn succeeds(&mut self, owner: u64, state_end: i64) {
+        self.owner = self.owner.max(owner.saturating_add(1));
+        self.watch = Some(Watch::from(state_end));
+    }
+
+    /// A flush has ended.
+    pub fn flushed(&mut self) {
+        let offsets = self.flushing.receipts().take();
+        if let Some(watch) = &mut self.watch {
+            watch.flushed(&offsets);
+        }
+    }
+
+    /// What somebody else wrote to the partition, as far as that is known between two flushes.
+    pub fn foreign(&mut self) -> Findings {
+        let Some(watch) = self.watch.as_mut().filter(|_| !self.flushing.is_under_way()) else {
+            return Findings::default();
+        };
+        let findings = foreign::judge(self.owner, watch.found());
+        watch.look(|seen, written| self.restorer.look(&self.name, seen, written));
+        findings
+    }
+
+    /// What was overwritten is to be written anew without waiting for the interval.
+    pub const fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    /// A flush begins.
+    pub const fn begun(&mut self) {
+        self.is_hurried = false;
+    }
+
+    /// Whoever took over later has written: nothing more is written, and what was sent and refused
+    /// is not sent again.
+    pub fn yields(&mut self) {
+        self.flushing.receipts().void();
+        self.stage = Stage::Leaving { is_done: true };
     }
 
     /// What is the same for every flush of the partition.
@@ -145,7 +194,7 @@ impl Keeping {
             return false;
         }
         let taught = judge.journal().map_or(0, Journal::lessons_bytes);
-        taught >= LESSONS_SOFT || self.flushing.began().elapsed() >= interval
+        self.is_hurried || taught >= LESSONS_SOFT || self.flushing.began().elapsed() >= interval
     }
 
     /// How long the partition has been asked for.

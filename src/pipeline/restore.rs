@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::kafka::{ClientSettings, KafkaError, PartitionReader, SourceEnds, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
+use crate::pipeline::watch::{FOREIGN_MAX, Looking, Seen, answers};
 use crate::state::changelog::{Restored, Restoring};
+use crate::state::foreign::{Written, foreign};
 
 /// What there is to know of a partition before it is judged.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Found {
     pub restored: Restored,
     /// What there is of the source.
     pub ends: SourceEnds,
+    /// The offset of the state topic's partition before which all was read.
+    pub state_end: i64,
     /// How long it took to find.
     pub took: Duration,
 }
@@ -123,22 +127,29 @@ pub fn go_on(restored: &Restored, ends: &SourceEnds, from_earliest: bool) -> GoO
 }
 
 /// What is asked of a restoring thread.
-struct Request {
-    name: TopicPartition,
-    state: Arc<str>,
-    answer: Sender<Result<Found, KafkaError>>,
+enum Request {
+    Restore {
+        name: TopicPartition,
+        answer: Sender<Result<Found, KafkaError>>,
+    },
+    Look {
+        name: TopicPartition,
+        seen: i64,
+        written: Written,
+        answer: Sender<Result<Seen, KafkaError>>,
+    },
 }
 
 /// Threads that read partitions back.
 #[derive(Clone, Debug)]
 pub struct Restorer {
     requests: Sender<Request>,
-    state: Arc<str>,
 }
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request").field("name", &self.name).finish_non_exhaustive()
+        let (Self::Restore { name, .. } | Self::Look { name, .. }) = self;
+        f.debug_struct("Request").field("name", name).finish_non_exhaustive()
     }
 }
 
@@ -174,27 +185,49 @@ impl Restorer {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads {
             let (queue, client, group) = (Arc::clone(&queue), client.clone(), group.to_owned());
+            let state = Arc::clone(&state);
             std::thread::Builder::new().name(format!("restore-{number}")).spawn(move || {
                 loop {
                     let request = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(request) = request else { return };
-                    let found = find(&client, &group, &request, tools_max);
+                    let of = |name: &TopicPartition| TopicPartition {
+                        topic: Arc::clone(&state),
+                        partition: name.partition,
+                    };
                     // Nobody listens when the partition has gone meanwhile.
-                    drop(request.answer.send(found));
+                    match request {
+                        Request::Restore { name, answer } => {
+                            let found = find((&client, &group), &name, &of(&name), tools_max);
+                            drop(answer.send(found));
+                        }
+                        Request::Look { name, seen, written, answer } => {
+                            let source = &*name.topic;
+                            let found = PartitionReader::new(&client, &group)
+                                .and_then(|it| look(&it, source, &of(&name), (seen, &written)));
+                            drop(answer.send(found));
+                        }
+                    }
                 }
             })?;
         }
-        Ok(Self { requests, state })
+        Ok(Self { requests })
     }
 
     /// Asks for a partition.
     #[must_use]
     pub fn ask(&self, name: &TopicPartition) -> Answer {
         let (answer, answers) = mpsc::channel();
-        let state = Arc::clone(&self.state);
         // The threads live as long as this handle.
-        drop(self.requests.send(Request { name: name.clone(), state, answer }));
+        drop(self.requests.send(Request::Restore { name: name.clone(), answer }));
         Answer(answers)
+    }
+
+    /// Looks for records that the owner of the partition `name` did not write, from `seen` on.
+    #[must_use]
+    pub fn look(&self, name: &TopicPartition, seen: i64, written: Written) -> Looking {
+        let (answer, looking) = answers();
+        drop(self.requests.send(Request::Look { name: name.clone(), seen, written, answer }));
+        looking
     }
 }
 
@@ -212,24 +245,43 @@ impl Answer {
 }
 
 fn find(
-    client: &ClientSettings,
-    group: &str,
-    request: &Request,
+    (client, group): (&ClientSettings, &str),
+    name: &TopicPartition,
+    state: &TopicPartition,
     tools_max: usize,
 ) -> Result<Found, KafkaError> {
     let began = Moment::now();
     let reader = PartitionReader::new(client, group)?;
-    let partition = request.name.partition;
-    let state = TopicPartition { topic: Arc::clone(&request.state), partition };
-    let mut restoring = Restoring::new(Arc::clone(&request.name.topic), tools_max);
-    reader.read(&state, &mut |key, value| {
+    let mut restoring = Restoring::new(Arc::clone(&name.topic), tools_max);
+    let state_end = reader.read(state, &mut |key, value| {
         kill_point::hit(Point::Restoring);
         restoring.take(key, value);
     })?;
     let restored = restoring.finish();
     let last = restored.marker.as_ref().and_then(|marker| marker.last);
-    let ends = reader.source_ends(&request.name, last.map(|(offset, _)| offset))?;
-    Ok(Found { restored, ends, took: began.elapsed() })
+    let ends = reader.source_ends(name, last.map(|(offset, _)| offset))?;
+    Ok(Found { restored, ends, state_end, took: began.elapsed() })
+}
+
+/// Reads what stands between the owner's own records, about the source topic `source`.
+fn look(
+    reader: &PartitionReader,
+    source: &str,
+    state: &TopicPartition,
+    (seen, written): (i64, &Written),
+) -> Result<Seen, KafkaError> {
+    let high = reader.end(state)?;
+    let mut out = Seen { end: high, foreign: Vec::new() };
+    let Some(gap) = written.gap(seen, high) else { return Ok(out) };
+    reader.read_between(state, gap, &mut |offset, key, value| {
+        if out.foreign.len() < FOREIGN_MAX && !written.holds(offset) {
+            out.foreign.extend(foreign(source, offset, key, value));
+            if out.foreign.len() >= FOREIGN_MAX {
+                out.end = offset.saturating_add(1);
+            }
+        }
+    })?;
+    Ok(out)
 }
 
 #[cfg(test)]

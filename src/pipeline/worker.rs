@@ -18,10 +18,12 @@ use crate::pipeline::export::{Question, Taught};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
+use crate::pipeline::lease::Lease;
 use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
 use crate::telemetry::Metrics;
 
+mod hold;
 pub mod keep;
 
 use keep::{Durable, Leaving};
@@ -65,6 +67,8 @@ pub struct WorkerSettings {
     pub reorder: Duration,
     /// How much of its history a partition learns from before it goes live.
     pub learn_from: Option<Duration>,
+    /// How long the group waits for a member that says nothing.
+    pub session_timeout: Duration,
     /// How long the last flush may take.
     pub flush_timeout: Duration,
 }
@@ -143,6 +147,8 @@ pub struct Worker {
     leaving: Option<Leaving>,
     /// Whether anything was finished since the last commit.
     moved: bool,
+    /// Whether its partitions are still its own.
+    lease: Lease,
     last_housekeeping: Moment,
     last_commit: Moment,
 }
@@ -159,6 +165,7 @@ impl Worker {
     ) -> Self {
         let desk = Desk::new(&settings, sources, outbox, metrics);
         let now = Moment::now();
+        let lease = Lease::new(settings.session_timeout, clock::wall());
         Self {
             consumer,
             desk,
@@ -171,6 +178,7 @@ impl Worker {
             durable: None,
             leaving: None,
             moved: false,
+            lease,
             last_housekeeping: now,
             last_commit: now,
         }
@@ -187,6 +195,7 @@ impl Worker {
     pub fn run(mut self) {
         while !self.signals.stop.load(Ordering::Relaxed) {
             let idle = self.take_batch();
+            self.polled();
             self.keep();
             self.look_back();
             self.judge(idle);
@@ -272,7 +281,8 @@ impl Worker {
     fn housekeep(&mut self) {
         self.last_housekeeping = Moment::now();
         self.desk.outbox.retry();
-        if let Some(durable) = &self.durable {
+        self.confirm();
+        if let Some(durable) = self.durable.as_ref().filter(|_| self.may_write()) {
             durable.outbox.retry();
         }
         let full = self.desk.outbox.is_full();
@@ -305,7 +315,8 @@ impl Worker {
         self.desk.count(&self.shared.rules, &mut self.lanes);
         self.signals.report(self.settings.index, report);
         self.answer();
-        if self.last_commit.elapsed() >= self.settings.commit_interval {
+        let in_doubt = self.durable.is_some() && !self.may_write();
+        if self.last_commit.elapsed() >= self.settings.commit_interval && !in_doubt {
             self.commit();
         }
     }
@@ -383,6 +394,7 @@ impl Worker {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
         }
         self.note_finished();
+        self.confirm();
         let began = Moment::now();
         let patience = self.settings.flush_timeout;
         self.keep_last(began, patience);
@@ -462,8 +474,10 @@ fn gone(
     id: &dyn Fn(&TopicPartition) -> PartitionId,
     is_ours: bool,
 ) {
-    for lane in names.iter().filter_map(|name| lanes.remove(&id(name))) {
-        if lane.keeping.is_some() {
+    for mut lane in names.iter().filter_map(|name| lanes.remove(&id(name))) {
+        if let Some(keeping) = &mut lane.keeping {
+            // What the broker has refused until now is not ours to write any more.
+            keeping.yields();
             // Whoever is next, even in this process, reads what was written.
             lane.judge.forget();
         } else if is_ours {

@@ -22,10 +22,11 @@ use crate::detect::AgentState;
 use crate::state::AgentKey;
 use crate::state::admission::{Gate, Passage, Passages};
 use crate::state::codec::{Envelope, Kind, StateError, check_agent, open, seal};
+use crate::state::foreign::Foreign;
 use crate::state::reached::{Judged, Place, Reached};
 
-use keys::{Named, What};
-pub use keys::{agent_key, lesson_key, marker_key};
+use keys::Named;
+pub use keys::{Touched, agent_key, lesson_key, marker_key, read_stamp};
 
 /// Markers are written under so many keys in turn, so that the one before outlives a bad one.
 pub const MARKERS: u64 = 4;
@@ -228,6 +229,10 @@ pub struct Restored {
     pub missing: u64,
     /// The number of the next flush.
     pub next_flush: u64,
+    /// Records that an older one was written over: they would be gone after compaction.
+    pub overwritten: Vec<Foreign>,
+    /// The highest number of an owner that wrote any of it.
+    pub owner: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Records read.
@@ -265,6 +270,8 @@ pub struct Restoring {
     agents: BTreeMap<AgentKey, Recorded>,
     markers: BTreeMap<Stamp, Marker>,
     lessons: BTreeMap<(i64, GroupKey), BTreeMap<bool, (Stamp, GroupSummary)>>,
+    /// What an older record was written over, with that record's stamp.
+    overwritten: BTreeMap<Touched, Stamp>,
     outcome: Restored,
 }
 
@@ -279,6 +286,7 @@ impl Restoring {
             agents: BTreeMap::new(),
             markers: BTreeMap::new(),
             lessons: BTreeMap::new(),
+            overwritten: BTreeMap::new(),
             outcome: Restored::default(),
         }
     }
@@ -296,9 +304,9 @@ impl Restoring {
             return;
         }
         let taken = match named.what {
-            What::Agent(agent) => self.take_agent(agent, value),
-            What::Marker => self.take_marker(value),
-            What::Lesson { epoch, group, second } => {
+            Touched::Agent(agent) => self.take_agent(agent, value),
+            Touched::Marker => self.take_marker(value),
+            Touched::Lesson { epoch, group, second } => {
                 self.take_lesson((epoch, group), second, value)
             }
         };
@@ -332,6 +340,10 @@ impl Restoring {
         }
         out.missing = known.agents.saturating_sub(found);
         out.next_flush = if marker.is_some() || flush > 0 { flush + 1 } else { 0 };
+        let older = self.overwritten.into_iter();
+        out.overwritten = older
+            .map(|(touched, stamp)| Foreign { offset: -1, touched, stamp: Some(stamp) })
+            .collect();
         out.marker = marker;
         out
     }
@@ -354,8 +366,10 @@ impl Restoring {
             let words = "it stands under another agent's key".to_owned();
             return Err(StateError::Unfit { kind: envelope.kind, words });
         }
-        let known = self.agents.get(&agent).map(Recorded::stamp);
-        if known.is_none_or(|known| known <= recorded.stamp()) {
+        let (known, stamp) = (self.agents.get(&agent).map(Recorded::stamp), recorded.stamp());
+        let is_newer = known.is_none_or(|known| known <= stamp);
+        self.note_order(Touched::Agent(agent), stamp, is_newer);
+        if is_newer {
             self.agents.insert(agent, recorded);
         }
         Ok(())
@@ -368,6 +382,7 @@ impl Restoring {
             let words = "it holds more than one may".to_owned();
             return Err(StateError::Unfit { kind: Kind::Marker, words });
         }
+        self.outcome.owner = self.outcome.owner.max(marker.stamp.owner);
         self.markers.insert(marker.stamp, marker);
         while self.markers.len() > usize::try_from(MARKERS).unwrap_or(1) {
             self.markers.pop_first();
@@ -393,10 +408,24 @@ impl Restoring {
             return Err(StateError::Unfit { kind: Kind::Lesson, words });
         }
         let turns = self.lessons.entry(place).or_default();
-        if turns.get(&second).is_none_or(|(stamp, _)| *stamp <= record.stamp) {
-            turns.insert(second, (record.stamp, record.summary));
+        let is_newer = turns.get(&second).is_none_or(|(stamp, _)| *stamp <= record.stamp);
+        let stamp = record.stamp;
+        if is_newer {
+            turns.insert(second, (stamp, record.summary));
         }
+        let (epoch, group) = place;
+        self.note_order(Touched::Lesson { epoch, group, second }, stamp, is_newer);
         Ok(())
+    }
+
+    /// Notes who wrote a record, and whether it is older than the one of its key before it.
+    fn note_order(&mut self, touched: Touched, stamp: Stamp, is_newer: bool) {
+        self.outcome.owner = self.outcome.owner.max(stamp.owner);
+        if !is_newer {
+            self.overwritten.insert(touched, stamp);
+        } else if !self.overwritten.is_empty() {
+            self.overwritten.remove(&touched);
+        }
     }
 
     fn refuse(&mut self, words: String) {

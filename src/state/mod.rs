@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod changelog;
 pub mod codec;
+pub mod foreign;
 pub mod reached;
 
 use std::collections::BTreeMap;
@@ -279,6 +280,14 @@ impl Agents {
             resident.changed = false;
             write(&resident.state)
         })
+    }
+
+    /// Marks an agent of `partition` as changed, so that it is written down anew. Returns whether it
+    /// was not before; false for an agent that is not there.
+    #[must_use]
+    pub fn touch(&self, key: AgentKey, partition: PartitionId) -> bool {
+        let resident = self.map.get_mut(&key).filter(|it| it.partition == partition);
+        resident.is_some_and(|mut resident| !std::mem::replace(&mut resident.changed, true))
     }
 
     /// Takes in an agent that was learned elsewhere. `partition` is the one that feeds it, where

@@ -117,6 +117,82 @@ impl Event for StateRestored<'_> {
     }
 }
 
+/// Somebody else wrote to a partition of the state topic that is ours.
+#[derive(Clone, Copy, Debug)]
+pub struct StateForeignWrites<'a> {
+    /// The source topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// Records, all of them written anew by their owner.
+    pub records: u64,
+    /// The number of the owner that wrote the first of them; none for a deletion or no record.
+    pub writer: Option<u64>,
+    /// Where the first of them stands.
+    pub offset: i64,
+}
+
+impl Event for StateForeignWrites<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, records, writer, offset } = self;
+        metrics.families().state_foreign_writes.inc_by(records);
+        tracing::warn!(
+            topic,
+            partition,
+            records,
+            writer,
+            offset,
+            "another process wrote baselines of a partition it does not own; they are written anew"
+        );
+    }
+}
+
+/// Somebody who took a partition over later has written: it is not ours.
+#[derive(Clone, Copy, Debug)]
+pub struct StateSuperseded<'a> {
+    /// The source topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The number of the owner that wrote.
+    pub writer: u64,
+    /// Where its record stands.
+    pub offset: i64,
+}
+
+impl Event for StateSuperseded<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, writer, offset } = self;
+        metrics.families().state_superseded.inc();
+        tracing::error!(
+            topic,
+            partition,
+            writer,
+            offset,
+            "a later owner writes baselines of this partition; what is known here is dropped and read \
+             again if the group still gives it to this instance"
+        );
+    }
+}
+
+/// A worker has not polled for half the session's timeout.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseLapsed {
+    /// The worker's number.
+    pub worker: usize,
+}
+
+impl Event for LeaseLapsed {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().leases_lapsed.inc();
+        tracing::warn!(
+            worker = self.worker,
+            "was frozen or stuck for more than half the session's timeout: nothing is written or \
+             committed until the group confirms its partitions"
+        );
+    }
+}
+
 /// A source's log is not as it was left.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceLogChanged<'a> {

@@ -32,7 +32,8 @@ pub use family::{MetricKind, MetricSpec};
 pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use keeping::{
-    LOG_CHANGES, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
+    LOG_CHANGES, LeaseLapsed, RestoreFailed, SourceLogChanged, StateFlushed, StateForeignWrites,
+    StateRestored, StateSuperseded, StateUnwritten,
 };
 pub use keys::{CallsMisplaced, KeyMisfit};
 pub use logging::{LogError, LogFormat, init_logging};

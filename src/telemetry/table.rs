@@ -112,6 +112,12 @@ table! {
         "Records of the state topic that were damaged or of another version, and not used.";
     state_agents_missing: IntCounter = "state_agents_missing_total", "agents", [], NONE,
         "Agents that a partition's marker counts and whose baselines were not found.";
+    state_foreign_writes: IntCounter = "state_foreign_writes_total", "records", [], NONE,
+        "Records that another process wrote to a partition of the state topic that this one owns; they are written anew.";
+    state_superseded: IntCounter = "state_superseded_total", "partitions", [], NONE,
+        "Times a later owner's records showed that a partition is not this instance's; what it knew was dropped and read again.";
+    leases_lapsed: IntCounter = "leases_lapsed_total", "times", [], NONE,
+        "Times a worker was frozen for half the session's timeout and wrote nothing until the group confirmed its partitions.";
     partitions_restoring: IntGauge = "partitions_restoring", "partitions", [], NONE,
         "Partitions that wait for their baselines and are not judged yet.";
     source_log_changes: IntCounterVec = "source_log_changes_total", "changes", ["topic", "change"], NONE,

@@ -21,6 +21,7 @@ mod demo;
 mod durable;
 mod explain;
 mod faults;
+mod foreign;
 mod generate;
 mod groups;
 mod helm;

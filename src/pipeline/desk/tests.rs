@@ -28,6 +28,7 @@ fn desk() -> Desk {
     let client = ClientSettings { brokers: vec!["127.0.0.1:1".into()], ..Default::default() };
     let outbox = Outbox::new(&client, 1_000, &metrics).unwrap();
     let settings = WorkerSettings {
+        session_timeout: Duration::from_secs(30),
         index: 0,
         workers: 1,
         alerts: "alerts".into(),

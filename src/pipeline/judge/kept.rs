@@ -13,6 +13,7 @@ use crate::pipeline::journal::{Flush, Held, Journal, Lineage};
 use crate::pipeline::judge::Judge;
 use crate::state::admission::Gate;
 use crate::state::changelog::Restored;
+use crate::state::changelog::Touched;
 use crate::state::codec::StateError;
 use crate::state::reached::{Judged, Place, Reached};
 use crate::state::{AgentKey, Full};
@@ -123,6 +124,21 @@ impl Judge {
     /// The partition goes to somebody who reads what is known of it from what was written down.
     pub fn forget(self) {
         self.shared.agents.forget(self.partition);
+    }
+
+    /// Somebody wrote over what stood under a key of this partition: the next flush writes it anew.
+    pub fn write_anew(&mut self, touched: Touched) {
+        let Some(journal) = &mut self.journal else { return };
+        match touched {
+            Touched::Agent(key) => {
+                if self.shared.agents.touch(key, self.partition) {
+                    journal.changed(key);
+                }
+            }
+            Touched::Lesson { group, .. } => journal.teach_anew(group),
+            Touched::Marker => {}
+        }
+        journal.mark_anew();
     }
 
     /// What has changed since the last flush, if anything is written down.

@@ -12,6 +12,7 @@ use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::Past;
 use crate::pipeline::restore::{Found, GoOn, LogChange, Restorer, go_on};
+use crate::pipeline::worker::hold::heal_all;
 use crate::pipeline::worker::{Worker, rebalance};
 use crate::telemetry::{
     Event, Metrics, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
@@ -52,7 +53,10 @@ impl Worker {
     pub(super) fn keep(&mut self) {
         let Some(durable) = self.durable.clone() else { return };
         self.take_up();
-        self.write_down(&durable);
+        if self.may_write() {
+            self.mind_foreign_writes();
+            self.write_down(&durable);
+        }
         self.let_go(&durable);
     }
 
@@ -69,7 +73,8 @@ impl Worker {
             };
             let way = go_on(&found.restored, &found.ends, self.consumer.is_from_earliest());
             tell(lane, &found, &way, &self.metrics);
-            if let Err(error) = take_up_one(lane, found, &way, self.settings.learn_from.is_some()) {
+            let learns = self.settings.learn_from.is_some();
+            if let Err(error) = take_up_one(lane, found, &way, (learns, &self.metrics)) {
                 tracing::error!(
                     topic = &*lane.name.topic, partition = lane.name.partition, %error,
                     "agents were left out"
@@ -91,6 +96,7 @@ impl Worker {
             let Some(keeping) = &mut lane.keeping else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
             if let Some(flushed) = keeping.flushing.step(&lane.ledger, &mut send) {
+                keeping.flushed();
                 finished(&flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
                 self.moved = true;
@@ -118,9 +124,10 @@ impl Worker {
     fn let_go(&mut self, durable: &Durable) {
         let Some(leaving) = &self.leaving else { return };
         let late = leaving.since.elapsed() >= LET_GO_WITHIN;
+        let may_write = self.may_write();
         let mut done = true;
         for lane in self.lanes.values_mut().filter(|lane| leaving.names.contains(&lane.name)) {
-            done &= last_flush(lane, durable, &self.metrics);
+            done &= may_write && last_flush(lane, durable, &self.metrics);
         }
         if !done && !late {
             kill_point::hit(Point::LettingGo);
@@ -150,7 +157,12 @@ impl Worker {
         for keeping in self.lanes.values_mut().filter_map(|lane| lane.keeping.as_mut()) {
             keeping.leaves();
         }
-        let mut done = false;
+        let mut done = !self.may_write();
+        if done {
+            tracing::warn!(
+                "what was not written is read again: the partitions may be others' by now"
+            );
+        }
         while !done && began.elapsed() < patience {
             done = true;
             durable.outbox.retry();
@@ -202,6 +214,7 @@ fn last_flush(lane: &mut Lane, durable: &Durable, metrics: &Metrics) -> bool {
 fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
     let (topic, partition) = (Arc::clone(&lane.name.topic), lane.name.partition);
     let Some(keeping) = &mut lane.keeping else { return false };
+    keeping.begun();
     match lane.judge.flush() {
         Ok(Some(flush)) => {
             if let Some(error) = &flush.first_unwritten {
@@ -235,13 +248,16 @@ fn take_up_one(
     lane: &mut Lane,
     found: Found,
     way: &GoOn,
-    learns: bool,
+    (learns, metrics): (bool, &Metrics),
 ) -> Result<(), crate::state::Full> {
-    let Found { restored, ends, .. } = found;
-    let Some(keeping) = &lane.keeping else { return Ok(()) };
+    let Found { restored, ends, state_end, .. } = found;
+    let Some(keeping) = &mut lane.keeping else { return Ok(()) };
+    keeping.succeeds(restored.owner, state_end);
+    let overwritten = restored.overwritten.clone();
     let lineage = keeping.lineage(way.log, ends.partitions);
     let is_known = restored.marker.is_some();
     let outcome = lane.judge.take_up(restored, (way.from, way.is_same_log), lineage);
+    heal_all(lane, &overwritten, metrics);
     let live_from = ends.committed.filter(|committed| is_known && *committed > way.from);
     if let Some(live_from) = live_from.filter(|_| way.is_same_log) {
         // It stopped while it learned from history, which teaches and is not told.

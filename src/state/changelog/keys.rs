@@ -2,7 +2,8 @@
 
 use crate::baseline::peers::GroupKey;
 use crate::state::AgentKey;
-use crate::state::changelog::MARKERS;
+use crate::state::changelog::{Dead, LessonRecord, MARKERS, Marker, Snapshot, Stamp};
+use crate::state::codec::{Envelope, Kind, StateError, open};
 
 /// The key of an agent's record.
 #[must_use]
@@ -26,13 +27,52 @@ pub fn lesson_key(topic: &str, (epoch, group): (i64, GroupKey), second: bool) ->
 /// A key that was read.
 pub(super) struct Named<'a> {
     pub(super) topic: &'a str,
-    pub(super) what: What,
+    pub(super) what: Touched,
 }
 
-pub(super) enum What {
+/// What stands under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touched {
+    /// An agent, or that it was forgotten.
     Agent(AgentKey),
+    /// The end of a flush.
     Marker,
-    Lesson { epoch: i64, group: GroupKey, second: bool },
+    /// What an open epoch taught about a group.
+    Lesson {
+        /// The epoch.
+        epoch: i64,
+        /// The group.
+        group: GroupKey,
+        /// Under which of its two keys.
+        second: bool,
+    },
+}
+
+/// What a record of the partition of `topic` is about, and when it was written and by whom: `None`
+/// for a deletion, and for bytes that are no record. `None` when it is about another source.
+#[must_use]
+pub fn read_stamp(
+    topic: &str,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Option<(Touched, Option<Stamp>)> {
+    let named = Named::of(key).filter(|named| named.topic == topic)?;
+    Some((named.what, value.and_then(|value| stamp_of(named.what, value).ok())))
+}
+
+fn stamp_of(touched: Touched, mut value: &[u8]) -> Result<Stamp, StateError> {
+    match touched {
+        Touched::Agent(_) => {
+            let envelope = Envelope::read(&mut value)?.ok_or(StateError::Truncated)?;
+            if envelope.kind == Kind::Dead {
+                envelope.take(Kind::Dead).map(|it: Dead| it.stamp)
+            } else {
+                envelope.take(Kind::Snapshot).map(|it: Snapshot| it.stamp)
+            }
+        }
+        Touched::Marker => open(Kind::Marker, value).map(|it: Marker| it.stamp),
+        Touched::Lesson { .. } => open(Kind::Lesson, value).map(|it: LessonRecord| it.stamp),
+    }
 }
 
 impl<'a> Named<'a> {
@@ -42,13 +82,13 @@ impl<'a> Named<'a> {
         let (kind, topic) = (parts.next()?, parts.next()?);
         let what = match kind {
             "agent" => {
-                What::Agent(AgentKey::from_number(u128::from_str_radix(parts.next()?, 16).ok()?))
+                Touched::Agent(AgentKey::from_number(u128::from_str_radix(parts.next()?, 16).ok()?))
             }
             "marker" => {
                 parts.next()?;
-                What::Marker
+                Touched::Marker
             }
-            "lesson" => What::Lesson {
+            "lesson" => Touched::Lesson {
                 epoch: parts.next()?.parse().ok()?,
                 group: GroupKey(u64::from_str_radix(parts.next()?, 16).ok()?),
                 second: parts.next()? == "1",
