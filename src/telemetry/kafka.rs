@@ -185,16 +185,21 @@ impl Specs {
         let [lag, lag_seconds] = [self.lag.fresh(), self.lag_seconds.fresh()];
         let [committed, position] = [self.committed.fresh(), self.position.fresh()];
         let high_watermark = self.high_watermark.fresh();
-        for worker in state.workers.values() {
-            for it in worker.shown() {
-                let labels = [it.topic.as_str(), &it.partition.to_string()];
-                set(&committed, labels, it.committed);
-                set(&position, labels, it.position);
-                set(&high_watermark, labels, it.high_watermark);
-                if it.fetching {
-                    set(&lag, labels, it.lag);
-                    set_seconds(&lag_seconds, labels, it.lag_millis(worker.snapshot.taken_ms));
-                }
+        let mut shown: Vec<(i64, &PartitionSnapshot)> = state
+            .workers
+            .values()
+            .flat_map(|worker| worker.shown().map(|it| (worker.snapshot.taken_ms, it)))
+            .collect();
+        // Each receiver's group reads the alerts: the one furthest behind is shown, as the last.
+        shown.sort_by_key(|(_, it)| it.lag);
+        for (taken_ms, it) in shown {
+            let labels = [it.topic.as_str(), &it.partition.to_string()];
+            set(&committed, labels, it.committed);
+            set(&position, labels, it.position);
+            set(&high_watermark, labels, it.high_watermark);
+            if it.fetching {
+                set(&lag, labels, it.lag);
+                set_seconds(&lag_seconds, labels, it.lag_millis(taken_ms));
             }
         }
         [assigned, lag, lag_seconds, committed, position, high_watermark]

@@ -323,11 +323,14 @@ fn a_crash_before_the_dead_letter_arrived_tries_again() {
     assert!(ledger.is_empty());
 }
 
+/// A message: its id, whether it was marked, its body.
+type Heard = (String, bool, Vec<u8>);
+
 /// A real receiver: answers `status`, and keeps what it was sent.
 #[derive(Clone)]
 struct Real {
     status: Arc<AtomicU16>,
-    heard: Arc<Mutex<Vec<(String, bool, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
     address: SocketAddr,
 }
 
@@ -345,7 +348,8 @@ impl Real {
     /// What it took: how often each message came, with its bodies.
     fn taken(&self) -> BTreeMap<String, Vec<(bool, Vec<u8>)>> {
         let mut taken: BTreeMap<String, Vec<(bool, Vec<u8>)>> = BTreeMap::new();
-        for (id, is_marked, body) in self.heard.lock().unwrap().clone() {
+        let heard = self.heard.lock().unwrap().clone();
+        for (id, is_marked, body) in heard {
             taken.entry(id).or_default().push((is_marked, body));
         }
         taken
