@@ -37,6 +37,7 @@ mod pipeline;
 mod prometheus;
 mod rules;
 mod running;
+mod scale;
 mod serve;
 mod shipped;
 mod state;
