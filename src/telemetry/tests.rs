@@ -261,3 +261,14 @@ fn episodes_and_states_are_gauges_that_return() {
     StallEnded.emit(&metrics);
     assert!(metrics.encode().contains("toolwarden_kafka_stalled 0"));
 }
+
+#[test]
+fn of_several_groups_on_one_partition_the_one_furthest_behind_is_shown() {
+    let metrics = Metrics::new(&BuildInfo::default());
+    for (worker, lag) in [(1, 5), (2, 70), (3, 0)] {
+        metrics.kafka().set_assignment(worker, vec![("alerts".into(), 0)]);
+        metrics.kafka().update(worker, snapshot(vec![owned("alerts", 0, lag)]));
+    }
+    let lag = series(&metrics, "toolwarden_kafka_consumer_lag{");
+    assert_eq!(lag, [r#"toolwarden_kafka_consumer_lag{partition="0",topic="alerts"} 70"#]);
+}
