@@ -69,6 +69,16 @@ impl Anchor {
         self.recent = narrow(recent + RECENT_STEP * (value - recent));
     }
 
+    /// Begins with `days` days of which only the mean is known, unless others were learned before.
+    ///
+    /// That they were all alike is made up for by the days after them: what those are compared with,
+    /// such as a factor of the day of the week, comes from these, so they differ twice as much.
+    pub fn begin(&mut self, figure: f64, days: u8) {
+        if self.days == 0 {
+            (0..days).for_each(|_| self.learn(figure));
+        }
+    }
+
     /// Where the recent level stands, if it is `ratio` times the anchor or a part of that, and was
     /// not told of before at this distance.
     pub fn drift(&mut self, ratio: f64) -> Option<Drift> {
@@ -199,6 +209,18 @@ mod tests {
         assert_eq!(anchor.drift(2.0), None);
         assert!((f64::from(anchor.recent) - before).abs() < 0.2);
         assert!((anchor.mean() - before).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_mean_stands_for_days_only_at_the_beginning() {
+        let mut anchor = Anchor::default();
+        anchor.begin(100.0, 7);
+        assert!((anchor.progress() - 0.5).abs() < 1e-9 && anchor.level().is_none());
+        let before = anchor;
+        anchor.begin(1_000.0, 7);
+        assert_eq!(anchor, before);
+        (0..7).for_each(|_| anchor.learn(100.0));
+        assert!((anchor.level().unwrap() - 100.0).abs() < 0.01);
     }
 
     #[test]

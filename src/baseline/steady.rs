@@ -12,13 +12,13 @@ mod dispersion;
 mod evidence;
 mod learn;
 mod locator;
+mod readings;
 mod season;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::float;
 use crate::baseline::realised::Excess;
 use crate::event::Timestamp;
 use check::SelfCheck;
@@ -55,13 +55,16 @@ const TOLERANCE_DEVIATIONS: f64 = 2.0;
 const VARIATION_MAX: f64 = 0.5;
 const DISPERSION_MAX: f64 = 64.0;
 
+/// With batches of fewer calls than this, calls tell as much as their batches do.
+const BATCHED_FROM: f64 = 3.0;
+
 /// How much of a call the hours must tell before their variation is known.
 const VARIATION_KNOWN: f64 = 12.0;
 
 /// The part of the hours in which calls were expected that may have been empty, the longest pause
 /// left out, and how many such hours must have been seen, before silence is surprising.
 const EMPTY_MAX: f64 = 0.03;
-const EXPECTED_HOURS_MIN: f64 = 50.0;
+const EXPECTED_HOURS_MIN: f64 = 24.0;
 
 /// With more empty hours than this an agent has no usual rate at all.
 const ABSENT_MAX: f64 = 0.1;
@@ -209,7 +212,7 @@ impl Steady {
         let (up, down) = (self.evidence.dating(true), self.evidence.dating(false));
         self.up.add_call(self.bucket, up.0);
         self.down.add_call(self.bucket, down.0);
-        self.many.look(self.evidence.many(), 0.0);
+        self.many.cross(self.evidence.many());
         self.gate();
     }
 
@@ -247,15 +250,20 @@ impl Steady {
         let closed = u32::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(0);
         let is_hour_over = bucket == next_hour;
         self.evidence.close(closed);
-        self.evidence.open(if is_hour_over { closed.saturating_sub(1) } else { closed });
+        self.evidence.open(closed.saturating_sub(1));
+        let mass = narrow(self.evidence.mass() * f64::from(closed));
+        // Of buckets that are over: in one that is open all of it is allowed for and little of it was
+        // seen, so its evidence falls and rises again, which is no crossing of anything.
+        self.many.look(self.evidence.many(), mass);
+        if !is_hour_over {
+            self.evidence.open(1);
+        }
         let expected = f64::from(self.mean) * f64::from(closed);
         self.gap += narrow(expected);
         let (up, down) = (self.evidence.dating(true).1, self.evidence.dating(false).1);
         self.up.pass((self.bucket, closed), up, expected);
         self.down.pass((self.bucket, closed), down, expected);
         self.dispersion.pass(self.bucket, bucket);
-        let mass = narrow(self.evidence.mass() * f64::from(closed));
-        self.many.look(self.evidence.many(), mass);
         self.few.look(self.evidence.few() + self.evidence.stopped(), 1.2 * mass);
         self.bucket = bucket;
         self.gate();
@@ -287,9 +295,11 @@ impl Steady {
         self.is_gated |= self.evidence.many().max(few) >= GATED_FROM;
     }
 
-    /// Keeps this hour from being learned.
-    pub fn distrust(&mut self) {
-        self.is_gated = true;
+    /// Keeps this hour from being learned, unless the agent is in its first week: until then nobody
+    /// knows what is too much, hours are cut at eight times the mean, and a week with holes in it
+    /// would be held against every later one.
+    pub const fn distrust(&mut self) {
+        self.is_gated |= self.is_gathering();
     }
 
     /// What is usual in a bucket of this hour.
@@ -328,7 +338,19 @@ impl Steady {
         self.is_gathering().then(|| self.season.of_day(day).max(0.02))
     }
 
-    fn is_gathering(&self) -> bool {
+    /// Whether its calls may come in batches: they do, or a week was not seen yet.
+    #[must_use]
+    pub fn may_be_batched(&self) -> bool {
+        !self.is_gathering() || self.dispersion.index() >= BATCHED_FROM
+    }
+
+    /// Calls of a usual day.
+    #[must_use]
+    pub fn usual_day(&self) -> f64 {
+        self.rate() * 1_440.0
+    }
+
+    const fn is_gathering(&self) -> bool {
         self.season.seen() >= season::WEEK
     }
 
@@ -434,53 +456,6 @@ impl Steady {
     /// Sets when time should pass without a call.
     pub fn set_wake(&mut self, time: Option<Timestamp>) {
         self.wake = time.map_or(i32::MAX, bucket_of);
-    }
-
-    /// The pause so far: since when, how long in seconds, and how many calls were expected.
-    #[must_use]
-    pub fn pause(&self) -> (Timestamp, f64, f64) {
-        let secs =
-            f64::from(self.bucket.saturating_sub(self.newest)) * float(BUCKET_SECS.unsigned_abs());
-        (start_of(self.newest), secs, f64::from(self.gap))
-    }
-
-    /// The longest usual pause, in expected calls.
-    #[must_use]
-    pub fn longest_pause(&self) -> f64 {
-        f64::from(self.gap_max)
-    }
-
-    /// Calls expected in an hour like this one.
-    #[must_use]
-    pub fn hourly(&self) -> f64 {
-        f64::from(self.mean) * f64::from(HOUR)
-    }
-
-    /// What was seen since a shift began; up or down.
-    #[must_use]
-    pub fn since(&self, is_up: bool) -> Since {
-        let locator = if is_up { &self.up } else { &self.down };
-        let open = if is_up { 1 } else { 0 };
-        let buckets = self.bucket.saturating_sub(locator.start()).saturating_add(open).max(1);
-        let secs = f64::from(buckets) * float(BUCKET_SECS.unsigned_abs());
-        let expected = locator.expected() + f64::from(open) * f64::from(self.mean);
-        let null = self.null();
-        let spread = (null.tolerance - 1.0) / 2.0 * expected;
-        let deviation = libm::sqrt(null.dispersion * expected + spread * spread);
-        let usual = ((expected - 2.0 * deviation).max(0.0), expected + 2.0 * deviation);
-        Since { start: start_of(locator.start()), secs, calls: locator.calls(), expected, usual }
-    }
-
-    /// How many more calls would have kept the evidence of too few below `level`.
-    #[must_use]
-    pub fn calls_too_few(&self, level: f64) -> u32 {
-        self.evidence.calls_too_few(level)
-    }
-
-    /// Of the newest calls, how many fewer would have kept the evidence below `level`.
-    #[must_use]
-    pub fn calls_too_many(&self, level: f64, calls: u32) -> u32 {
-        self.evidence.calls_too_many(level, calls)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cli::settings;
 use crate::config::RuleSource;
 use crate::generate::corpora::Corpus;
 use crate::pipeline::bench_judgement::{
-    BurstRow, DelayRow, JudgementReport, Options, QuietRow, RampRow, ReleaseRow, Row, measure,
+    BurstRow, DelayRow, JudgementReport, Options, Part, QuietRow, RampRow, ReleaseRow, Row, measure,
 };
 
 /// What `bench judgement` is told.
@@ -27,6 +27,9 @@ pub(crate) struct JudgementArgs {
     /// them otherwise.
     #[arg(long, value_parser = corpus)]
     corpus: Vec<Corpus>,
+    /// Only this part: quiet, delays, ramps, burst or releases; may be given again.
+    #[arg(long, value_parser = part)]
+    part: Vec<Part>,
     /// The seed: the same one gives the same figures.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -48,6 +51,21 @@ fn corpus(word: &str) -> Result<Corpus, String> {
     })
 }
 
+fn part(word: &str) -> Result<Part, String> {
+    Part::ALL.into_iter().find(|part| part.as_str() == word).ok_or_else(|| {
+        let words: Vec<&str> = Part::ALL.map(Part::as_str).to_vec();
+        format!("a part is one of {}", words.join(", "))
+    })
+}
+
+fn parts(args: &JudgementArgs) -> Vec<Part> {
+    match (args.part.is_empty(), args.corpus.is_empty()) {
+        (false, _) => args.part.clone(),
+        (true, false) => vec![Part::Quiet],
+        (true, true) => Part::ALL.to_vec(),
+    }
+}
+
 pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
     let rules = settings::load_rules(&RuleSource { directory: args.rules.clone() })?.rules;
     let chosen = if args.corpus.is_empty() { Corpus::ALL.to_vec() } else { args.corpus.clone() };
@@ -55,7 +73,7 @@ pub(crate) fn judgement(args: &JudgementArgs) -> Result<Exit, Failure> {
         agents: args.agents,
         days: args.days,
         corpora: chosen,
-        changes: args.corpus.is_empty(),
+        parts: parts(args),
         seed: args.seed,
         threads: args.threads,
     };

@@ -97,6 +97,8 @@ pub struct AgentState {
     pub(crate) hours_seen: u32,
     /// What is learned of an agent that may be steady.
     pub(crate) steady: Option<Box<Steady>>,
+    /// Of a steady agent whose calls come in runs: the same of the starts of its runs.
+    pub(crate) run_starts: Option<Box<Steady>>,
     /// What was written of it today.
     pub(crate) audits: Option<Box<AuditDay>>,
     /// What its first fortnight was like.
@@ -218,6 +220,7 @@ impl AgentState {
             live: None,
             hours_seen: 0,
             steady: None,
+            run_starts: None,
             audits: None,
             anchors: None,
             pulse: Pulse::default(),
@@ -331,6 +334,7 @@ impl AgentState {
             + self.steady.as_ref().map_or(0, |it| {
                 size_of::<Steady>() + it.excess.as_ref().map_or(0, |_| size_of::<Excess>())
             })
+            + self.run_starts.as_ref().map_or(0, |_| size_of::<Steady>())
             + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())

@@ -93,14 +93,19 @@ pub(crate) fn end_day(
         return moved;
     }
     let (calls, busiest) = (f64::from(state.history.calls_today), f64::from(state.busiest));
-    let weekday = state.steady.as_ref().and_then(|it| it.day_factor(state.history.today()));
+    let weekday = state
+        .steady
+        .as_deref()
+        .and_then(|steady| Some((steady.day_factor(state.history.today())?, steady.usual_day())));
     let anchors = state.anchors.get_or_insert_default();
     let before = Figure::ALL.map(|figure| anchors.of(figure).level());
     anchors.calls.learn(calls);
     if busiest > 0.0 {
         anchors.busiest.learn(busiest);
     }
-    if let Some(weekday) = weekday {
+    if let Some((weekday, usual)) = weekday {
+        // The factors come from the first week, whose days are a part of the fortnight.
+        anchors.even.begin(usual, 7);
         anchors.even.learn(calls / weekday);
     }
     let accepted = judgement.said.expected_level(Detector::Drift);

@@ -193,12 +193,13 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     injected_session::observe(&judgement, state, &mut verdict);
     argument_shape::observe(&judgement, used, state, &mut verdict);
     dormant_tool::observe(&judgement, used, state, &mut verdict);
-    run_size::observe(&judgement, state, &mut verdict);
+    let run = run_size::count(&judgement, state);
+    run_size::observe(&judgement, run, state, &mut verdict);
     errors::observe(&judgement, &sums, state, &mut verdict);
     bytes::observe(&judgement, &sums, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
     session_fit::observe(&judgement, state, &mut verdict);
-    rate_shift::observe(&judgement, is_first_of_hour, state, &mut verdict);
+    rate_shift::observe(&judgement, (is_first_of_hour, run.calls == 1), state, &mut verdict);
     common_mode::observe(&judgement, is_first_of_hour, state, &mut verdict);
     silence::arm(rules, is_first_of_hour, state);
     // Last, because it looks at what was said of the call.

@@ -33,11 +33,18 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
         let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
         if state.steady.as_deref().is_some_and(is_lost) {
-            state.steady = None;
+            (state.steady, state.run_starts) = (None, None);
             changed = Some(AuditKind::ServiceForgotten);
         } else if state.steady.is_none() && hours >= parameters.hours_min {
             state.steady = Some(Box::new(Steady::new(state.history.calls_today, midnight)));
             changed = Some(AuditKind::ServiceBegun);
+        }
+        let is_batched = state.steady.as_deref().is_some_and(Steady::may_be_batched);
+        if !is_batched {
+            state.run_starts = None;
+        } else if state.run_starts.is_none() {
+            // One in each hour of work, to begin with: the first week tells.
+            state.run_starts = Some(Box::new(Steady::new(hours, midnight)));
         }
         state.hours_seen = 0;
     }
@@ -65,37 +72,47 @@ pub(crate) fn audit(
     });
 }
 
-/// Counts one call and judges what it makes of the rate.
+/// What is counted.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Calls,
+    /// Starts of runs: of an agent whose calls come in runs they tell more, because calls of one run
+    /// say little more than that there was one.
+    Runs,
+}
+
+/// What one kind of evidence makes of the rate.
+struct Reading {
+    unit: Unit,
+    is_up: bool,
+    ratio: f64,
+    /// The evidence at which it would just fire.
+    level: f64,
+    since: Since,
+    /// Calls an hour since then, and the usual ones.
+    hourly: f64,
+    usual: f64,
+}
+
+/// Counts one call, the first of its hour or of its run, and judges what it makes of the rate.
 pub(crate) fn observe(
     judgement: &Judgement<'_>,
-    is_first_of_hour: bool,
+    (is_first_of_hour, begins_run): (bool, bool),
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    let is_flooded = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
-    let is_due = is_first_of_hour && state.steady.is_some();
-    let known = is_due.then(|| of_peers(judgement, state));
-    let Some(steady) = state.steady.as_deref_mut() else { return };
-    steady.add_call(judgement.call.time);
-    if let Some(known) = known {
-        (steady.peers, steady.excess) = known;
+    if state.steady.is_none() {
+        return;
     }
-    if is_flooded {
-        steady.distrust();
-    }
+    count(judgement, (is_first_of_hour, begins_run), state);
     let Some(rule) = &judgement.rules.rate_shift else { return };
-    let is_up = steady.many() >= steady.few().min(1.0 / rule.words.budget);
-    let evidence = if is_up { steady.many() } else { steady.few() };
-    let ratio = evidence * rule.words.budget;
-    if ratio < LOWEST {
+    let runs = begins_run.then(|| read(rule, state, Unit::Runs)).flatten();
+    let calls = read(rule, state, Unit::Calls);
+    let readings = [runs, calls].into_iter().flatten();
+    let Some(reading) = readings.reduce(|a, b| if b.ratio >= a.ratio { b } else { a }) else {
         return;
-    }
-    let trust = if is_up { steady.trust() } else { steady.trust_low() };
-    let (since, usual) = (steady.since(is_up), steady.hourly());
-    let hourly = f64::from(since.calls) / (since.secs / 3_600.0);
-    if trust != Trust::Active || since.calls < rule.parameters.calls_min {
-        return;
-    }
+    };
+    let Reading { is_up, ratio, hourly, usual, .. } = reading;
     let expected = judgement.said.expected_level(Detector::RateShift);
     let is_expected =
         |level: f64| if is_up { hourly <= level } else { level <= hourly && level < usual };
@@ -108,9 +125,52 @@ pub(crate) fn observe(
     state.weigh(judgement, (Detector::RateShift, ratio), verdict);
     if ratio >= 1.0 {
         state.report(judgement, (&rule.words, ratio), verdict, |state| {
-            describe(judgement, rule, state, (since, is_up))
+            describe(judgement, state, &reading)
         });
     }
+}
+
+fn count(
+    judgement: &Judgement<'_>,
+    (is_first_of_hour, begins_run): (bool, bool),
+    state: &mut AgentState,
+) {
+    let is_flooded = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
+    let known = is_first_of_hour.then(|| of_peers(judgement, state));
+    let starts = state.run_starts.as_deref_mut().filter(|_| begins_run);
+    for steady in state.steady.as_deref_mut().into_iter().chain(starts) {
+        steady.add_call(judgement.call.time);
+        if is_flooded {
+            steady.distrust();
+        }
+    }
+    if let Some((steady, known)) = state.steady.as_deref_mut().zip(known) {
+        (steady.peers, steady.excess) = known;
+    }
+}
+
+/// Reads one kind of evidence; `None` when it says too little, or may not be trusted.
+fn read(rule: &Rule<RateShiftParameters>, state: &AgentState, unit: Unit) -> Option<Reading> {
+    let (calls, runs) = (state.steady.as_deref()?, state.run_starts.as_deref());
+    let steady = if unit == Unit::Runs { runs? } else { calls };
+    // Where both are judged each has half of the budget.
+    let shared = runs.is_some_and(|runs| runs.trust() == Trust::Active);
+    let budget = rule.words.budget * if shared { 0.5 } else { 1.0 };
+    let is_up = steady.many() >= steady.few().min(1.0 / budget);
+    let ratio = if is_up { steady.many() } else { steady.few() } * budget;
+    if ratio < LOWEST {
+        return None;
+    }
+    let trust = if is_up { steady.trust() } else { steady.trust_low() };
+    let since = steady.since(is_up);
+    if trust != Trust::Active || since.calls < rule.parameters.calls_min {
+        return None;
+    }
+    // People think in calls, and accept a level in calls.
+    let a_run = calls.hourly() / steady.hourly().max(1e-9);
+    let hourly = f64::from(since.calls) / (since.secs / 3_600.0) * a_run;
+    let (level, usual) = (1.0 / budget, calls.hourly());
+    Some(Reading { unit, is_up, ratio, level, since, hourly, usual })
 }
 
 /// What the agent's peers tell at the first call of an hour, for alerts that no call causes.
@@ -121,16 +181,14 @@ fn of_peers(judgement: &Judgement<'_>, state: &AgentState) -> (u32, Option<Box<E
     (peers, excess.map(Box::new))
 }
 
-fn describe(
-    judgement: &Judgement<'_>,
-    rule: &Rule<RateShiftParameters>,
-    state: &AgentState,
-    (since, is_up): (Since, bool),
-) -> Description {
+fn describe(judgement: &Judgement<'_>, state: &AgentState, reading: &Reading) -> Description {
+    let &Reading { unit, is_up, level, since, hourly, .. } = reading;
+    let (steady, thing, done) = match unit {
+        Unit::Calls => (state.steady.as_deref(), "call", "made"),
+        Unit::Runs => (state.run_starts.as_deref(), "run", "began"),
+    };
     let span = words::span(since.secs);
     let (low, high) = (libm::floor(since.usual.0), libm::ceil(since.usual.1));
-    let level = 1.0 / rule.words.budget;
-    let steady = state.steady.as_deref();
     let days = steady.map_or(0, Steady::days);
     let change = if is_up {
         let fewer = steady.map_or(0, |steady| steady.calls_too_many(level, since.calls));
@@ -139,22 +197,21 @@ fn describe(
         let more = steady.map_or(0, |steady| steady.calls_too_few(level));
         format!("at least {}", since.calls.saturating_add(more))
     };
-    let hourly = f64::from(since.calls) / (since.secs / 3_600.0);
     Description {
         summary: format!(
-            "{} made {} in {span}; at this hour {low:.0} to {high:.0} are usual.",
+            "{} {done} {} in {span}; at this hour {low:.0} to {high:.0} are usual.",
             words::quote(&state.agent_id),
-            words::count(since.calls, "call"),
+            words::count(since.calls, thing),
         ),
         expected: Expected {
             low,
             high,
-            unit: format!("calls in {span}"),
+            unit: format!("{thing}s in {span}"),
             basis: format!("its rate at this hour and day of the week, from {days} days"),
         },
         observed: f64::from(since.calls),
         start: since.start,
-        counterfactual: format!("silent if {change} calls in {span}"),
+        counterfactual: format!("silent if {change} {thing}s in {span}"),
         evidence: with_trigger(&[], judgement.call),
         evidence_total: u64::from(since.calls.max(1)),
         subjects: vec![subjects::amount(

@@ -17,11 +17,21 @@ use crate::policy::{Detector, RunSizeParameters};
 /// half times the usual size is within a mature agent's work.
 pub(crate) const DEVIATION: (f64, f64) = (0.8, 0.4);
 
-/// Judges one call.
-pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
-    let (Some(rule), call) = (&judgement.rules.run_size, judgement.call) else { return };
+/// Counts one call in its run, which may begin with it.
+pub(crate) fn count(judgement: &Judgement<'_>, state: &mut AgentState) -> Run {
+    let call = judgement.call;
     let session = if call.session_id.is_empty() { 0 } else { judgement.session.max(1) };
-    let run = state.live().runs.add(session, call.time);
+    state.live().runs.add(session, call.time)
+}
+
+/// Judges one call of `run`.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    run: Run,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    let (Some(rule), call) = (&judgement.rules.run_size, judgement.call) else { return };
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
     if run.calls < calls_min {
         let (value, hour) = (f64::from(run.calls), call.time.hour_of_day());

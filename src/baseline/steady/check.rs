@@ -37,13 +37,19 @@ impl SelfCheck {
             self.days /= 2.0;
             self.crossings.iter_mut().for_each(|crossings| *crossings /= 2);
         }
+        for (place, level) in (0_u8..).zip(LEVELS) {
+            if evidence < LEFT * level {
+                self.above &= !(1 << place);
+            }
+        }
+        self.cross(evidence);
+    }
+
+    /// Looks at evidence that is not complete: it may have reached a level, but has not left one.
+    pub(crate) fn cross(&mut self, evidence: f64) {
         for ((place, crossings), level) in (0_u8..).zip(&mut self.crossings).zip(LEVELS) {
             let bit = 1 << place;
-            if self.above & bit != 0 {
-                if evidence < LEFT * level {
-                    self.above &= !bit;
-                }
-            } else if evidence >= level {
+            if self.above & bit == 0 && evidence >= level {
                 self.above |= bit;
                 *crossings = crossings.saturating_add(1);
             }

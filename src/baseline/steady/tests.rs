@@ -2,6 +2,7 @@
 
 use super::evidence::{TOO_FEW, TOO_MANY, Tilt, too_few, too_many};
 use super::*;
+use crate::baseline::float;
 use fastrand::Rng;
 use proptest::prelude::*;
 use statrs::distribution::{Discrete, NegativeBinomial, Poisson};
@@ -362,6 +363,61 @@ fn a_week_away_is_no_evidence_and_is_not_learned() {
     world.live(29.6, 1.0);
     assert!((world.steady.rate() / rate - 1.0).abs() < 0.05);
     assert_eq!(world.alarms, 0);
+}
+
+#[test]
+fn evidence_that_falls_and_rises_within_buckets_does_not_starve_a_busy_agent() {
+    // Three calls a bucket and more by day: all of them are allowed for when it opens.
+    let mut world = World::new(4, 20.0);
+    world.live(15.3, 1.0);
+    assert_eq!(world.steady.trust(), Trust::Active);
+    let told = world.live(15.3 + 1.0 / 24.0, 1.6);
+    assert!(told.is_some(), "{:?}", world.steady.many);
+    assert_eq!(world.steady.trust(), Trust::Active, "{:?}", world.steady.many);
+}
+
+#[test]
+fn a_level_is_crossed_again_only_after_a_whole_bucket_below_it() {
+    let mut check = SelfCheck::default();
+    check.look(0.0, 0.1);
+    for _ in 0..50 {
+        // In the open bucket: little is left, then it is above the level again.
+        check.cross(0.001);
+        check.cross(1_000.0);
+    }
+    let mut once = SelfCheck::default();
+    once.look(0.0, 0.1);
+    once.cross(1_000.0);
+    assert_eq!(check, once);
+    check.look(0.001, 0.0);
+    check.cross(1_000.0);
+    assert_ne!(check, once);
+}
+
+#[test]
+fn floods_of_the_first_week_leave_no_holes_in_it() {
+    let live = |distrusts: bool| {
+        let mut world = World::new(9, 1.0);
+        for hour in 1..=168_u32 {
+            world.live(f64::from(hour) / 24.0, 1.0);
+            // Whoever makes many calls floods its busiest minute until that is learned.
+            if distrusts && hour < 40 {
+                world.steady.distrust();
+            }
+        }
+        world.live(13.5, 1.0);
+        world.steady
+    };
+    assert_eq!(live(true), live(false));
+}
+
+#[test]
+fn a_week_of_few_calls_suffices_to_miss_them() {
+    for seed in 1..5 {
+        let mut world = World::new(seed, 0.1);
+        world.live(13.5, 1.0);
+        assert_eq!(world.steady.trust_low(), Trust::Active, "{seed}");
+    }
 }
 
 #[test]

@@ -40,6 +40,23 @@ impl Life {
         }
     }
 
+    /// Works on the day `day` between two hours in `runs` runs of ten calls, each at a drawn moment.
+    fn work_in_runs(&mut self, day: u32, hours: (f64, f64), runs: u32, random: &mut fastrand::Rng) {
+        let mut calls = Vec::new();
+        for run in 0..runs {
+            let hour = hours.0 + random.f64() * (hours.1 - hours.0 - 0.02);
+            let start = f64::from(day) * 86_400.0 + hour * 3_600.0;
+            calls.extend((0..10_u32).map(|turn| (start + f64::from(turn) * 5.0, run)));
+        }
+        calls.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (secs, run_of_day) in calls {
+            self.id += 1;
+            let session = format!("run-{day}-{:.1}-{run_of_day}", hours.0);
+            let call = ToolCall { session_id: session.into(), ..plain(secs, self.id) };
+            self.alerts.extend(run(&self.rules, &mut self.state, &[call]));
+        }
+    }
+
     fn told(&self, detector: Detector) -> usize {
         let of_it = |alert: &&Alert| {
             alert.detector == detector.as_str() && alert.status == AlertStatus::Firing
@@ -190,4 +207,67 @@ fn the_end_of_a_log_is_no_silence() {
     let peers = Peers::default();
     let alerts = tick(&Context::new(&life.rules, &peers), &mut life.state, Timestamp::MAX).alerts;
     assert!(alerts.iter().all(|alert| alert.rule_id != "silence.stopped"));
+}
+
+#[test]
+fn runs_that_come_three_times_as_often_are_told_by_their_starts() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut life = Life::new();
+    (0..17).for_each(|day| life.work_in_runs(day, ALL_DAY, 72, &mut random));
+    assert_eq!(life.told(Detector::RateShift), 0);
+    let starts = life.state.run_starts.as_deref().unwrap();
+    assert_eq!(starts.trust(), crate::baseline::steady::Trust::Active);
+    let known = life.state.learning_of(Detector::RateShift, &life.rules, &Peers::default());
+    assert_eq!(known.state, crate::alert::LearningState::Active);
+    life.work_in_runs(17, (0.0, 10.0), 30, &mut random);
+    assert_eq!(life.told(Detector::RateShift), 0);
+    life.work_in_runs(17, (10.0, 14.0), 60, &mut random);
+    let told = life.alerts.iter().find(|alert| alert.detector == "rate_shift").unwrap();
+    assert!(told.summary.contains(" began ") && told.summary.contains(" runs in "), "{told:?}");
+    assert!(told.expected.unit.starts_with("runs in "), "{:?}", told.expected);
+    // A person accepts a level in calls, whatever it was seen by: 15 runs of ten calls an hour.
+    let level = told.subjects[0].level.unwrap();
+    assert!((90.0..220.0).contains(&level), "{level}");
+    let time = told.time.as_str();
+    assert!(time < "2026-01-22T14:00", "{time}");
+}
+
+#[test]
+fn who_makes_single_calls_is_not_judged_by_runs() {
+    let mut life = Life::new();
+    (0..7).for_each(|day| life.work(day, ALL_DAY, 240));
+    assert!(life.state.run_starts.is_some());
+    (7..10).for_each(|day| life.work(day, ALL_DAY, 240));
+    assert!(life.state.steady.is_some() && life.state.run_starts.is_none());
+    // Neither is one that is no service any more.
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut life = Life::new();
+    (0..3).for_each(|day| life.work_in_runs(day, ALL_DAY, 72, &mut random));
+    assert!(life.state.run_starts.is_some());
+    (3..6).for_each(|day| life.work_in_runs(day, (9.0, 12.0), 20, &mut random));
+    assert!(life.state.steady.is_none() && life.state.run_starts.is_none());
+}
+
+#[test]
+fn a_fast_ramp_of_an_agent_with_weekends_is_told_in_time() {
+    let mut life = Life::new();
+    // Day 0 is a Monday.
+    let calls = |day: u32, level: f64| {
+        let week = if day % 7 >= 5 { 0.4 } else { 1.0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::as_conversions,
+            reason = "a test"
+        )]
+        let calls = (240.0 * week * level) as u32;
+        calls
+    };
+    (0..15).for_each(|day| life.work(day, ALL_DAY, calls(day, 1.0)));
+    let told = (15..40_u32).find_map(|day| {
+        let level = 1.1_f64.powi(i32::try_from(day - 14).unwrap());
+        life.work(day, ALL_DAY, calls(day, level));
+        (life.told(Detector::Drift) > 0).then_some(level)
+    });
+    assert!(told.is_some_and(|times| times < 3.0), "{told:?}");
 }

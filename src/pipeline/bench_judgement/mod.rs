@@ -29,12 +29,45 @@ pub struct Options {
     pub days: u32,
     /// The corpora whose false alarms are counted.
     pub corpora: Vec<Corpus>,
-    /// Whether changes, ramps and releases are measured too.
-    pub changes: bool,
+    /// What is measured, of all that could be.
+    pub parts: Vec<Part>,
     /// The seed of all traffic.
     pub seed: u64,
     /// Threads at work.
     pub threads: usize,
+}
+
+/// A part of what can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// False alarms, of each corpus.
+    Quiet,
+    /// How soon a change of rate is told.
+    Delays,
+    /// Slow ramps.
+    Ramps,
+    /// What one wild hour teaches.
+    Burst,
+    /// A release that triples a group's work.
+    Releases,
+}
+
+impl Part {
+    /// All of them, in the order of the report.
+    pub const ALL: [Self; 5] =
+        [Self::Quiet, Self::Delays, Self::Ramps, Self::Burst, Self::Releases];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Delays => "delays",
+            Self::Ramps => "ramps",
+            Self::Burst => "burst",
+            Self::Releases => "releases",
+        }
+    }
 }
 
 /// Everything that was measured.
@@ -70,22 +103,28 @@ pub enum Row<'a> {
 /// Measures; `say` gets each row as soon as it is known.
 pub fn measure(rules: &Rules, options: &Options, say: &mut dyn FnMut(Row<'_>)) -> JudgementReport {
     let mut report = JudgementReport::default();
-    for corpus in &options.corpora {
+    let is_asked = |part| options.parts.contains(&part);
+    for corpus in options.corpora.iter().filter(|_| is_asked(Part::Quiet)) {
         let row = quiet::measure(rules, options, *corpus);
         say(Row::Quiet(&row));
         report.quiet.push(row);
     }
-    if !options.changes {
-        return report;
+    if is_asked(Part::Delays) {
+        report.delays = delay::measure(rules, options, &mut |row| say(Row::Delay(row)));
     }
-    report.delays = delay::measure(rules, options, &mut |row| say(Row::Delay(row)));
-    report.ramps = poison::ramps(rules, options);
-    report.ramps.iter().for_each(|row| say(Row::Ramp(row)));
-    let burst = poison::burst(rules, options);
-    say(Row::Burst(&burst));
-    report.burst = Some(burst);
-    report.releases = poison::releases(rules, options);
-    report.releases.iter().for_each(|row| say(Row::Release(row)));
+    if is_asked(Part::Ramps) {
+        report.ramps = poison::ramps(rules, options);
+        report.ramps.iter().for_each(|row| say(Row::Ramp(row)));
+    }
+    if is_asked(Part::Burst) {
+        let burst = poison::burst(rules, options);
+        say(Row::Burst(&burst));
+        report.burst = Some(burst);
+    }
+    if is_asked(Part::Releases) {
+        report.releases = poison::releases(rules, options);
+        report.releases.iter().for_each(|row| say(Row::Release(row)));
+    }
     report
 }
 
@@ -146,7 +185,7 @@ mod tests {
                 agents: 120,
                 days: 2,
                 corpora: vec![Corpus::Sessions],
-                changes: false,
+                parts: vec![Part::Quiet],
                 seed: 3,
                 threads,
             };
