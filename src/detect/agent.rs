@@ -96,9 +96,7 @@ pub struct AgentState {
     /// The hours of today with a call, one bit each.
     pub(crate) hours_seen: u32,
     /// What is learned of an agent that may be steady.
-    pub(crate) steady: Option<Box<Steady>>,
-    /// Of a steady agent whose calls come in runs: the same of the starts of its runs.
-    pub(crate) run_starts: Option<Box<Steady>>,
+    pub(crate) service: Option<Box<Service>>,
     /// What was written of it today.
     pub(crate) audits: Option<Box<AuditDay>>,
     /// What its first fortnight was like.
@@ -168,6 +166,14 @@ pub(crate) struct ShapeBurst {
     pub(crate) trail: Vec<Evidence>,
 }
 
+/// What is learned of an agent that may be steady.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) calls: Steady,
+    /// Where its calls come in runs: the same of the starts of its runs.
+    pub(crate) starts: Option<Box<Steady>>,
+}
+
 /// What only an agent at work needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Live {
@@ -219,8 +225,7 @@ impl AgentState {
             open: Few::default(),
             live: None,
             hours_seen: 0,
-            steady: None,
-            run_starts: None,
+            service: None,
             audits: None,
             anchors: None,
             pulse: Pulse::default(),
@@ -237,7 +242,7 @@ impl AgentState {
             .is_some_and(|burst| !burst.trail.is_empty() || !burst.tools.is_empty());
         let rest = (self.live.is_some() || has_trail).then(|| self.rest_at());
         let session = self.live.as_ref().and_then(|live| live.sessions.deadline());
-        let steady = self.steady.as_ref().and_then(|steady| steady.wake());
+        let steady = self.steady().and_then(Steady::wake);
         episode.into_iter().chain(rest).chain(session).chain(steady).min()
     }
 
@@ -331,10 +336,11 @@ impl AgentState {
             + burst
             + live
             + self.anchors.as_ref().map_or(0, |_| size_of::<Anchors>())
-            + self.steady.as_ref().map_or(0, |it| {
-                size_of::<Steady>() + it.excess.as_ref().map_or(0, |_| size_of::<Excess>())
+            + self.service.as_ref().map_or(0, |it| {
+                let starts = it.starts.as_ref().map_or(0, |_| size_of::<Steady>());
+                let excess = it.calls.excess.as_ref().map_or(0, |_| size_of::<Excess>());
+                size_of::<Service>() + starts + excess
             })
-            + self.run_starts.as_ref().map_or(0, |_| size_of::<Steady>())
             + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
             + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
             + self.returned.as_ref().map_or(0, |_| size_of::<Return>())

@@ -94,8 +94,7 @@ pub(crate) fn end_day(
     }
     let (calls, busiest) = (f64::from(state.history.calls_today), f64::from(state.busiest));
     let weekday = state
-        .steady
-        .as_deref()
+        .steady()
         .and_then(|steady| Some((steady.day_factor(state.history.today())?, steady.usual_day())));
     let anchors = state.anchors.get_or_insert_default();
     let before = Figure::ALL.map(|figure| anchors.of(figure).level());

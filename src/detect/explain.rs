@@ -273,7 +273,7 @@ fn nothing(
             "the tool was given arguments of this shape before, or is itself not known well enough"
         }
         Detector::DormantTool => "the tool is new, or was used in the last weeks",
-        Detector::RateShift | Detector::Silence if state.steady.is_none() => {
+        Detector::RateShift | Detector::Silence if state.steady().is_none() => {
             "the agent is not at work around the clock: its days are judged instead"
         }
         Detector::RateShift => "too little speaks of another rate than this hour usually has",

@@ -67,7 +67,7 @@ fn sessions(context: &Context<'_>, state: &AgentState) -> String {
 }
 
 fn rate(state: &AgentState) -> String {
-    match state.steady.as_deref() {
+    match state.steady() {
         None => "not at work around the clock: judged by its days".to_owned(),
         Some(steady) => format!(
             "{:.0} calls an hour at this hour, from {}",

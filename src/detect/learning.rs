@@ -126,11 +126,11 @@ impl AgentState {
             Detector::Silence => Steady::trust_low,
             _ => return None,
         };
-        let starts = self.run_starts.as_deref().filter(|_| detector == Detector::RateShift);
+        let starts = self.run_starts().filter(|_| detector == Detector::RateShift);
         if starts.is_some_and(|starts| starts.trust() == Trust::Active) {
             return Some((LearningState::Active, 1.0));
         }
-        let Some(steady) = &self.steady else {
+        let Some(steady) = self.steady() else {
             let is_young = self.history.days < STARVED_AFTER_DAYS;
             let state = if is_young { LearningState::Learning } else { LearningState::Starved };
             return Some((state, 0.0));

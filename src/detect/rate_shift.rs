@@ -7,7 +7,7 @@
 use crate::alert::{AuditKind, Expected};
 use crate::baseline::realised::Excess;
 use crate::baseline::steady::{Since, Steady, Trust};
-use crate::detect::agent::{AgentState, with_trigger};
+use crate::detect::agent::{AgentState, Service, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::shadow::LOWEST;
 use crate::detect::{Judgement, Verdict, subjects, words};
@@ -16,6 +16,23 @@ use crate::policy::{Detector, RateShiftParameters, Rule};
 
 /// An agent that is not trusted and was seen in fewer hours of a day is forgotten as a service.
 const HOURS_LOST: u32 = 8;
+
+impl AgentState {
+    /// What is learned of the calls of an agent that may be steady.
+    pub(crate) fn steady(&self) -> Option<&Steady> {
+        self.service.as_deref().map(|service| &service.calls)
+    }
+
+    /// The same, to go on with.
+    pub(crate) fn steady_mut(&mut self) -> Option<&mut Steady> {
+        self.service.as_deref_mut().map(|service| &mut service.calls)
+    }
+
+    /// The same of the starts of runs, where calls come in runs.
+    pub(crate) fn run_starts(&self) -> Option<&Steady> {
+        self.service.as_deref().and_then(|service| service.starts.as_deref())
+    }
+}
 
 /// Ends the day before the call that is judged, if it is over: begins to learn an agent that was
 /// at work around the clock, and gives up one that is not. Returns which of the two it did, to be
@@ -32,19 +49,20 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
         let hours = state.hours_seen.count_ones();
         let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
-        if state.steady.as_deref().is_some_and(is_lost) {
-            (state.steady, state.run_starts) = (None, None);
+        if state.steady().is_some_and(is_lost) {
+            state.service = None;
             changed = Some(AuditKind::ServiceForgotten);
-        } else if state.steady.is_none() && hours >= parameters.hours_min {
-            state.steady = Some(Box::new(Steady::new(state.history.calls_today, midnight)));
+        } else if state.service.is_none() && hours >= parameters.hours_min {
+            let calls = Steady::new(state.history.calls_today, midnight);
+            state.service = Some(Box::new(Service { calls, starts: None }));
             changed = Some(AuditKind::ServiceBegun);
         }
-        let is_batched = state.steady.as_deref().is_some_and(Steady::may_be_batched);
-        if !is_batched {
-            state.run_starts = None;
-        } else if state.run_starts.is_none() {
+        if let Some(service) = &mut state.service {
             // One in each hour of work, to begin with: the first week tells.
-            state.run_starts = Some(Box::new(Steady::new(hours, midnight)));
+            let first = || Box::new(Steady::new(hours, midnight));
+            let known = service.starts.take();
+            let is_batched = service.calls.may_be_batched();
+            service.starts = is_batched.then(|| known.unwrap_or_else(first));
         }
         state.hours_seen = 0;
     }
@@ -101,7 +119,7 @@ pub(crate) fn observe(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    if state.steady.is_none() {
+    if state.service.is_none() {
         return;
     }
     count(judgement, (is_first_of_hour, begins_run), state);
@@ -137,21 +155,22 @@ fn count(
 ) {
     let is_flooded = state.is_open(Detector::Repeat) || state.is_open(Detector::CallRate);
     let known = is_first_of_hour.then(|| of_peers(judgement, state));
-    let starts = state.run_starts.as_deref_mut().filter(|_| begins_run);
-    for steady in state.steady.as_deref_mut().into_iter().chain(starts) {
+    let Some(Service { calls, starts }) = state.service.as_deref_mut() else { return };
+    if let Some(known) = known {
+        (calls.peers, calls.excess) = known;
+    }
+    let starts = starts.as_deref_mut().filter(|_| begins_run);
+    for steady in [Some(calls), starts].into_iter().flatten() {
         steady.add_call(judgement.call.time);
         if is_flooded {
             steady.distrust();
         }
     }
-    if let Some((steady, known)) = state.steady.as_deref_mut().zip(known) {
-        (steady.peers, steady.excess) = known;
-    }
 }
 
 /// Reads one kind of evidence; `None` when it says too little, or may not be trusted.
 fn read(rule: &Rule<RateShiftParameters>, state: &AgentState, unit: Unit) -> Option<Reading> {
-    let (calls, runs) = (state.steady.as_deref()?, state.run_starts.as_deref());
+    let (calls, runs) = (state.steady()?, state.run_starts());
     let steady = if unit == Unit::Runs { runs? } else { calls };
     // Where both are judged each has half of the budget.
     let shared = runs.is_some_and(|runs| runs.trust() == Trust::Active);
@@ -184,8 +203,8 @@ fn of_peers(judgement: &Judgement<'_>, state: &AgentState) -> (u32, Option<Box<E
 fn describe(judgement: &Judgement<'_>, state: &AgentState, reading: &Reading) -> Description {
     let &Reading { unit, is_up, level, since, hourly, .. } = reading;
     let (steady, thing, done) = match unit {
-        Unit::Calls => (state.steady.as_deref(), "call", "made"),
-        Unit::Runs => (state.run_starts.as_deref(), "run", "began"),
+        Unit::Calls => (state.steady(), "call", "made"),
+        Unit::Runs => (state.run_starts(), "run", "began"),
     };
     let span = words::span(since.secs);
     let (low, high) = (libm::floor(since.usual.0), libm::ceil(since.usual.1));

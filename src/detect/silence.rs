@@ -37,7 +37,7 @@ pub(crate) fn settle(
     now: Timestamp,
     verdict: &mut Verdict,
 ) {
-    let wake = state.steady.as_ref().and_then(|steady| steady.wake());
+    let wake = state.steady().and_then(Steady::wake);
     if let Some(rule) = &context.rules.silence
         && wake.is_some_and(|wake| wake <= now)
         && now < Timestamp::MAX
@@ -46,7 +46,7 @@ pub(crate) fn settle(
             pass(context, state, moment, verdict);
         }
         let next = next(rule, context, state).map(Moment::time);
-        if let Some(steady) = &mut state.steady {
+        if let Some(steady) = state.steady_mut() {
             steady.set_wake(next);
         }
     }
@@ -59,7 +59,7 @@ fn next(
     context: &Context<'_>,
     state: &AgentState,
 ) -> Option<Moment> {
-    let steady = state.steady.as_deref()?;
+    let steady = state.steady()?;
     let is_judged = steady.trust_low() == Trust::Active
         && !steady.is_away()
         && !state.is_open(Detector::Silence);
@@ -76,7 +76,7 @@ fn next(
 
 fn pass(context: &Context<'_>, state: &mut AgentState, moment: Moment, verdict: &mut Verdict) {
     state.settle(moment.time(), verdict);
-    if let Some(steady) = &mut state.steady {
+    if let Some(steady) = state.steady_mut() {
         steady.pass(moment.time());
     }
     if let (Moment::Stopped(time), Some(rule)) = (moment, &context.rules.silence) {
@@ -90,8 +90,9 @@ pub(crate) fn arm(rules: &Rules, is_first_of_hour: bool, state: &mut AgentState)
     if rules.silence.is_none() {
         return;
     }
-    if let Some(steady) = &mut state.steady
-        && (is_first_of_hour || steady.wake().is_some_and(|wake| wake <= state.newest))
+    let newest = state.newest;
+    if let Some(steady) = state.steady_mut()
+        && (is_first_of_hour || steady.wake().is_some_and(|wake| wake <= newest))
     {
         let is_judged = steady.trust_low() == Trust::Active;
         let end = steady.hour_end();
@@ -107,7 +108,7 @@ pub(crate) fn end(state: &mut AgentState, time: Timestamp, verdict: &mut Verdict
     if let Some(mut open) = place.and_then(|place| state.open.remove(place)) {
         open.episode.last = open.episode.last.max(time);
         verdict.alerts.push(resolve(&open, time));
-        if let Some(steady) = &mut state.steady {
+        if let Some(steady) = state.steady_mut() {
             steady.set_wake(Some(time));
         }
     }
@@ -120,7 +121,7 @@ fn tell(
     time: Timestamp,
     verdict: &mut Verdict,
 ) {
-    let Some(steady) = state.steady.as_deref() else { return };
+    let Some(steady) = state.steady() else { return };
     let words = &rule.words;
     let ratio = (steady.stopped() * words.budget).max(1.0);
     let learning = state.learning_of(Detector::Silence, rules, &Peers::default());

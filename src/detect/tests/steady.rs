@@ -101,7 +101,7 @@ fn work_as_it_always_was_is_neither_drift_nor_a_shift() {
         (0..40).for_each(|day| life.work(day, hours, 120 + day * 37 % 60));
         let told = [Detector::Drift, Detector::RateShift, Detector::Silence];
         assert_eq!(told.map(|detector| life.told(detector)), [0, 0, 0]);
-        assert_eq!(life.state.steady.is_some(), hours == ALL_DAY);
+        assert_eq!(life.state.steady().is_some(), hours == ALL_DAY);
     }
 }
 
@@ -167,7 +167,7 @@ fn a_silence_is_milder_where_its_detector_is_beyond_its_promise_and_says_so() {
     (0..16).for_each(|day| life.work(day, ALL_DAY, 1_440));
     life.work(16, (0.0, 10.0), 600);
     let excess = Excess { tier: 1.0, observed: 40, allowed: 2.345, days: 469 };
-    life.state.steady.as_mut().unwrap().excess = Some(Box::new(excess));
+    life.state.steady_mut().unwrap().excess = Some(Box::new(excess));
     let (rules, peers) = (rules(), Peers::default());
     let back = plain(16.0 * 86_400.0 + 50_000.0, 999_999).time;
     let alerts = tick(&Context::new(&rules, &peers), &mut life.state, back).alerts;
@@ -215,7 +215,7 @@ fn runs_that_come_three_times_as_often_are_told_by_their_starts() {
     let mut life = Life::new();
     (0..17).for_each(|day| life.work_in_runs(day, ALL_DAY, 72, &mut random));
     assert_eq!(life.told(Detector::RateShift), 0);
-    let starts = life.state.run_starts.as_deref().unwrap();
+    let starts = life.state.run_starts().unwrap();
     assert_eq!(starts.trust(), crate::baseline::steady::Trust::Active);
     let known = life.state.learning_of(Detector::RateShift, &life.rules, &Peers::default());
     assert_eq!(known.state, crate::alert::LearningState::Active);
@@ -236,16 +236,16 @@ fn runs_that_come_three_times_as_often_are_told_by_their_starts() {
 fn who_makes_single_calls_is_not_judged_by_runs() {
     let mut life = Life::new();
     (0..7).for_each(|day| life.work(day, ALL_DAY, 240));
-    assert!(life.state.run_starts.is_some());
+    assert!(life.state.run_starts().is_some());
     (7..10).for_each(|day| life.work(day, ALL_DAY, 240));
-    assert!(life.state.steady.is_some() && life.state.run_starts.is_none());
+    assert!(life.state.steady().is_some() && life.state.run_starts().is_none());
     // Neither is one that is no service any more.
     let mut random = fastrand::Rng::with_seed(3);
     let mut life = Life::new();
     (0..3).for_each(|day| life.work_in_runs(day, ALL_DAY, 72, &mut random));
-    assert!(life.state.run_starts.is_some());
+    assert!(life.state.run_starts().is_some());
     (3..6).for_each(|day| life.work_in_runs(day, (9.0, 12.0), 20, &mut random));
-    assert!(life.state.steady.is_none() && life.state.run_starts.is_none());
+    assert!(life.state.steady().is_none() && life.state.run_starts().is_none());
 }
 
 #[test]
