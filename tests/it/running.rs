@@ -492,7 +492,10 @@ pub(crate) fn committed(bootstrap: &str, group: &str, topic: &str) -> BTreeMap<i
     for partition in partitions(&consumer, topic) {
         list.add_partition(topic, partition);
     }
-    let list = consumer.committed_offsets(list, PATIENCE).unwrap();
+    // The first group of a broker is there before its coordinator is.
+    let list = wait_for("the coordinator tells what is committed", || {
+        consumer.committed_offsets(list.clone(), PATIENCE).ok()
+    });
     let of = |partition: i32| {
         let (_, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
         match list.find_partition(topic, partition).unwrap().offset() {
