@@ -25,6 +25,7 @@ const CALLS: usize = 40_000;
 /// Sessions of the group that are learned, of which the newest [`SKETCHES`] are kept.
 const SESSIONS: usize = 900;
 const SKETCHES: usize = 400;
+const SESSIONS_AN_HOUR: usize = 12;
 
 /// What the agents do.
 #[derive(Clone, Copy)]
@@ -211,10 +212,11 @@ fn with_sessions(known: &Peers, group: GroupKey) -> Peers {
         let agent = u64::try_from(session % 12).unwrap();
         Fact::Session(live.learned(agent, live.deadline()).into())
     };
-    let peers = (0..6).fold(known.clone(), |peers, epoch| {
+    // Hour by hour, since an hour teaches no more than its bound.
+    let peers = (0..SESSIONS / SESSIONS_AN_HOUR).fold(known.clone(), |peers, hour| {
         let mut summary = GroupSummary::default();
-        let each = SESSIONS / 6;
-        (epoch * each..epoch * each + each).for_each(|session| summary.add(learned(session)));
+        let first = hour * SESSIONS_AN_HOUR;
+        (first..first + SESSIONS_AN_HOUR).for_each(|session| summary.add(learned(session)));
         peers.with_epoch(0, [(group, &summary)])
     });
     let sketches = peers.habits(group).unwrap().sketches();

@@ -123,7 +123,7 @@ impl Repeats {
     #[cfg(test)]
     fn knows(&self, key: u64, time: Timestamp) -> bool {
         let (key, now) = (short(key), self.offset(time));
-        self.once.iter().any(|it| it.key == key && it.is_live(now))
+        self.once.iter().any(|it| it.key == key && it.last >= oldest_live(now))
             || self.again.iter().any(|it| it.key == key && it.is_live(now))
     }
 
@@ -148,12 +148,11 @@ impl Repeats {
             }
             true
         });
-        // First without a branch for each place: mostly nothing is over and nothing is equal.
-        let mut is_equal = false;
+        // Mostly nothing is over and nothing is equal, so there is no branch for each.
+        let (oldest, mut is_equal) = (oldest_live(now), false);
         for it in &mut self.once {
-            let live = u32::from(it.is_live(now));
-            (it.key, it.last) = (it.key * live, it.last * live);
-            is_equal |= it.key == key && it.last > 0;
+            *it = if it.last < oldest { Once::default() } else { *it };
+            is_equal |= (it.key == key) & (it.last > 0);
         }
         if is_equal {
             for it in self.once.iter_mut().filter(|it| it.key == key && it.last > 0) {
@@ -178,10 +177,12 @@ impl Repeats {
 
     /// What was made once makes room first, the oldest before the others.
     fn insert(&mut self, new: Once) {
-        let held = self.once.iter().filter(|it| it.last > 0).count() + self.again.len();
-        let is_full = held >= SLOTS;
-        let place =
-            self.once.iter_mut().filter(|it| !is_full || it.last > 0).min_by_key(|it| it.last);
+        let empty = self.once.iter().filter(|it| it.last == 0).count();
+        let place = if self.again.len() < empty {
+            self.once.iter_mut().find(|it| it.last == 0)
+        } else {
+            self.once.iter_mut().filter(|it| it.last > 0).min_by_key(|it| it.last)
+        };
         if let Some(place) = place {
             *place = new;
             return;
@@ -196,10 +197,9 @@ impl Repeats {
     }
 }
 
-impl Once {
-    const fn is_live(self, now: Offset) -> bool {
-        self.last > 0 && now <= self.last.saturating_add(WINDOW_MILLIS)
-    }
+/// The oldest last time, above 0, of a call that is still remembered.
+fn oldest_live(now: Offset) -> Offset {
+    now.saturating_sub(WINDOW_MILLIS).max(1)
 }
 
 impl Again {
@@ -309,8 +309,8 @@ mod tests {
         (100..110).for_each(|key| _ = repeats.add(key, at(4), MASS, 0.25));
         assert_eq!((0..20).filter(|key| repeats.knows(*key, at(5))).count(), SLOTS - 1);
         assert!(repeats.again.len() <= SLOTS);
-        // The list's own 24 bytes are on the heap, too.
-        assert!(repeats.heap_bytes() <= SLOTS * size_of::<Again>() + 24);
+        // The list's own 16 bytes are on the heap, too.
+        assert!(repeats.heap_bytes() <= SLOTS * size_of::<Again>() + 16);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! is how a run is told from the next when records do not say. Not exact when more than eight
 //! sessions are interleaved: the one that was quiet longest is forgotten, and counts anew.
 
+use crate::baseline::few::Exact;
 use crate::baseline::identity::short;
 use crate::baseline::moments::{Base, Offset};
 use crate::event::Timestamp;
@@ -45,7 +46,7 @@ pub struct Run {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     base: Base,
-    slots: Vec<Slot>,
+    slots: Exact<Slot>,
 }
 
 impl Runs {
@@ -76,15 +77,14 @@ impl Runs {
 
     /// Bytes on the heap.
     #[must_use]
-    pub const fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+    pub fn heap_bytes(&self) -> usize {
+        self.slots.heap_bytes()
     }
 
     fn push(&mut self, session: u32, now: Offset) -> (u32, Offset) {
         let mut slot = Slot::new(session, now);
         let counted = slot.count(now);
         if self.slots.len() < RUNS {
-            self.slots.reserve_exact(1);
             self.slots.push(slot);
         } else if let Some(oldest) =
             self.slots.iter_mut().min_by_key(|slot| (slot.last, slot.session))

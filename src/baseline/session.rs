@@ -7,6 +7,7 @@
 mod value;
 
 use crate::baseline::bloom::WordBloom;
+use crate::baseline::few::Exact;
 use crate::baseline::identity::short;
 use crate::event::{Target, TargetKind, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -179,8 +180,8 @@ pub struct LiveSession {
     /// How full the filter of its words is.
     words_set: u16,
     words: Option<Box<WordBloom>>,
-    tokens: Vec<u32>,
-    values: Vec<SessionValue>,
+    tokens: Exact<u32>,
+    values: Exact<SessionValue>,
     more: Option<Box<More>>,
 }
 
@@ -198,7 +199,7 @@ const SUSPECTS_MAX: usize = 16;
 impl LiveSession {
     /// The session `key`, whose first call is at `time`.
     #[must_use]
-    pub const fn new(key: u64, time: Timestamp) -> Self {
+    pub fn new(key: u64, time: Timestamp) -> Self {
         Self {
             key,
             start: time,
@@ -207,8 +208,8 @@ impl LiveSession {
             cut: None,
             words_set: 0,
             words: None,
-            tokens: Vec::new(),
-            values: Vec::new(),
+            tokens: Exact::new(),
+            values: Exact::new(),
             more: None,
         }
     }
@@ -301,7 +302,7 @@ impl LiveSession {
 
     /// Whether it holds so much that a part of it is to be handed over.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.values.len() >= VALUES_MAX
     }
 
@@ -326,7 +327,7 @@ impl LiveSession {
             id: mix(self.key ^ mix(agent ^ mix(nanos))),
             start: self.start,
             agent: short(agent),
-            values: self.values.clone(),
+            values: self.values.to_vec(),
             tokens,
             is_quarantined: self.is_quarantined(),
             suspects: self.more.as_ref().map_or_else(Vec::new, |more| more.suspects.clone()),
@@ -341,8 +342,8 @@ impl LiveSession {
             size_of::<More>() + hashes * size_of::<u64>()
         });
         self.words.as_ref().map_or(0, |words| words.memory_bytes())
-            + self.tokens.capacity() * size_of::<u32>()
-            + self.values.capacity() * size_of::<SessionValue>()
+            + self.tokens.heap_bytes()
+            + self.values.heap_bytes()
             + more
     }
 
@@ -362,7 +363,6 @@ impl LiveSession {
 
     fn note_token(&mut self, token: u32, max: usize) {
         if self.tokens.len() < max && !contains(&self.tokens, token) {
-            reserve_some(&mut self.tokens, 4);
             self.tokens.push(token);
         }
     }
@@ -379,7 +379,6 @@ impl LiveSession {
             if is_noted || self.is_full() {
                 continue;
             }
-            reserve_some(&mut self.values, 4);
             self.values.push(SessionValue::of(target, class, !known));
         }
     }
@@ -411,13 +410,6 @@ fn contains(tokens: &[u32], token: u32) -> bool {
     let (eights, rest) = tokens.as_chunks::<8>();
     let is_in = |some: &[u32]| some.iter().fold(false, |is_in, it| is_in | (*it == token));
     eights.iter().any(|eight| is_in(eight)) || is_in(rest)
-}
-
-/// Room for a few more, instead of for twice as many.
-fn reserve_some<T>(list: &mut Vec<T>, some: usize) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(some);
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! alert; until then every use counts towards a burst. Bounded: the tool unused for longest makes
 //! room. Not a sketch: forty exact slots say when and how often.
 
+use crate::baseline::few::Exact;
 use crate::baseline::identity::{hash_texts, short};
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ pub struct ShapeUse {
 /// The tools of one agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
-    slots: Vec<Slot>,
+    slots: Exact<Slot>,
     more: Option<Box<More>>,
 }
 
@@ -163,7 +164,6 @@ impl Tools {
             ..Use::default()
         };
         let forgot = self.make_room(max);
-        self.slots.reserve_exact(1);
         self.slots.push(Slot {
             tool: Tool::of(id.tool),
             last_minute: minute,
@@ -221,7 +221,7 @@ impl Tools {
 
     /// How many tools are remembered.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.slots.len()
     }
 
@@ -233,18 +233,18 @@ impl Tools {
 
     /// Whether none is remembered.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// Bytes on the heap.
     #[must_use]
-    pub const fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         let more = match &self.more {
             Some(more) => size_of::<More>() + more.alerted.capacity() * size_of::<(Tool, i32)>(),
             None => 0,
         };
-        self.slots.capacity() * size_of::<Slot>() + more
+        self.slots.heap_bytes() + more
     }
 
     /// Starts a new burst: no tool is part of it yet.
@@ -313,8 +313,8 @@ impl Tools {
                 .enumerate()
                 .min_by_key(|(_, slot)| (slot.last_minute, slot.tool.hash()))
                 .map(|(place, _)| place);
-            let Some(place) = oldest else { return forgot };
-            let slot = self.slots.swap_remove(place);
+            let oldest = oldest.and_then(|place| self.slots.swap_remove(place));
+            let Some(slot) = oldest else { return forgot };
             if let Some(more) = &mut self.more {
                 more.alerted.retain(|(tool, _)| *tool != slot.tool);
             }

@@ -6,6 +6,7 @@
 //! make two things look like one, which lowers what is found and never raises it. Not a model of
 //! language: three kinds of things, counted apart.
 
+use crate::baseline::few::Exact;
 use crate::baseline::float;
 use crate::baseline::identity::hash_texts;
 use serde::{Deserialize, Serialize};
@@ -189,7 +190,7 @@ impl GroupUsage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Counts {
     /// Places with their counts, ascending.
-    Few(Vec<(u8, u8)>),
+    Few(Exact<(u8, u8)>),
     /// Every place.
     Many(Box<[u8]>),
 }
@@ -214,9 +215,6 @@ impl Counts {
             match few.binary_search_by_key(&place, |(known, _)| *known) {
                 Ok(at) => return few.get_mut(at).map_or(0, |(_, count)| raise(count)),
                 Err(at) if few.len() < MANY => {
-                    if few.len() == few.capacity() {
-                        few.reserve_exact(8);
-                    }
                     few.insert(at, (place, 1));
                     return 1;
                 }
@@ -245,9 +243,9 @@ impl Counts {
         }
     }
 
-    const fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         match self {
-            Self::Few(few) => few.capacity() * 2,
+            Self::Few(few) => few.heap_bytes(),
             Self::Many(all) => all.len(),
         }
     }
@@ -273,7 +271,7 @@ pub struct OwnUsage {
 impl Default for OwnUsage {
     fn default() -> Self {
         Self {
-            counts: Counts::Few(Vec::new()),
+            counts: Counts::Few(Exact::new()),
             totals: [0; 3],
             told: [0; 3],
             waiting: [Usage::default(); BATCH],
@@ -309,7 +307,7 @@ impl OwnUsage {
 
     /// Bytes it takes, its own and on the heap.
     #[must_use]
-    pub const fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.counts.heap_bytes()
     }
 

@@ -84,7 +84,15 @@ impl TenMinutes {
     pub fn sums(&self) -> Sums {
         let count = |counts: &[u16; BUCKETS]| counts.iter().map(|count| u32::from(*count)).sum();
         // Ten times 2 TiB is far from the end of the type.
-        let bytes = |buckets: &[Packed; BUCKETS]| buckets.iter().map(|bytes| bytes.get()).sum();
+        let bytes = |buckets: &[Packed; BUCKETS]| -> u64 {
+            let is_large =
+                buckets.iter().fold(0, |some, bytes| some | bytes.0) & Packed::LARGE != 0;
+            if is_large {
+                return buckets.iter().map(|bytes| bytes.get()).sum();
+            }
+            // Nearly always, and without a branch for each.
+            buckets.iter().map(|bytes| u64::from(bytes.0)).sum()
+        };
         let bad = self.bad.as_ref();
         Sums {
             calls: count(&self.calls),

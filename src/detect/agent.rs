@@ -3,7 +3,7 @@
 
 use crate::alert::{EVIDENCE_MAX, Evidence, Subject};
 use crate::baseline::discovery::Discoveries;
-use crate::baseline::few::Few;
+use crate::baseline::few::{Exact, Few};
 use crate::baseline::float;
 use crate::baseline::hours::Hours;
 use crate::baseline::identity::agent_hash;
@@ -186,7 +186,7 @@ pub(crate) struct Live {
     pub(crate) window: TenMinutes,
     pub(crate) shape_burst: Option<Box<ShapeBurst>>,
     /// Sessions, the one of the newest call last.
-    pub(crate) fits: Vec<SessionFit>,
+    pub(crate) fits: Exact<SessionFit>,
 }
 
 impl AgentState {
@@ -287,7 +287,7 @@ impl AgentState {
 
     /// Tools remembered.
     #[must_use]
-    pub const fn tools(&self) -> usize {
+    pub fn tools(&self) -> usize {
         self.tools.len()
     }
 
@@ -320,7 +320,7 @@ impl AgentState {
                 + live.window.heap_bytes()
                 + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
                 + live.sessions.heap_bytes()
-                + live.fits.capacity() * size_of::<SessionFit>()
+                + live.fits.heap_bytes()
                 + live.fits.iter().map(SessionFit::heap_bytes).sum::<usize>()
         });
         let burst = self.burst.as_ref().map_or(0, |burst| {

