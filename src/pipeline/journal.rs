@@ -2,6 +2,7 @@
 //!
 //! Cheap where nothing is written: a judge without a journal keeps none of this.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -233,7 +234,9 @@ impl Journal {
             self.ahead.clear();
         }
         let flush = self.next_flush;
-        let stamp = Stamp { log: self.lineage.log, cut, flush, owner: self.lineage.owner };
+        let Lineage { log, owner, .. } = self.lineage;
+        let held_back = Reverse(u64::try_from(reached.held.len()).unwrap_or(u64::MAX));
+        let stamp = Stamp { log, cut, held: held_back, flush, owner };
         let marker = Marker {
             stamp,
             agents: u64::try_from(count).unwrap_or(u64::MAX),

@@ -296,7 +296,7 @@ mod tests {
     fn restored(next: i64, held: &[(i64, u32)]) -> Restored {
         let reached =
             Reached { next_offset: Some(next), held: held.to_vec(), ..Reached::default() };
-        let stamp = Stamp { log: 2, cut: next, flush: 9, owner: 1 };
+        let stamp = Stamp { log: 2, cut: next, flush: 9, owner: 1, ..Stamp::default() };
         let last = Some((next - 1, 7));
         let marker = Marker { stamp, reached, partitions: 4, last, ..Marker::default() };
         Restored { marker: Some(marker), ..Restored::default() }

@@ -12,6 +12,7 @@
 
 mod keys;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,6 +44,9 @@ pub struct Stamp {
     pub log: u32,
     /// The offset after the last record that is reflected.
     pub cut: i64,
+    /// How many calls below the cut were held and are not reflected. Of two that came as far, the
+    /// one that held fewer reflects more, whoever wrote it.
+    pub held: Reverse<u64>,
     /// The number of the flush.
     pub flush: u64,
     /// Who wrote it: the wall time at which the partition was taken over, in milliseconds.

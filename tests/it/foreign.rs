@@ -29,7 +29,12 @@ fn restored(records: &Topic) -> Restored {
 
 /// An owner that goes on from what stands in `records`.
 fn owner(records: &Topic, number: u64) -> (Shared, Judge) {
-    let shared = shared(0);
+    ordering_owner(records, number, 0)
+}
+
+/// The same, which holds calls for so long.
+fn ordering_owner(records: &Topic, number: u64, reorder_ns: i64) -> (Shared, Judge) {
+    let shared = shared(reorder_ns);
     let partition = PartitionId { topic: 0, partition: 0 };
     let mut judge = Judge::new(shared.clone(), partition, Arc::from("calls"));
     let restored = restored(records);
@@ -41,6 +46,12 @@ fn owner(records: &Topic, number: u64) -> (Shared, Judge) {
 
 /// Judges the calls before `to` and writes down what is known.
 fn go(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) -> Vec<StateRecord> {
+    take(judge, calls, to);
+    judge.judge_all(&mut |_| {});
+    flushed(judge)
+}
+
+fn take(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) {
     let from = usize::try_from(judge.next_offset().unwrap_or(0)).unwrap();
     for (at, call) in calls.iter().enumerate().take(to).skip(from) {
         let offset = i64::try_from(at).unwrap();
@@ -50,8 +61,6 @@ fn go(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) -> Vec<StateRec
         judge.record_done(offset);
         judge.took(offset, || 7);
     }
-    judge.judge_all(&mut |_| {});
-    flushed(judge)
 }
 
 fn flushed(judge: &mut Judge) -> Vec<StateRecord> {
@@ -62,7 +71,11 @@ fn flushed(judge: &mut Judge) -> Vec<StateRecord> {
 
 /// Every agent as it would come back.
 fn known(records: &Topic) -> BTreeMap<AgentKey, Vec<u8>> {
-    let agents = restored(records).agents.into_iter();
+    states(restored(records))
+}
+
+fn states(restored: Restored) -> BTreeMap<AgentKey, Vec<u8>> {
+    let agents = restored.agents.into_iter();
     agents
         .map(|agent| {
             let key = AgentKey::from_ids(&agent.state.tenant_id, &agent.state.agent_id);
@@ -100,6 +113,33 @@ fn row_07_a_zombies_snapshot_after_a_newer_one_survives_compaction_only_until_it
     assert_eq!(known(&topic), before);
     let again = restored(&topic);
     assert_eq!((again.refused, again.missing, again.owner), (0, 0, 2));
+}
+
+#[test]
+fn row_07_a_successor_that_still_holds_a_call_does_not_hide_the_zombie_that_judged_it() {
+    let calls = history();
+    let (third, end) = (calls.len() / 3, calls.len() / 3 + 40);
+    let mut topic = Topic::new();
+    let (_first, mut frozen) = owner(&topic, 1);
+    topic.extend(go(&mut frozen, calls, third));
+    let queued = go(&mut frozen, calls, end);
+    let mut golden = topic.clone();
+    golden.extend(queued.clone());
+    // The successor has come as far, and waits for calls that may still come.
+    let (_second, mut next) = ordering_owner(&topic, 2, 30_000_000_000);
+    take(&mut next, calls, end);
+    next.judge_due(&mut |_| {});
+    assert!(next.held() > 0);
+    let mut written = flushed(&mut next);
+    // It stops before its marker; the zombie's whole flush has landed meanwhile.
+    written.pop();
+    let mut restoring = Restoring::new(Arc::from("calls"), 1_000);
+    let log = topic.into_iter().chain(queued).chain(written);
+    log.for_each(|(key, value)| restoring.take(&key, value.as_deref()));
+    let found = restoring.finish();
+    let from = found.marker.as_ref().and_then(|it| it.reached.read_from());
+    assert_eq!(from, i64::try_from(end).ok(), "the zombie held nothing");
+    assert_eq!(states(found), known(&golden));
 }
 
 #[test]
