@@ -32,6 +32,7 @@ mod layout;
 mod learning;
 mod metrics;
 mod misplaced;
+mod model;
 mod order;
 mod pipeline;
 mod prometheus;
