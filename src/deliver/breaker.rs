@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use crate::deliver::retry::slow_backoff;
+use crate::deliver::retry::{RETRY_WAIT_MAX, half_to_all};
 use crate::event::Timestamp;
 
 /// So many attempts in a row must fail before it opens.
 pub const FAILURES_TO_OPEN: u32 = 5;
 
-/// How long it is open at first.
+/// How long it is open at first: half of this to all of it.
 pub const OPEN_FIRST: Duration = Duration::from_secs(5);
 
 /// How long it is open at most: this much later than the receiver it finds that it is back.
@@ -129,15 +129,14 @@ impl Breaker {
         if !was_open && self.failures < FAILURES_TO_OPEN {
             return false;
         }
-        let wait = if is_slow {
-            slow_backoff(unit_random)
+        let longest = if is_slow {
+            RETRY_WAIT_MAX
         } else {
-            let longest = OPEN_FIRST.saturating_mul(1_u32 << self.opened.min(8)).min(OPEN_MAX);
-            longest.mul_f64(0.5 + 0.5 * unit_random.clamp(0.0, 1.0))
+            OPEN_FIRST.saturating_mul(1_u32 << self.opened.min(8)).min(OPEN_MAX)
         };
         self.opened = self.opened.saturating_add(1);
-        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        self.open = Some(Open { until: now.plus_millis(millis), is_probing: false });
+        let until = now.plus(half_to_all(longest, unit_random));
+        self.open = Some(Open { until, is_probing: false });
         !was_open
     }
 }

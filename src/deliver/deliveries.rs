@@ -234,9 +234,8 @@ impl Deliveries {
     /// Forgets the oldest note if it is older than [`KEEP`] at `now` or there are too many. Returns
     /// its partition and alert, to be deleted from the log, and whether its time was not over.
     pub fn forget_one(&mut self, now: Timestamp) -> Option<(i32, Arc<str>, bool)> {
-        let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
         let (at, id) = self.by_time.first()?;
-        let is_early = at.plus_millis(keep) > now;
+        let is_early = at.plus(KEEP) > now;
         if is_early && self.notes.len() <= self.capacity {
             return None;
         }

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::deliver::breaker::{Admission, Breaker, Phase};
 use crate::deliver::retry::{Failure, Ruling, backoff, slow_backoff};
@@ -318,7 +317,7 @@ impl<T> Dispatch<T> {
         unit_random: f64,
     ) {
         if let Some(wait) = failure.and_then(|failure| failure.asked_wait) {
-            let until = now.plus_millis(millis(wait));
+            let until = now.plus(wait);
             self.hold_until = self.hold_until.max(Some(until));
         }
         match failure {
@@ -461,7 +460,7 @@ impl<T> Waiting<T> {
         }
         let wait = failure.asked_wait.unwrap_or(wait);
         // The last attempt is made when the time is up, not before.
-        self.not_before = Some(now.plus_millis(millis(wait)).min(self.job.deadline));
+        self.not_before = Some(now.plus(wait).min(self.job.deadline));
         true
     }
 }
@@ -490,10 +489,6 @@ impl Throttle {
         self.through_at = Some(through_at.plus_millis(self.interval_ms));
         Ok(())
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

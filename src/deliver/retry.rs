@@ -99,7 +99,7 @@ pub fn backoff(attempt: u32, unit_random: f64) -> Duration {
 /// [`RETRY_WAIT_MAX`].
 #[must_use]
 pub fn slow_backoff(unit_random: f64) -> Duration {
-    RETRY_WAIT_MAX.mul_f64(0.5 + 0.5 * unit(unit_random))
+    half_to_all(RETRY_WAIT_MAX, unit_random)
 }
 
 /// The wait a `Retry-After` header asks for, in seconds or as an HTTP date, clamped to 1 s and
@@ -123,6 +123,11 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 #[must_use]
 pub(super) const fn is_ambiguous(status: u16) -> bool {
     matches!(status, 408 | 500..=502 | 504..=599)
+}
+
+/// Half to all of `longest`, by a number in 0..1.
+pub(super) fn half_to_all(longest: Duration, unit_random: f64) -> Duration {
+    longest.mul_f64(0.5 + 0.5 * unit(unit_random))
 }
 
 fn unit(random: f64) -> f64 {

@@ -145,8 +145,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         verdict.fate = Fate::Duplicate;
         return verdict;
     }
-    let lateness = i64::try_from(rules.limits.lateness.as_millis()).unwrap_or(i64::MAX);
-    let is_late = call.time.plus_millis(lateness) < state.newest;
+    let is_late = call.time.plus(rules.limits.lateness) < state.newest;
     if !is_late {
         silence::settle(context, state, call.time, &mut verdict);
         state.rest(call.time);

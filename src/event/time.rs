@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Nanoseconds in a second.
 const SECOND_NS: i64 = 1_000_000_000;
@@ -102,6 +103,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis.saturating_mul(1_000_000)))
+    }
+
+    /// This time plus the whole milliseconds of `span`, saturating at the end.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        self.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// This time plus seconds, saturating at the ends.

@@ -174,12 +174,11 @@ impl Courier {
             self.bury(&letter, &body, ticket, send);
             return;
         }
-        let retry_for = i64::try_from(self.settings.retry_for.as_millis()).unwrap_or(i64::MAX);
         let job = Job {
             place,
             incident: incident_of(&alert.dedup_key, &alert.alert_id),
             is_urgent: alert.severity == Severity::Critical,
-            deadline: Timestamp::from_millis(place.appended_ms.saturating_add(retry_for)),
+            deadline: Timestamp::from_millis(place.appended_ms).plus(self.settings.retry_for),
             is_repeat: told_as.is_some(),
             item: Item {
                 alert: Box::new(alert),

@@ -101,8 +101,7 @@ struct Time(Timestamp, Moment);
 
 impl Time {
     fn now(self) -> Timestamp {
-        let millis = i64::try_from(self.1.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.0.plus_millis(millis)
+        self.0.plus(self.1.elapsed())
     }
 }
 

@@ -60,9 +60,7 @@ impl Pager {
 
     /// Decides what to send of `alert`, and how many incidents had to be forgotten for that.
     pub fn decide(&mut self, alert: &Alert) -> (Page, u64) {
-        let time = alert.time.parse::<Timestamp>().ok();
-        let Some(time) = time.filter(|_| !alert.dedup_key.is_empty() && !self.span.is_zero())
-        else {
+        let Some(time) = self.time_of(&alert.dedup_key, &alert.time) else {
             return (Page::AsIs, 0);
         };
         if let Some((first, _)) = self.duplicates.get(&alert.alert_id) {
@@ -87,10 +85,7 @@ impl Pager {
 
     /// Takes up what the log of deliveries says this receiver was told, in the order it was.
     pub fn recall(&mut self, told: &Record) {
-        let time = told.alert_time.parse::<Timestamp>().ok();
-        let Some(time) = time.filter(|_| !told.dedup_key.is_empty() && !self.span.is_zero()) else {
-            return;
-        };
+        let Some(time) = self.time_of(&told.dedup_key, &told.alert_time) else { return };
         if told.outcome == Outcome::Dead {
             return;
         }
@@ -131,11 +126,16 @@ impl Pager {
         self.incidents.is_empty()
     }
 
+    /// The time of an alert that belongs to an incident, where incidents are looked after at all.
+    fn time_of(&self, incident: &str, time: &str) -> Option<Timestamp> {
+        let time = time.parse().ok();
+        time.filter(|_| !incident.is_empty() && !self.span.is_zero())
+    }
+
     fn covers(&self, told: &Told, alert: &Alert, time: Timestamp) -> bool {
-        let millis = i64::try_from(self.span.as_millis()).unwrap_or(i64::MAX);
         // An alert that is read twice is not a duplicate of itself.
         told.alert_id != alert.alert_id
-            && time < told.at.plus_millis(millis)
+            && time < told.at.plus(self.span)
             && alert.score < told.score + SCORE_RISE
     }
 
@@ -157,8 +157,8 @@ impl Pager {
             forgotten += 1;
         }
         while self.duplicates.len() > self.capacity {
-            let oldest = self.duplicates.iter().min_by_key(|(id, (_, at))| (*at, (*id).clone()));
-            let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
+            let oldest = self.duplicates.iter().map(|(id, (_, at))| (at, id)).min();
+            let Some(id) = oldest.map(|(_, id)| id.clone()) else { break };
             self.duplicates.remove(&id);
             forgotten += 1;
         }

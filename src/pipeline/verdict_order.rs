@@ -166,7 +166,7 @@ fn make(
 ) -> Result<Acceptance, OrderError> {
     let at = saying.at.unwrap_or(at);
     let expires = saying.expires_in.map(|span| {
-        at.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)).to_string()
+        at.plus(span).to_string()
     });
     let raw = RawAcceptance {
         schema: VERDICT_SCHEMA.to_owned(),

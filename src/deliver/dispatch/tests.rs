@@ -1,5 +1,7 @@
 //! The order and the times of attempts, in virtual time.
 
+use std::time::Duration;
+
 use super::*;
 use crate::deliver::rule;
 use crate::telemetry::FailureReason;
