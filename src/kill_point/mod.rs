@@ -63,11 +63,11 @@ pub enum Point {
     LettingGo,
     /// What is known of a partition is being read.
     Restoring,
-    /// Delivery has sent a request to a receiver and has no answer.
-    PostSent,
+    /// Delivery is about to send a request: from here on the receiver may have it.
+    Posting,
     /// A receiver has taken an alert; that is noted nowhere.
     PostAnswered,
-    /// That an alert was delivered is written down; its offset is not committed.
+    /// What delivery is about to commit is written down in the log of deliveries.
     DeliveryNoted,
     /// Delivery has committed.
     DeliveryCommitted,
@@ -86,7 +86,7 @@ impl Point {
         Self::Committed,
         Self::LettingGo,
         Self::Restoring,
-        Self::PostSent,
+        Self::Posting,
         Self::PostAnswered,
         Self::DeliveryNoted,
         Self::DeliveryCommitted,
@@ -106,7 +106,7 @@ impl Point {
             Self::Committed => "committed",
             Self::LettingGo => "letting-go",
             Self::Restoring => "restoring",
-            Self::PostSent => "post-sent",
+            Self::Posting => "posting",
             Self::PostAnswered => "post-answered",
             Self::DeliveryNoted => "delivery-noted",
             Self::DeliveryCommitted => "delivery-committed",

@@ -18,6 +18,7 @@ use crate::kafka::{
     Consumed, Ledger, Outbox, OutgoingRecord, PartitionConsumer, Polled, Rebalanced, Ticket,
     TopicPartition,
 };
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::courier::{Courier, Post, Step};
 use crate::pipeline::look_up::{Found, LookUp};
@@ -268,7 +269,6 @@ impl Delivering {
         let mut send = |record, ticket| outbox.send(record, ticket);
         while let Ok((number, result)) = self.ended.1.try_recv() {
             let at = (self.time.now(), fastrand::f64());
-            // CP13: the answer is known, its note is about to be written.
             self.courier.done(number, result, at, &mut send);
         }
         self.courier.write(&mut send);
@@ -330,8 +330,11 @@ impl Delivering {
 
     fn commit(&mut self) {
         if self.moved {
-            // CP14: everything below these offsets is in the log of deliveries.
+            kill_point::hit(Point::DeliveryNoted);
             self.moved = !self.consumer.commit();
+            if !self.moved {
+                kill_point::hit(Point::DeliveryCommitted);
+            }
         }
     }
 
@@ -420,8 +423,10 @@ async fn attempt(webhook: Arc<Webhook>, post: Post, ended: Sender<Ended>) {
 }
 
 async fn make(webhook: &Webhook, message: &Message, manner: Manner) -> Result<u16, Failure> {
-    // CP11: from here on the receiver may have it.
+    kill_point::hit(Point::Posting);
     let result = webhook.attempt(message, manner, &clock::wall).await;
-    // CP12: the answer was read, and nobody else knows of it.
+    if result.is_ok() {
+        kill_point::hit(Point::PostAnswered);
+    }
     result
 }

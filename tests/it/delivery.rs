@@ -84,13 +84,13 @@ fn courier() -> Courier {
 /// Where a process may be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kill {
-    /// CP11: the attempt is written and its answer not read.
+    /// The attempt is written and its answer not read.
     PostWritten,
-    /// CP12: the answer is read and its note not written.
+    /// The answer is read and its note not written.
     AnswerRead,
-    /// CP13: the note has arrived and nothing is committed.
+    /// The note has arrived and nothing is committed.
     NoteArrived,
-    /// CP14: as it is committed.
+    /// As it is committed.
     Committed,
 }
 
