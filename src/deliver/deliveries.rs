@@ -86,7 +86,7 @@ impl Record {
     /// What the alert is known by: its id and revision.
     #[must_use]
     pub fn id(&self) -> Arc<str> {
-        format!("{}_{}", self.alert_id, self.revision).into()
+        id_of(&self.alert_id, self.revision)
     }
 
     /// The note as the log holds it.
@@ -95,6 +95,12 @@ impl Record {
         // Text and numbers that JSON has.
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// What an alert is known by, to a receiver as its `webhook-id`: its id and revision.
+#[must_use]
+pub fn id_of(alert_id: &str, revision: u32) -> Arc<str> {
+    format!("{alert_id}_{revision}").into()
 }
 
 /// The key of a note.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::deliver::breaker::{Admission, Breaker, Phase};
 use crate::deliver::retry::{Failure, Ruling, backoff, slow_backoff};
+use crate::deliver::webhook::Manner;
 use crate::event::Timestamp;
 
 /// Attempts on their way to one receiver at a time.
@@ -49,12 +50,8 @@ pub struct Job<T> {
 pub struct Attempt {
     /// What it is known by in [`Dispatch::done`]; never used twice.
     pub number: u64,
-    /// How many were made before it.
-    pub earlier: u32,
-    /// Whether the smallest body is to be sent.
-    pub is_minimal: bool,
-    /// Whether the receiver may have the notification already.
-    pub is_possible_duplicate: bool,
+    /// How it is made.
+    pub manner: Manner,
 }
 
 /// What to do next.
@@ -369,12 +366,8 @@ impl<T> Dispatch<T> {
         let waiting = incident.queue.get_mut(&place)?;
         self.next_number += 1;
         let number = self.next_number;
-        let attempt = Attempt {
-            number,
-            earlier: waiting.attempts,
-            is_minimal: waiting.is_minimal,
-            is_possible_duplicate: waiting.job.is_repeat,
-        };
+        let manner =
+            Manner { is_minimal: waiting.is_minimal, is_possible_duplicate: waiting.job.is_repeat };
         waiting.attempts = waiting.attempts.saturating_add(1);
         if is_probe {
             waiting.probed = number;
@@ -384,7 +377,7 @@ impl<T> Dispatch<T> {
         remove(&mut self.ready, &mut self.later, incident.slot, key);
         incident.slot = Some(Slot::InFlight(number, place));
         self.flights.insert(number, Flight { incident: Arc::clone(key), place, is_probe });
-        Some(attempt)
+        Some(Attempt { number, manner })
     }
 
     /// Lets those go whose wait is over.

@@ -17,7 +17,7 @@ mod webhook;
 
 pub use breaker::{Admission, Breaker, FAILURES_TO_OPEN, OPEN_FIRST, OPEN_MAX, Phase};
 pub use deliveries::{
-    DELIVERIES_MAX, Deliveries, KEEP, Known, Outcome, Record, Restoring, incident_of, key,
+    DELIVERIES_MAX, Deliveries, KEEP, Known, Outcome, Record, Restoring, id_of, incident_of, key,
 };
 pub use dispatch::{Attempt, Dispatch, Done, IN_FLIGHT_MAX, Job, Next, Place};
 pub use escape::escape;

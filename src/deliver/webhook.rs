@@ -1,8 +1,10 @@
 //! One receiver: a webhook signed per Standard Webhooks 1.0.0.
 //!
 //! At least once: every attempt at one word of an episode carries the same `webhook-id`, so that a
-//! receiver can drop what it has. When an attempt is made is `dispatch`'s business. The URL is a secret; it stands in no log, error or `Debug`.
+//! receiver can drop what it has. When an attempt is made is `dispatch`'s business. The URL is a
+//! secret; it stands in no log, error or `Debug`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -12,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::alert::{Alert, AlertStatus, Severity};
+use crate::deliver::deliveries::id_of;
 use crate::deliver::escape;
 use crate::deliver::retry::{Failure, Ruling, is_ambiguous, retry_after, rule};
 use crate::deliver::signature::Signer;
@@ -80,7 +83,7 @@ pub struct Manner {
 /// One notification, ready to be signed and sent as often as it takes.
 #[derive(Clone, Debug)]
 pub struct Message {
-    id: String,
+    id: Arc<str>,
     body: Vec<u8>,
     /// What says the least that is of use, for a receiver that does not take the whole.
     minimal: Vec<u8>,
@@ -201,7 +204,7 @@ impl Webhook {
             .client
             .post(self.settings.url.expose_secret().trim())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header("webhook-id", &message.id)
+            .header("webhook-id", &*message.id)
             .header("webhook-timestamp", now.as_secs())
             .header("webhook-signature", signature);
         if manner.is_possible_duplicate {
@@ -251,7 +254,7 @@ impl Message {
         };
         let least = serde_json::value::to_raw_value(&Least::of(alert)).map_err(broken)?;
         let (body, minimal) = (wrap(whole)?, wrap(&least)?);
-        Ok(Self { id: format!("{id}_{}", alert.revision), body, minimal })
+        Ok(Self { id: id_of(id, alert.revision), body, minimal })
     }
 }
 

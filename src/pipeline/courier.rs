@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::alert::{Alert, Severity};
 use crate::deliver::{
-    Deliveries, Dispatch, Done, Failure, Job, Known, Manner, Message, Next, Outcome, Phase, Place,
-    Record, incident_of, key,
+    Attempt, Deliveries, Dispatch, Done, Failure, Job, Known, Manner, Message, Next, Outcome,
+    Phase, Place, Record, id_of, incident_of, key,
 };
 use crate::event::Timestamp;
 use crate::kafka::{Ledger, OutgoingRecord, Ticket};
@@ -67,6 +67,12 @@ struct Item {
     told_as: Option<Option<String>>,
     /// What is sent, once that is decided.
     message: Option<Arc<Message>>,
+}
+
+impl Item {
+    fn id(&self) -> Arc<str> {
+        id_of(&self.alert.alert_id, self.alert.revision)
+    }
 }
 
 /// One attempt to make.
@@ -153,7 +159,7 @@ impl Courier {
         ledger: &Ledger,
         send: &mut Send<'_>,
     ) {
-        let id = id_of(&alert);
+        let id = id_of(&alert.alert_id, alert.revision);
         let told_as = match self.known.known(&id) {
             // What came twice holds no offset: where it came first is lower.
             _ if self.ids.contains(&id) => return,
@@ -167,10 +173,9 @@ impl Courier {
         };
         let ticket = ledger.ticket(place.offset);
         if let Err(detail) = Message::new(&alert, &body) {
-            let (name, reason) = (Arc::clone(&self.settings.name), FailureReason::Other);
-            NotificationFailed { receiver: &name, reason }.emit(&self.metrics);
-            let letter =
-                Letter { receiver: &name, reason: reason.as_str(), status: None, detail: &detail };
+            let (receiver, reason) = (&*self.settings.name, FailureReason::Other);
+            NotificationFailed { receiver, reason }.emit(&self.metrics);
+            let letter = Letter { reason: reason.as_str(), status: None, detail: &detail };
             self.bury(&letter, &body, ticket, send);
             return;
         }
@@ -200,21 +205,17 @@ impl Courier {
     /// What to do at `now`. An attempt is to be made once its note has arrived, or a moment later:
     /// people are told even when the broker is not to be reached.
     pub fn next(&mut self, now: Timestamp, send: &mut Send<'_>) -> Step {
-        let attempt = match self.dispatch.next(now) {
+        let Attempt { number, manner } = match self.dispatch.next(now) {
             Next::Send(attempt) => attempt,
             Next::Wait(until) => return Step::Wait(until),
             Next::Idle => return Step::Idle,
         };
         self.say_phase();
-        let Some(item) = self.dispatch.item(attempt.number) else { return Step::Idle };
-        let manner = Manner {
-            is_minimal: attempt.is_minimal,
-            is_possible_duplicate: attempt.is_possible_duplicate,
-        };
+        let Some(item) = self.dispatch.item(number) else { return Step::Idle };
         let announced = item.before.clone();
         if let Some(message) = &item.message {
             let message = Arc::clone(message);
-            return Step::Post(Post { number: attempt.number, message, manner, announced });
+            return Step::Post(Post { number, message, manner, announced });
         }
         let first = match item.told_as.take() {
             Some(recorded) => recorded,
@@ -240,7 +241,7 @@ impl Courier {
         if let Some((alert, _)) = changed {
             *item.alert = alert;
         }
-        Step::Post(Post { number: attempt.number, message, manner, announced })
+        Step::Post(Post { number, message, manner, announced })
     }
 
     /// The attempt `number` has ended at `now`: with this status, or not well. `unit_random` lies
@@ -264,7 +265,7 @@ impl Courier {
             }
         };
         self.held_bytes = self.held_bytes.saturating_sub(item.body.len());
-        self.ids.remove(&id_of(&item.alert));
+        self.ids.remove(&item.id());
         let sending = Record::sending(&item.alert, item.place.offset, now);
         let record = Record { outcome, attempts, code, ..sending };
         self.known.note(item.place.partition, &record);
@@ -358,26 +359,20 @@ impl Courier {
 
     /// What came of a record that is no alert.
     pub fn unreadable(&self, detail: &str, body: &[u8], ticket: Ticket, send: &mut Send<'_>) {
-        let receiver = &*self.settings.name;
-        let letter = Letter { receiver, reason: "parse", status: None, detail };
+        let letter = Letter { reason: "parse", status: None, detail };
         self.bury(&letter, body, ticket, send);
     }
 
     /// An alert was given up: the dead-letter topic has it, and the other receivers are told.
     fn dead(&mut self, item: &Item, failure: &Failure, send: &mut Send<'_>) {
-        let receiver = Arc::clone(&self.settings.name);
-        let reason = failure.reason();
-        NotificationFailed { receiver: &receiver, reason }.emit(&self.metrics);
+        let (receiver, reason) = (&*self.settings.name, failure.reason());
+        NotificationFailed { receiver, reason }.emit(&self.metrics);
         self.pager.untold(&item.alert);
-        let letter = Letter {
-            receiver: &receiver,
-            reason: reason.as_str(),
-            status: failure.status,
-            detail: &failure.detail,
-        };
+        let letter =
+            Letter { reason: reason.as_str(), status: failure.status, detail: &failure.detail };
         self.bury(&letter, &item.body, item.before.ticket(1), send);
         if self.settings.has_others && !undelivered::is_one(&item.alert) {
-            let alert = undelivered::alert(&item.alert, &receiver);
+            let alert = undelivered::alert(&item.alert, receiver);
             let record = OutgoingRecord {
                 topic: Arc::clone(&self.settings.alerts),
                 partition: Some(item.place.partition),
@@ -391,23 +386,24 @@ impl Courier {
 
     /// Sends an alert that could not be told to the dead-letter topic.
     fn bury(&self, letter: &Letter<'_>, body: &[u8], ticket: Ticket, send: &mut Send<'_>) {
+        let receiver = &*self.settings.name;
         let status = letter.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let record = OutgoingRecord {
             topic: Arc::clone(&self.settings.dead_letter),
             partition: None,
-            key: letter.receiver.as_bytes().to_vec(),
+            key: receiver.as_bytes().to_vec(),
             // What somebody else wrote to the alerts topic may be as large as that takes.
             payload: Some(body.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(body).to_vec()),
             headers: vec![
                 ("toolwarden-kind", DeadLetterKind::Delivery.as_str().to_owned()),
-                ("toolwarden-receiver", letter.receiver.to_owned()),
+                ("toolwarden-receiver", receiver.to_owned()),
                 ("toolwarden-reason", letter.reason.to_owned()),
                 ("toolwarden-http-status", status),
                 ("toolwarden-detail", letter.detail.to_owned()),
             ],
         };
         send(record, ticket);
-        NotificationDeadLettered { receiver: letter.receiver }.emit(&self.metrics);
+        NotificationDeadLettered { receiver }.emit(&self.metrics);
         DeadLettered { kind: DeadLetterKind::Delivery }.emit(&self.metrics);
     }
 
@@ -429,7 +425,7 @@ impl Courier {
     fn recount(&mut self) {
         let (mut ids, mut bytes) = (BTreeSet::new(), 0);
         for item in self.dispatch.items() {
-            ids.insert(id_of(&item.alert));
+            ids.insert(item.id());
             bytes += item.body.len();
         }
         (self.ids, self.held_bytes) = (ids, bytes);
@@ -438,7 +434,6 @@ impl Courier {
 
 /// Why an alert was not told.
 struct Letter<'a> {
-    receiver: &'a str,
     reason: &'a str,
     status: Option<u16>,
     detail: &'a str,
@@ -467,8 +462,4 @@ fn noted(settings: &CourierSettings, partition: i32, record: &Record) -> Outgoin
         payload: Some(record.to_json()),
         headers: Vec::new(),
     }
-}
-
-fn id_of(alert: &Alert) -> Arc<str> {
-    format!("{}_{}", alert.alert_id, alert.revision).into()
 }

@@ -1,6 +1,7 @@
 //! The alert that tells the other receivers what one of them could not be told.
 
 use crate::alert::{Alert, AlertId, AlertStatus, Expected, crowd};
+use crate::deliver::id_of;
 use crate::event::Timestamp;
 
 /// The rule that such alerts name; there is no file of it.
@@ -29,7 +30,7 @@ pub fn is_about(alert: &Alert, receiver: &str) -> bool {
 #[must_use]
 pub fn alert(lost: &Alert, receiver: &str) -> Alert {
     let time = lost.time.parse().unwrap_or(Timestamp::from_secs(0));
-    let word = format!("{}_{}", lost.alert_id, lost.revision);
+    let word = id_of(&lost.alert_id, lost.revision);
     let id = AlertId::derive(RULE, &lost.tenant_id, receiver, (time, &word));
     Alert {
         alert_id: id.to_string(),

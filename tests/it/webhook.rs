@@ -170,11 +170,7 @@ impl Bench {
                 }
                 Next::Idle => panic!("an alert that waits for nothing"),
             };
-            let manner = Manner {
-                is_minimal: attempt.is_minimal,
-                is_possible_duplicate: attempt.is_possible_duplicate,
-            };
-            let result = webhook.attempt(&message, manner, &clock).await.map(|_| ());
+            let result = webhook.attempt(&message, attempt.manner, &clock).await.map(|_| ());
             match dispatch.done(attempt.number, result, clock(), fastrand::f64()).unwrap() {
                 Done::Again => {}
                 Done::Delivered { attempts, .. } => return Delivery::Delivered { attempts },
