@@ -91,37 +91,37 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// How many partitions the state topic must have: one beside each of a source's. One that has fewer
-/// is refused, because agents of the others could not be kept.
+/// How many partitions the state topic must have: one beside each of a source's.
 fn state_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Failure> {
-    let mut topics: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
-    topics.push(&config.topics.state);
-    let mut counts = partition_counts(client, &topics).map_err(anyhow::Error::from)?;
-    let state = counts.pop().unwrap_or(0);
-    let needed = counts.into_iter().max().unwrap_or(0).max(1);
-    if state != 0 && state < needed {
-        let topic = &config.topics.state;
-        return Err(anyhow::anyhow!(
-            "the topic `{topic}` has {state} partitions and a source topic {needed}: what is known \
-             could not be kept beside it; raise it with `kafka-topics.sh --alter --topic {topic} \
-             --partitions {needed}`"
-        )
-        .into());
-    }
-    Ok(needed)
+    let sources: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
+    let wanted = ("a source topic", "what is known");
+    partitions_beside(client, &sources, &config.topics.state, wanted)
 }
 
 /// How many partitions the log of deliveries must have: one beside each of the alerts topic's.
 fn delivery_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Failure> {
-    let (alerts, log) = (config.topics.alerts.as_str(), config.topics.deliveries.as_str());
-    let counts = partition_counts(client, &[alerts, log]).map_err(anyhow::Error::from)?;
-    let needed = counts.first().copied().unwrap_or(0).max(1);
-    let found = counts.get(1).copied().unwrap_or(0);
+    let alerts = config.topics.alerts.as_str();
+    let wanted = (&*format!("`{alerts}`"), "what receivers have");
+    partitions_beside(client, &[alerts], &config.topics.deliveries, wanted)
+}
+
+/// How many partitions the topic `log` must have: one beside each of those of `topics`. One that has
+/// fewer is refused, because what belongs to the others could not be kept.
+fn partitions_beside(
+    client: &ClientSettings,
+    topics: &[&str],
+    log: &str,
+    (whose, what): (&str, &str),
+) -> Result<i32, Failure> {
+    let topics = [topics, &[log]].concat();
+    let mut counts = partition_counts(client, &topics).map_err(anyhow::Error::from)?;
+    let found = counts.pop().unwrap_or(0);
+    let needed = counts.into_iter().max().unwrap_or(0).max(1);
     if found != 0 && found < needed {
         return Err(anyhow::anyhow!(
-            "the topic `{log}` has {found} partitions and `{alerts}` {needed}: what receivers have \
-             could not be kept beside it; raise it with `kafka-topics.sh --alter --topic {log} \
-             --partitions {needed}`"
+            "the topic `{log}` has {found} partitions and {whose} {needed}: {what} could not be \
+             kept beside it; raise it with `kafka-topics.sh --alter --topic {log} --partitions \
+             {needed}`"
         )
         .into());
     }

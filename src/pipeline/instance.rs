@@ -272,9 +272,10 @@ impl Instance {
         // All of them join before any of them works: a group that grows while it works moves
         // partitions about.
         let mut workers = Vec::new();
+        let client = client_settings(&config.kafka);
         for index in 0..config.kafka.workers {
             let consumer = ConsumerSettings {
-                client: client_settings(&config.kafka),
+                client: client.clone(),
                 group_id: config.kafka.group_id.clone(),
                 topics: config.sources.iter().map(|source| source.topic.clone()).collect(),
                 from_earliest: config.kafka.start == Start::Earliest,
@@ -292,7 +293,7 @@ impl Instance {
                 held_max: config.limits.held_calls,
                 reorder: config.event_time.reorder,
                 learn_from,
-                session_timeout: client_settings(&config.kafka).session_timeout(),
+                session_timeout: client.session_timeout(),
                 flush_timeout: config.kafka.shutdown_timeout / 2,
             };
             let worker = Worker::new(
