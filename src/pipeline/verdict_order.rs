@@ -165,9 +165,7 @@ fn make(
     (at, alert_id): (Timestamp, Option<&str>),
 ) -> Result<Acceptance, OrderError> {
     let at = saying.at.unwrap_or(at);
-    let expires = saying.expires_in.map(|span| {
-        at.plus(span).to_string()
-    });
+    let expires = saying.expires_in.map(|span| at.plus(span).to_string());
     let raw = RawAcceptance {
         schema: VERDICT_SCHEMA.to_owned(),
         tenant_id: tenant_id.to_owned(),
