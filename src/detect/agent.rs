@@ -32,7 +32,7 @@ use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
 use crate::detect::shadow::Shadow;
 use crate::detect::trails::Trails;
-use crate::event::{HOUR_NS, Timestamp, ToolCall};
+use crate::event::{Timestamp, ToolCall};
 use crate::policy::Detector;
 use serde::{Deserialize, Serialize};
 
@@ -464,8 +464,7 @@ impl AgentState {
     }
 
     fn rest_at(&self) -> Timestamp {
-        let hour = self.newest.hour().saturating_add(REST_AFTER_HOURS);
-        Timestamp::from_nanos(hour.saturating_mul(HOUR_NS))
+        Timestamp::from_hour(self.newest.hour().saturating_add(REST_AFTER_HOURS))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::baseline::pulse::{Beat, GroupHour, Rhythm};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::Open;
 use crate::detect::{Judgement, Verdict, words};
-use crate::event::{HOUR_NS, Timestamp};
+use crate::event::Timestamp;
 use crate::policy::{CommonModeParameters, Detector, Rule, Rules};
 
 /// A finding goes on when the same is seen again within so many hours.
@@ -154,10 +154,6 @@ fn clock(hour: i64) -> String {
     format!("{:02}:00", hour.rem_euclid(24))
 }
 
-fn start_of(hour: i64) -> Timestamp {
-    Timestamp::from_nanos(hour.saturating_mul(HOUR_NS))
-}
-
 fn open_finding(
     judgement: &Judgement<'_>,
     rule: &Rule<CommonModeParameters>,
@@ -165,7 +161,7 @@ fn open_finding(
     hour: &GroupHour,
     verdict: &mut Verdict,
 ) {
-    let time = start_of(hour.hour + EPOCHS_BEHIND);
+    let time = Timestamp::from_hour(hour.hour + EPOCHS_BEHIND);
     let group = format!("{}@*", state.group_name());
     let id = AlertId::derive(&rule.words.id, &state.tenant_id, &group, (time, ""));
     let alert = alert(judgement.rules, rule, (state, rhythm), (hour, &id, &group));
@@ -185,7 +181,7 @@ fn alert(
 ) -> Alert {
     let words = &rule.words;
     let ratio = words.budget / hour.chance.max(f64::MIN_POSITIVE);
-    let (start, end) = (start_of(hour.hour), start_of(hour.hour + 1));
+    let (start, end) = (Timestamp::from_hour(hour.hour), Timestamp::from_hour(hour.hour + 1));
     let factor = f64::from(hour.factor);
     let (low, high) = (f64::from(hour.usual.0), f64::from(hour.usual.1));
     let sums = &hour.sums;
@@ -199,7 +195,7 @@ fn alert(
         status: AlertStatus::Firing,
         dedup_key: incident(rule, state, hour.hour),
         duplicate_of: None,
-        time: start_of(hour.hour + EPOCHS_BEHIND).to_string(),
+        time: Timestamp::from_hour(hour.hour + EPOCHS_BEHIND).to_string(),
         rule_id: words.id.clone(),
         detector: words.detector.as_str().to_owned(),
         severity: words.severity,

@@ -17,7 +17,7 @@ use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::event::{HOUR_NS, Timestamp, ToolCall};
+use crate::event::{Timestamp, ToolCall};
 use crate::policy::{Detector, FanOutParameters};
 
 /// The deviation of the logarithm without history, and the least with it.
@@ -118,7 +118,7 @@ fn describe(
     let Busiest { agents, hour, is_of_user } = busiest;
     let (low, high) = (libm::round(standing.usual.0), libm::round(standing.usual.1));
     let silent = libm::floor(standing.silent).max(f64::from(agents_min) - 1.0);
-    let start = Timestamp::from_nanos(hour.saturating_mul(HOUR_NS));
+    let start = Timestamp::from_hour(hour);
     let agent = words::quote(&state.agent_id);
     let who = match call.user_id.as_deref().map(words::quote) {
         Some(user) if is_of_user => format!("The agents of {user}, {agent} among them,"),

@@ -10,7 +10,7 @@ use crate::alert::{
     Severity, Window, crowd,
 };
 use crate::detect::words;
-use crate::event::{HOUR_NS, Timestamp, ToolCall};
+use crate::event::{Timestamp, ToolCall};
 
 /// The rule that such a finding names. It stands in no file: there is nothing to set but the limits.
 pub const RULE: &str = "limits.agents";
@@ -85,7 +85,7 @@ impl Crowd {
     /// When its hour is over.
     #[must_use]
     pub const fn ends(&self) -> Timestamp {
-        start_of(self.hour.saturating_add(1))
+        Timestamp::from_hour(self.hour.saturating_add(1))
     }
 
     /// The first word: there is no room.
@@ -105,7 +105,7 @@ impl Crowd {
     pub fn ended(&self) -> Alert {
         let summary = format!(
             "In the hour from {}, {} brought about {} agents for which there was no room: {} calls were not judged. {} allows {}.",
-            start_of(self.hour),
+            Timestamp::from_hour(self.hour),
             words::quote(&self.tenant_id),
             self.agents,
             self.calls,
@@ -122,7 +122,7 @@ impl Crowd {
         summary: String,
     ) -> Alert {
         let place = format!("{}/{}", self.first.topic, self.first.partition);
-        let start = start_of(self.hour);
+        let start = Timestamp::from_hour(self.hour);
         let id = AlertId::derive(RULE, &self.tenant_id, "*", (start, &place));
         #[expect(
             clippy::as_conversions,
@@ -177,8 +177,4 @@ impl Crowd {
             links: Vec::new(),
         }
     }
-}
-
-const fn start_of(hour: i64) -> Timestamp {
-    Timestamp::from_nanos(hour.saturating_mul(HOUR_NS))
 }

@@ -10,7 +10,7 @@ use crate::baseline::float;
 use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::event::{HOUR_NS, Timestamp};
+use crate::event::Timestamp;
 use crate::policy::{Rule, Stance, UnusualHourParameters};
 
 /// The chance of a strange hour in one active day. With the shipped budget the score is 45.
@@ -105,7 +105,7 @@ fn describe(
             basis: words::count(state.history.days, "active day"),
         },
         observed: f64::from(calls),
-        start: Timestamp::from_nanos(call.time.hour().saturating_mul(HOUR_NS)),
+        start: Timestamp::from_hour(call.time.hour()),
         counterfactual: format!(
             "silent if at most {} calls in the hour, or with work in it or next to it on an earlier day",
             rule.parameters.calls_min.saturating_sub(1)

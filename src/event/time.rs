@@ -78,6 +78,13 @@ impl Timestamp {
         self.0.div_euclid(DAY_NS)
     }
 
+    /// The start of a UTC hour that is counted from the Unix epoch, as [`Self::hour`] is, saturating at
+    /// the ends.
+    #[must_use]
+    pub const fn from_hour(hour: i64) -> Self {
+        Self(hour.saturating_mul(HOUR_NS))
+    }
+
     /// The UTC hour, counted from the Unix epoch: the peer epoch this time falls in.
     #[must_use]
     pub const fn hour(self) -> i64 {
@@ -240,6 +247,7 @@ mod tests {
     fn days_and_hours_before_1970_round_down() {
         let time: Timestamp = "1969-12-31T23:30:00Z".parse().unwrap();
         assert_eq!((time.day(), time.hour_of_day()), (-1, 23));
+        assert_eq!(Timestamp::from_hour(time.hour()).to_string(), "1969-12-31T23:00:00.000Z");
     }
 
     proptest! {

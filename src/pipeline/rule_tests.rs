@@ -10,7 +10,7 @@ use crate::baseline::identity::hash_texts;
 use crate::baseline::peers::{GroupKey, Peers};
 use crate::decode::{self, Item, Record};
 use crate::detect::{AgentState, Context, observe, tick};
-use crate::event::{Arguments, HOUR_NS, Operation, Position, Status, Timestamp, ToolCall};
+use crate::event::{Arguments, Operation, Position, Status, Timestamp, ToolCall};
 use crate::policy::{
     Case, Expect, RawArguments, RawHistory, RawInput, RawRule, Rules, SameOrDistinct,
     UsualOrDistinct,
@@ -304,7 +304,7 @@ impl World<'_> {
     /// what that made the tested agent say.
     fn let_time_pass(&mut self, time: Timestamp) -> Vec<Alert> {
         let mut alerts = Vec::new();
-        let hour = Timestamp::from_nanos(time.hour().saturating_mul(HOUR_NS));
+        let hour = Timestamp::from_hour(time.hour());
         for (agent, state) in &mut self.agents {
             while let Some(deadline) = state.deadline().filter(|deadline| *deadline <= hour) {
                 let peers = Peers::default();

@@ -402,8 +402,7 @@ impl Room {
     /// Agents whose newest call is older than this may give their place at `now`; by the hour, so
     /// that they are looked for once an hour.
     fn yields_before(&self, now: Timestamp) -> Timestamp {
-        let hour = Timestamp::from_nanos(now.hour().saturating_mul(HOUR_NS));
-        hour.plus_secs(-self.yield_after_secs)
+        Timestamp::from_hour(now.hour()).plus_secs(-self.yield_after_secs)
     }
 }
 
