@@ -78,7 +78,7 @@ const LONG_PAUSE: f32 = 1.5;
 /// Evidence at which hours are no longer learned from: about where the shipped rules fire.
 const GATED_FROM: f64 = 200.0;
 
-/// What is learned of one steady agent: about 300 bytes.
+/// What is learned of one steady agent: about 400 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steady {
     /// The open bucket, since the Unix epoch.

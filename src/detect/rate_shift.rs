@@ -1,4 +1,5 @@
 //! More or fewer calls than a steady agent makes at this hour of this day: a rate that has changed.
+//! Where calls come in runs, more or fewer starts of runs as well.
 //!
 //! For services only: agents at work around the clock, whose evidence keeps its promises. All
 //! others are judged by the busiest minute of each day. Too many is told at once, in the open

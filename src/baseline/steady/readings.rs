@@ -1,5 +1,5 @@
-//! What is read of a steady agent for the words of an alert: pauses, usual hours, the shift so far.
-//! Decides nothing.
+//! What is read of a steady agent for the words of an alert and compared with what a rule
+//! asks: pauses, usual hours, the shift so far. Changes nothing.
 
 use crate::baseline::float;
 use crate::baseline::steady::{BUCKET_SECS, HOUR, Since, Steady, start_of};
