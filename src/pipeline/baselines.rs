@@ -16,6 +16,7 @@ use crate::detect::AgentState;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::kept::{Kept, KeptReader, Lessons, merge};
 use crate::pipeline::judge::{Judge, Shared};
+use crate::state::admission::Gate;
 use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError, check_agent};
 use crate::state::reached::Reached;
 use crate::state::{AgentKey, Full, PartitionId};
@@ -382,7 +383,7 @@ impl Baselines {
                 shared.agents.take_in(Some(judge.partition()), state)?;
             }
         }
-        judge.go_on(&reached, taught);
+        judge.go_on(&reached, taught, Gate::default());
         Ok(())
     }
 }
@@ -399,7 +400,7 @@ impl KeptPartition {
         for state in self.agents {
             shared.agents.take_in(Some(partition), state)?;
         }
-        judge.resume(&self.reached, self.taught);
+        judge.resume(&self.reached, self.taught, Gate::default());
         Ok(())
     }
 }

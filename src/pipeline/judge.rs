@@ -368,7 +368,7 @@ impl Judge {
             let verdict = detect::observe(&context, state, &judged);
             (verdict, before, state.deadline(), state.group)
         };
-        let now = self.watermark.map_or(call.time, |watermark| watermark.max(call.time));
+        let now = self.event_time(call);
         let (agents, mut in_place_of) = (&self.shared.agents, None);
         let admit = || {
             in_place_of = self.admission.ask(agents, (key, &judged), now)?;

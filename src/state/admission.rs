@@ -154,9 +154,7 @@ impl Admission {
         self.tenants.clear();
         self.idle = None;
         self.gate = gate;
-        let mut here = Vec::new();
-        agents.each_of(self.partition, |_, state| here.push(tenant_key(&state.tenant_id)));
-        here.into_iter().for_each(|tenant| self.add(tenant));
+        agents.each_of(self.partition, |_, state| self.add(tenant_key(&state.tenant_id)));
     }
 
     /// The record of an agent was written ahead: `passages` come to pass again. `is_known` says whether

@@ -106,7 +106,7 @@ impl Judge {
     }
 
     /// The partition's event time at a call.
-    fn event_time(&self, call: &ToolCall<'_>) -> Timestamp {
+    pub(super) fn event_time(&self, call: &ToolCall<'_>) -> Timestamp {
         self.watermark.map_or(call.time, |watermark| watermark.max(call.time))
     }
 }

@@ -47,9 +47,9 @@ impl Judge {
     }
 
     /// Goes on where another judge of the same records stopped; records come from
-    /// [`Reached::read_from`] on. Its agents must be in memory.
-    pub fn resume(&mut self, reached: &Reached, taught: Lessons) {
-        self.go_on(reached, taught);
+    /// [`Reached::read_from`] on. Its agents must be in memory; `gate` is what it remembered of others.
+    pub fn resume(&mut self, reached: &Reached, taught: Lessons, gate: Gate) {
+        self.go_on(reached, taught, gate);
         self.next_offset = reached.read_from();
         self.again = reached
             .next_offset
@@ -58,13 +58,13 @@ impl Judge {
     }
 
     /// Goes on where another judge stopped, with other records.
-    pub fn go_on(&mut self, reached: &Reached, taught: Lessons) {
+    pub fn go_on(&mut self, reached: &Reached, taught: Lessons, gate: Gate) {
         self.watermark = reached.watermark;
         let hour = reached.watermark.map(Timestamp::hour);
         let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
-        self.admission.go_on(&self.shared.agents, Gate::default());
+        self.admission.go_on(&self.shared.agents, gate);
         self.deadlines.extend(self.shared.agents.deadlines(self.partition));
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
         self.joined = false;
@@ -104,11 +104,11 @@ impl Judge {
             let taken = self.shared.agents.take_in(Some(self.partition), agent.state);
             outcome = outcome.and(taken);
         }
+        let gate = gate.unwrap_or_default();
         match marker {
-            Some(reached) if is_same_log => self.resume(&reached, restored.taught),
-            reached => self.go_on(&reached.unwrap_or_default(), restored.taught),
+            Some(reached) if is_same_log => self.resume(&reached, restored.taught, gate),
+            reached => self.go_on(&reached.unwrap_or_default(), restored.taught, gate),
         }
-        self.admission.go_on(&self.shared.agents, gate.unwrap_or_default());
         for ((tenant_id, agent_id), is_known, passages) in
             passages.into_iter().filter(|_| is_same_log)
         {

@@ -9,7 +9,7 @@ use crate::state::{AgentKey, Agents, PartitionId};
 
 /// Whether an agent may ever give its place: one that is known does not.
 pub(super) fn may_yield(state: &AgentState) -> bool {
-    state.learning().is_some() && state.open_episodes() == 0
+    state.is_learning() && state.open_episodes() == 0
 }
 
 /// The agents that may give their place within an hour, the one idle longest first.
