@@ -53,7 +53,8 @@ pub struct Lineage {
     pub topic: Arc<str>,
     /// How often the source's log was replaced.
     pub log: u32,
-    /// The wall time at which the partition was taken over, in milliseconds.
+    /// The wall time at which the partition was taken over, in milliseconds, and more than the number
+    /// of every owner before.
     pub owner: u64,
     /// Partitions of the source topic.
     pub partitions: i32,

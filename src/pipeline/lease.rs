@@ -2,7 +2,8 @@
 //!
 //! The group gives the partitions of a member that says nothing for the session's timeout to others.
 //! A worker that has not polled for half of that, because it was frozen or its machine was, does not
-//! know any more what it owns: it writes and commits nothing until the group has said so.
+//! know any more what it owns: it writes and commits nothing until the group has said so. Time is the
+//! wall clock's, because the other one stands still while a machine is suspended.
 
 use std::time::Duration;
 

@@ -49,7 +49,7 @@ pub struct Stamp {
     pub held: Reverse<u64>,
     /// The number of the flush.
     pub flush: u64,
-    /// Who wrote it: the wall time at which the partition was taken over, in milliseconds.
+    /// Who wrote it: when it took over, in milliseconds of wall time, and above every owner before.
     pub owner: u64,
 }
 
@@ -251,6 +251,21 @@ enum Recorded {
 }
 
 impl Recorded {
+    fn read(value: &[u8]) -> Result<Self, StateError> {
+        let envelope = Envelope::of(value)?;
+        if envelope.kind == Kind::Dead {
+            return envelope.take(Kind::Dead).map(Self::Dead);
+        }
+        envelope.take(Kind::Snapshot).map(Self::Known)
+    }
+
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Known(_) => Kind::Snapshot,
+            Self::Dead(_) => Kind::Dead,
+        }
+    }
+
     fn stamp(&self) -> Stamp {
         match self {
             Self::Known(snapshot) => snapshot.stamp,
@@ -353,22 +368,19 @@ impl Restoring {
     }
 
     fn take_agent(&mut self, agent: AgentKey, value: Option<&[u8]>) -> Result<(), StateError> {
-        let Some(mut value) = value else {
+        let Some(value) = value else {
             self.agents.remove(&agent);
             return Ok(());
         };
-        let envelope = Envelope::read(&mut value)?.ok_or(StateError::Truncated)?;
-        let recorded = if envelope.kind == Kind::Dead {
-            Recorded::Dead(envelope.take(Kind::Dead)?)
-        } else {
-            let snapshot: Snapshot = envelope.take(Kind::Snapshot)?;
+        let mut recorded = Recorded::read(value)?;
+        if let Recorded::Known(snapshot) = recorded {
             let state = check_agent(snapshot.state, self.tools_max)?;
-            Recorded::Known(Box::new(Snapshot { state, ..snapshot }))
-        };
+            recorded = Recorded::Known(Box::new(Snapshot { state, ..*snapshot }));
+        }
         let (tenant_id, agent_id) = recorded.names();
         if AgentKey::from_ids(tenant_id, agent_id) != agent {
             let words = "it stands under another agent's key".to_owned();
-            return Err(StateError::Unfit { kind: envelope.kind, words });
+            return Err(StateError::Unfit { kind: recorded.kind(), words });
         }
         let (known, stamp) = (self.agents.get(&agent).map(Recorded::stamp), recorded.stamp());
         let is_newer = known.is_none_or(|known| known <= stamp);

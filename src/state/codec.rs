@@ -258,9 +258,8 @@ pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> 
 /// # Errors
 ///
 /// What is wrong with the bytes, and what to do.
-pub fn open<T: DeserializeOwned>(kind: Kind, mut bytes: &[u8]) -> Result<T, StateError> {
-    let envelope = Envelope::read(&mut bytes)?.ok_or(StateError::Truncated)?;
-    if bytes.is_empty() { envelope.take(kind) } else { Err(StateError::Foreign) }
+pub fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, StateError> {
+    Envelope::of(bytes)?.take(kind)
 }
 
 /// One envelope that was read, its checksum proved.
@@ -272,6 +271,16 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// The envelope that is all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes, and what to do.
+    pub fn of(mut bytes: &[u8]) -> Result<Self, StateError> {
+        let envelope = Self::read(&mut bytes)?.ok_or(StateError::Truncated)?;
+        if bytes.is_empty() { Ok(envelope) } else { Err(StateError::Foreign) }
+    }
+
     /// Reads the next envelope; `None` at the end of the input.
     ///
     /// # Errors

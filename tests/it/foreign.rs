@@ -166,6 +166,19 @@ fn what_an_older_record_stands_over_at_restore_is_named_so_that_it_is_written_an
 }
 
 #[test]
+fn an_agents_record_with_bytes_behind_it_is_none() {
+    let (topic, ..) = overtaken();
+    let of_agent = |(key, _): &(&Vec<u8>, &Option<Vec<u8>>)| key.starts_with(b"agent/");
+    let (key, value) = topic.iter().find(of_agent).unwrap();
+    let longer = [value.as_deref().unwrap(), &[0]].concat();
+    let mut restoring = Restoring::new(Arc::from("calls"), 1_000);
+    restoring.take(key, Some(&longer));
+    let restored = restoring.finish();
+    assert_eq!((restored.refused, restored.agents.len()), (1, 0));
+    assert_eq!(foreign::foreign("calls", 0, key, Some(&longer)).unwrap().stamp, None);
+}
+
+#[test]
 fn an_older_record_of_another_process_is_found_and_written_anew_beside_a_real_kafka() {
     let Some(broker) = Broker::shared() else { return };
     let settings = Settings {

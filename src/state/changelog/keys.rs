@@ -2,8 +2,8 @@
 
 use crate::baseline::peers::GroupKey;
 use crate::state::AgentKey;
-use crate::state::changelog::{Dead, LessonRecord, MARKERS, Marker, Snapshot, Stamp};
-use crate::state::codec::{Envelope, Kind, StateError, open};
+use crate::state::changelog::{LessonRecord, MARKERS, Marker, Recorded, Stamp};
+use crate::state::codec::{Kind, StateError, open};
 
 /// The key of an agent's record.
 #[must_use]
@@ -60,16 +60,9 @@ pub fn read_stamp(
     Some((named.what, value.and_then(|value| stamp_of(named.what, value).ok())))
 }
 
-fn stamp_of(touched: Touched, mut value: &[u8]) -> Result<Stamp, StateError> {
+fn stamp_of(touched: Touched, value: &[u8]) -> Result<Stamp, StateError> {
     match touched {
-        Touched::Agent(_) => {
-            let envelope = Envelope::read(&mut value)?.ok_or(StateError::Truncated)?;
-            if envelope.kind == Kind::Dead {
-                envelope.take(Kind::Dead).map(|it: Dead| it.stamp)
-            } else {
-                envelope.take(Kind::Snapshot).map(|it: Snapshot| it.stamp)
-            }
-        }
+        Touched::Agent(_) => Recorded::read(value).map(|it| it.stamp()),
         Touched::Marker => open(Kind::Marker, value).map(|it: Marker| it.stamp),
         Touched::Lesson { .. } => open(Kind::Lesson, value).map(|it: LessonRecord| it.stamp),
     }
