@@ -76,11 +76,12 @@ impl Desk {
         }
     }
 
-    /// The index of a source topic. A consumer brings no others.
+    /// A partition by its source topic, as it is known here. A consumer brings no other topics.
     #[must_use]
-    pub fn source_index(&self, topic: &str) -> u16 {
+    pub fn id_of(&self, topic: &str, partition: i32) -> PartitionId {
         let index = self.sources.iter().position(|source| &*source.topic == topic);
-        index.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX)
+        let topic = index.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX);
+        PartitionId { topic, partition }
     }
 
     /// Takes one record in: its calls are held for judging, what cannot be read goes to the

@@ -215,8 +215,7 @@ impl Worker {
         while taken < BATCH_MAX {
             match self.consumer.poll(wait) {
                 Polled::Record(record) => {
-                    let source = self.desk.source_index(record.topic());
-                    let id = PartitionId { topic: source, partition: record.partition() };
+                    let id = self.desk.id_of(record.topic(), record.partition());
                     if !self.lanes.contains_key(&id) {
                         // The poll that brought this record served the rebalance before it.
                         while let Some(note) = self.consumer.next_rebalance() {
@@ -430,10 +429,7 @@ fn rebalance(
     (consumer, durable): (&PartitionConsumer, Option<&Durable>),
     (note, learn_from): (Rebalanced, Option<Duration>),
 ) -> Option<Leaving> {
-    let id = |name: &TopicPartition| PartitionId {
-        topic: desk.source_index(&name.topic),
-        partition: name.partition,
-    };
+    let id = |name: &TopicPartition| desk.id_of(&name.topic, name.partition);
     desk.rebalanced(&note);
     match note {
         Rebalanced::Assigned(names) => {
@@ -456,9 +452,9 @@ fn rebalance(
             leaving.for_each(Lane::leaves);
             return Some(Leaving::new(names));
         }
-        Rebalanced::Revoked(names) => gone(lanes, &names, &id, true),
+        Rebalanced::Revoked(names) => gone(lanes, &names, desk, true),
         Rebalanced::Lost(names) => {
-            gone(lanes, &names, &id, false);
+            gone(lanes, &names, desk, false);
             // Somebody else may have read on already: what is known here is of no use.
             names.iter().for_each(|name| shared.agents.forget(id(name)));
         }
@@ -471,10 +467,11 @@ fn rebalance(
 fn gone(
     lanes: &mut BTreeMap<PartitionId, Lane>,
     names: &[TopicPartition],
-    id: &dyn Fn(&TopicPartition) -> PartitionId,
+    desk: &Desk,
     is_ours: bool,
 ) {
-    for mut lane in names.iter().filter_map(|name| lanes.remove(&id(name))) {
+    let ids = names.iter().map(|name| desk.id_of(&name.topic, name.partition));
+    for mut lane in ids.filter_map(|id| lanes.remove(&id)) {
         if let Some(keeping) = &mut lane.keeping {
             // What the broker has refused until now is not ours to write any more.
             keeping.yields();

@@ -36,14 +36,6 @@ impl Written {
         }
     }
 
-    /// Takes over what `other` knows.
-    pub fn merge(&mut self, other: &Self) {
-        for (first, end) in &other.spans {
-            // Spans are few: acknowledgements come in the order of the log.
-            (*first..*end).for_each(|offset| self.note(offset));
-        }
-    }
-
     /// Whether the record at `offset` is one of them.
     #[must_use]
     pub fn holds(&self, offset: i64) -> bool {

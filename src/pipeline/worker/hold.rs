@@ -5,7 +5,6 @@ use crate::kafka::{Rebalanced, TopicPartition};
 use crate::pipeline::clock;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::{Worker, gone, rebalance};
-use crate::state::PartitionId;
 use crate::state::foreign::{Findings, Foreign};
 use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
 
@@ -42,12 +41,12 @@ impl Worker {
     /// anew, and lets go of a partition that somebody took over later.
     pub(super) fn mind_foreign_writes(&mut self) {
         let mut superseded = Vec::new();
-        for lane in self.lanes.values_mut().filter(|lane| lane.keeping.is_some() && lane.takes()) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.takes()) {
             let Some(keeping) = &mut lane.keeping else { continue };
             let Findings { heal, successor } = keeping.foreign();
             if let Some(record) = successor {
                 superseded.push((lane.name.clone(), record));
-            } else if !heal.is_empty() {
+            } else {
                 heal_all(lane, &heal, &self.metrics);
             }
         }
@@ -64,13 +63,8 @@ impl Worker {
         StateSuperseded { topic, partition, writer, offset }.emit(&self.metrics);
         self.lease.doubt(clock::wall());
         self.desk.count(&self.shared.rules, &mut self.lanes);
-        let desk = &self.desk;
-        let id = |name: &TopicPartition| PartitionId {
-            topic: desk.source_index(&name.topic),
-            partition: name.partition,
-        };
         let names = vec![name];
-        gone(&mut self.lanes, &names, &id, false);
+        gone(&mut self.lanes, &names, &self.desk, false);
         let parts = (&self.shared, &*self.signals, &self.desk);
         let kafka = (&self.consumer, self.durable.as_ref());
         let note = (Rebalanced::Assigned(names), None);
@@ -79,7 +73,7 @@ impl Worker {
     }
 }
 
-/// Has everything written anew that somebody wrote over.
+/// Has everything written anew that somebody wrote over, if anything is.
 pub(super) fn heal_all(lane: &mut Lane, heal: &[Foreign], metrics: &Metrics) {
     let Some(first) = heal.first() else { return };
     StateForeignWrites {

@@ -250,10 +250,10 @@ fn take_up_one(
     way: &GoOn,
     (learns, metrics): (bool, &Metrics),
 ) -> Result<(), crate::state::Full> {
-    let Found { restored, ends, state_end, .. } = found;
+    let Found { mut restored, ends, state_end, .. } = found;
     let Some(keeping) = &mut lane.keeping else { return Ok(()) };
     keeping.succeeds(restored.owner, state_end);
-    let overwritten = restored.overwritten.clone();
+    let overwritten = std::mem::take(&mut restored.overwritten);
     let lineage = keeping.lineage(way.log, ends.partitions);
     let is_known = restored.marker.is_some();
     let outcome = lane.judge.take_up(restored, (way.from, way.is_same_log), lineage);
