@@ -91,9 +91,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// How many partitions the state topic must have: one beside each of a source's.
+/// How many partitions the state topic must have: one beside each of a source's. A source that is not
+/// there is refused, because nobody knows how many it will have.
 fn state_partitions(config: &Config, client: &ClientSettings) -> Result<i32, Failure> {
     let sources: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
+    let counts = partition_counts(client, &sources).map_err(anyhow::Error::from)?;
+    if let Some((topic, _)) = sources.iter().zip(counts).find(|(_, count)| *count == 0) {
+        return Err(anyhow::anyhow!(
+            "the source topic `{topic}` does not exist, or this user may not see it: create it with \
+             `kafka-topics.sh --create --topic {topic} --partitions N`, or give the user Describe"
+        )
+        .into());
+    }
     let wanted = ("a source topic", "what is known");
     partitions_beside(client, &sources, &config.topics.state, wanted)
 }

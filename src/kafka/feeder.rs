@@ -58,7 +58,11 @@ impl Feeder {
                     self.producer.poll(QUEUE_WAIT);
                     record = back;
                 }
-                Err((error, _)) => return Err(KafkaError::when("produce a record")(error)),
+                Err((error, _)) => {
+                    return Err(KafkaError::when(
+                        "produce a record to the topic, which must exist",
+                    )(error));
+                }
             }
         }
     }

@@ -165,6 +165,23 @@ fn what_was_judged_before_a_drain_is_not_judged_again() {
     assert_eq!(running.metrics().count("records_received_total"), 8);
 }
 
+/// A state topic made before its source would have too few partitions, and some agents would wait
+/// for their baselines for ever.
+#[test]
+fn it_does_not_start_before_its_source_topic_exists_and_says_how_to_make_it() {
+    let Some(broker) = Broker::shared() else { return };
+    let settings = Settings::new(broker.bootstrap(), "no-source-yet");
+    let mut early = Running::spawn(&settings);
+    let status = wait_for("it has ended", || early.ended());
+    assert_eq!(status.code(), Some(5), "{}", early.log());
+    let wanted = format!("the source topic `{}` does not exist", settings.calls());
+    assert!(early.log().contains(&wanted), "{}", early.log());
+    broker.create_topic(settings.calls(), 4, &[]);
+    let running = Running::start(&settings);
+    wait_for("it is ready", || (running.get("/-/ready").0 == 200).then_some(()));
+    assert_eq!(running.partitions().len(), 4);
+}
+
 #[test]
 fn it_ends_in_time_when_the_broker_is_gone() {
     let Some(mut broker) = Broker::start() else { return };
