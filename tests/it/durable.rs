@@ -1,39 +1,20 @@
 //! What is known survives: an instance that is killed, replaced or sent away goes on as if nothing
 //! had been. Beside a real Kafka.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 
 use crate::calls::{create_topics, looping};
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, Stored, committed, produce, read, wait_for};
+use crate::running::{
+    Running, Settings, Stored, alerts_once, committed, produce, read, wait_for,
+    wait_until_committed,
+};
 
 /// Settings of an instance that writes what it knows ten times a second.
 fn settings(bootstrap: &str, name: &str) -> Settings {
     Settings { more: "state: {flush_interval: 100ms}".to_owned(), ..Settings::new(bootstrap, name) }
-}
-
-fn wait_until_committed(settings: &Settings) {
-    wait_for("everything is committed", || {
-        let committed = committed(&settings.bootstrap, &settings.name, settings.calls());
-        committed.values().all(|(offset, end)| offset == end).then_some(())
-    });
-}
-
-/// Each alert once, by its id and revision; a repeat must have the same bytes.
-fn alerts(settings: &Settings) -> BTreeMap<(String, u64), Stored> {
-    let mut alerts: BTreeMap<(String, u64), Stored> = BTreeMap::new();
-    for record in read(&settings.bootstrap, &settings.alerts()) {
-        let json = record.json();
-        let id = json["alert_id"].as_str().unwrap().to_owned();
-        let key = (id, json["revision"].as_u64().unwrap());
-        if let Some(known) = alerts.insert(key, record.clone()) {
-            assert_eq!(known.payload, record.payload, "two bodies under one id");
-        }
-    }
-    alerts
 }
 
 #[test]
@@ -51,20 +32,20 @@ fn an_episode_that_was_open_when_it_was_killed_is_updated_and_resolved_by_the_ne
     let running = Running::start(&patient);
     produce(broker.bootstrap(), settings.calls(), first);
     running.wait_until_judged(first.len());
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
     running.kill();
     produce(broker.bootstrap(), settings.calls(), second);
 
     let running = Running::start(&settings);
     running.wait_until_judged(second.len());
-    let repeat = |alerts: &BTreeMap<(String, u64), Stored>| -> Vec<(String, String)> {
-        let alerts = alerts.values().map(Stored::json);
+    let repeat = |alerts: &[Stored]| -> Vec<(String, String)> {
+        let alerts = alerts_once(alerts, &[]).into_values().map(Stored::json);
         let repeat = alerts.filter(|alert| alert["detector"] == "repeat");
         let word = |json: &serde_json::Value| json.as_str().unwrap().to_owned();
         repeat.map(|alert| (word(&alert["alert_id"]), word(&alert["status"]))).collect()
     };
     let told = wait_for("the loop is resolved", || {
-        let told = repeat(&alerts(&settings));
+        let told = repeat(&read(&settings.bootstrap, &settings.alerts()));
         told.iter().any(|(_, status)| status == "resolved").then_some(told)
     });
     let ids: std::collections::BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
@@ -128,6 +109,6 @@ fn nothing_is_written_or_committed_while_an_alert_before_it_is_not_acknowledged(
     cluster.partition_leader(&settings.alerts(), 0, Some(1)).unwrap();
     produce(&settings.bootstrap, settings.calls(), &more);
     running.wait_until_judged(calls.len() + more.len());
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
     assert!(agents() > 0);
 }

@@ -14,7 +14,7 @@ use toolwarden::generate::{Anomaly, Planted, Scenario, Traffic, Work};
 
 use crate::calls::create_topics;
 use crate::kafka_broker::Broker;
-use crate::running::{PATIENCE, Running, Settings, Stored, now, produce, read, wait_for};
+use crate::running::{PATIENCE, Running, Settings, Stored, logs, now, produce, read, wait_for};
 use crate::support::succeed;
 
 const PARTITIONS: i32 = 4;
@@ -58,6 +58,12 @@ pub(crate) fn calls() -> Vec<(i32, String)> {
         calls.push((partition, call.to_string()));
     }
     calls
+}
+
+/// The calls as records.
+pub(crate) fn records(calls: &[(i32, String)]) -> Vec<Stored> {
+    let stored = |(partition, line): &(i32, String)| Stored::new(*partition, "acme", &**line);
+    calls.iter().map(stored).collect()
 }
 
 fn agent_and_time(line: &[u8]) -> (String, Timestamp) {
@@ -115,10 +121,7 @@ fn two_instances_and_one_more(settings: &Settings) {
         let shares = [&one, &two].map(|it| it.partitions().len());
         (shares.iter().sum::<usize>() == 4 && shares.iter().all(|it| *it > 0)).then_some(())
     });
-    let records: Vec<Stored> = calls
-        .iter()
-        .map(|(partition, line)| Stored::new(*partition, "acme", line.as_str()))
-        .collect();
+    let records = records(&calls);
     produce(&settings.bootstrap, settings.calls(), &records);
     wait_for("everything is judged", || {
         let judged = [&one, &two].map(|it| it.metrics().count("events_processed_total"));
@@ -143,14 +146,18 @@ fn assert_all_told(
     expected: &BTreeMap<String, Value>,
     instances: &[&Running],
 ) {
-    let logs = || instances.iter().map(|it| it.log()).collect::<String>();
     let began = now();
     loop {
         let alerts = read(&settings.bootstrap, &settings.alerts());
         let told = fired(alerts.iter().map(Stored::json));
         let wrong = expected.iter().find(|(id, alert)| told.get(*id) != Some(alert));
         let Some((id, alert)) = wrong else { return };
-        assert!(began.elapsed() < PATIENCE, "{:?} instead of {alert}\n{}", told.get(id), logs());
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{:?} instead of {alert}\n{}",
+            told.get(id),
+            logs(instances)
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -195,10 +202,7 @@ fn an_instance_that_is_killed_knows_its_peers_when_it_starts_again() {
     let settings = patient(Settings::new(broker.bootstrap(), "peers-killed"));
     broker.create_topic(settings.calls(), 4, &["retention.ms=-1"]);
     let calls = calls();
-    let records: Vec<Stored> = calls
-        .iter()
-        .map(|(partition, line)| Stored::new(*partition, "acme", line.as_str()))
-        .collect();
+    let records = records(&calls);
     let mut known = 0;
     for part in records.chunks(records.len().div_ceil(3)) {
         let running = Running::start(&settings);

@@ -24,6 +24,7 @@ use crate::kafka_broker::Broker;
 use crate::pipeline;
 use crate::running::{
     Running, Settings, Stored, alerts_without_positions, committed, produce, read, wait_for,
+    wait_until_committed,
 };
 use crate::support::{succeed, text};
 
@@ -37,7 +38,7 @@ fn history() -> Vec<Stored> {
 }
 
 /// What `replay` says of the same calls, read from a file.
-fn replayed(calls: &[Stored], config: &std::path::Path) -> Vec<String> {
+pub(crate) fn replayed(calls: &[Stored], config: &std::path::Path) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("calls.ndjson");
     let lines: Vec<&[u8]> = calls.iter().map(|it| it.payload.as_deref().unwrap()).collect();
@@ -58,16 +59,6 @@ fn fired(settings: &Settings) -> BTreeSet<String> {
     let firing =
         alerts.filter(|alert| alert["status"] == "firing" && alert["detector"] == "repeat");
     firing.map(|alert| alert["agent_id"].as_str().unwrap().to_owned()).collect()
-}
-
-/// Waits until the group has committed every partition of its source topics to the end.
-fn wait_until_committed(settings: &Settings) {
-    for (topic, _) in &settings.sources {
-        wait_for("everything is committed", || {
-            let committed = committed(&settings.bootstrap, &settings.name, topic);
-            committed.values().all(|(offset, end)| offset == end).then_some(())
-        });
-    }
 }
 
 /// Waits until an instance has judged all there is, written and told it, and time has passed for
@@ -91,10 +82,14 @@ fn compare_with_replay(settings: &Settings, running: &Running, calls: &[Stored])
     for none in ["events_late_total", "events_duplicate_total", "events_rejected_total"] {
         assert_eq!(metrics.count(none), 0, "{none}");
     }
-    wait_until_committed(settings);
+    wait_until_committed(settings, &[]);
 }
 
-fn differences<'a>(a: &'a [String], b: &'a [String]) -> (Vec<&'a String>, Vec<&'a String>) {
+/// What only one of two has, and what only the other.
+pub(crate) fn differences<'a>(
+    a: &'a [String],
+    b: &'a [String],
+) -> (Vec<&'a String>, Vec<&'a String>) {
     let only = |a: &'a [String], b: &'a [String]| a.iter().filter(|it| !b.contains(it)).collect();
     (only(a, b), only(b, a))
 }
@@ -207,7 +202,7 @@ fn a_broker_that_comes_back_loses_no_alert() {
     broker.restart();
     produce(broker.bootstrap(), settings.calls(), &looping("after", "2026-03-02T11:00:00Z", 20));
     wait_for("both are told", || (fired(&settings).len() == 2).then_some(()));
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
     assert!(running.is_alive());
 }
 
@@ -249,7 +244,7 @@ fn refuse_alerts(settings: &Settings, accept: impl FnOnce()) {
     assert!(running.metrics().sum("alerts_unacknowledged", &[]) > 0.0, "nobody took it");
     accept();
     wait_for("the alert arrives", || (!fired(settings).is_empty()).then_some(()));
-    wait_until_committed(settings);
+    wait_until_committed(settings, &[]);
     running.wait_until("nothing waits", |it| it.sum("alerts_unacknowledged", &[]) < 1.0);
 }
 
@@ -337,7 +332,7 @@ fn hostile_records_are_set_aside_as_they_came_and_their_neighbours_are_judged() 
     assert_eq!(metrics.count("events_processed_total"), 40);
     assert_eq!(metrics.count_of("events_ignored_total", &["reason=\"tombstone\""]), 1);
     assert_eq!(metrics.count_of("dead_letters_total", &["kind=\"record\""]), bad);
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
     assert!(running.is_alive());
     assert_eq!(fired(&settings), BTreeSet::from(["neighbour".to_owned()]));
 
@@ -433,7 +428,7 @@ fn partitions_change_hands_and_no_call_is_lost() {
     assert!(handing_over.0.success() && handing_over.1 < SHUTDOWN_MAX, "{handing_over:?}");
     wait_for("the first has them all", || (owned(&first).len() == 8).then_some(()));
     tell("afterwards", 20);
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
     let fired = fired(&settings);
     assert!(fired == agents, "missing: {:?}", agents.difference(&fired).collect::<Vec<_>>());
     first.wait_until("it tells the lag of all partitions again", has_lag_of_all);
@@ -481,7 +476,7 @@ fn every_source_topic_is_read_in_its_own_format() {
         assert_eq!(of(&metrics, name), calls, "{name}");
     }
     assert_eq!(metrics.count("events_rejected_total"), 0);
-    wait_until_committed(&settings);
+    wait_until_committed(&settings, &[]);
 }
 
 /// How many calls the decoder finds in a value.

@@ -506,6 +506,45 @@ pub(crate) fn committed(bootstrap: &str, group: &str, topic: &str) -> BTreeMap<i
     partitions(&consumer, topic).into_iter().map(|id| (id, of(id))).collect()
 }
 
+/// What several instances have said, one after the other.
+pub(crate) fn logs(instances: &[&Running]) -> String {
+    instances.iter().map(|it| it.log()).collect()
+}
+
+/// Waits until the group has committed every partition of its source topics to the end.
+pub(crate) fn wait_until_committed(settings: &Settings, instances: &[&Running]) {
+    for (topic, _) in &settings.sources {
+        let began = now();
+        loop {
+            let committed = committed(&settings.bootstrap, &settings.name, topic);
+            if committed.values().all(|(offset, end)| offset == end) {
+                break;
+            }
+            let said = || logs(instances);
+            assert!(began.elapsed() < PATIENCE, "{}: {committed:?}\n{}", settings.name, said());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Each alert once, by its id and revision; a repeat must have the same bytes.
+pub(crate) fn alerts_once<'a>(
+    alerts: &'a [Stored],
+    instances: &[&Running],
+) -> BTreeMap<(String, u64), &'a Stored> {
+    let mut once: BTreeMap<(String, u64), &Stored> = BTreeMap::new();
+    for record in alerts {
+        let json = record.json();
+        let id = json["alert_id"].as_str().unwrap().to_owned();
+        let key = (id, json["revision"].as_u64().unwrap());
+        if let Some(known) = once.insert(key, record) {
+            let said = || logs(instances);
+            assert_eq!(known.payload, record.payload, "two bodies under one id\n{}", said());
+        }
+    }
+    once
+}
+
 /// The alerts on a topic, as JSON without the positions of their calls, in one order.
 pub(crate) fn alerts_without_positions(lines: impl IntoIterator<Item = Value>) -> Vec<String> {
     let mut alerts: Vec<String> = lines.into_iter().map(without_positions).collect();

@@ -2,43 +2,23 @@
 //! Beside a real Kafka.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
+use crate::kafka::{differences, replayed};
 use crate::kafka_broker::Broker;
 use crate::pipeline;
 use crate::running::{
-    Running, Settings, Stored, alerts_without_positions, produce, read, wait_for,
+    Running, Settings, Stored, alerts_once, alerts_without_positions, produce, read, wait_for,
 };
-use crate::support::succeed;
 
 /// Parts that the history is written in, a pause after each.
 const PARTS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What one replay says of the same calls.
-fn replayed(running: &Running, calls: &[Stored]) -> Vec<String> {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("calls.ndjson");
-    let lines: Vec<&[u8]> = calls.iter().map(|it| it.payload.as_deref().unwrap()).collect();
-    std::fs::write(&file, lines.join(&b'\n')).unwrap();
-    let mut replay = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
-    replay.args(["replay", "--output", "ndjson", "--config"]).arg(running.config()).arg(&file);
-    let said = succeed(&mut replay);
-    alerts_without_positions(said.lines().map(|line| serde_json::from_str(line).unwrap()))
-}
-
 /// What all instances said, each alert once; one that was said again must have the same bytes.
 fn told(settings: &Settings) -> Vec<String> {
-    let mut alerts: BTreeMap<(String, u64), Stored> = BTreeMap::new();
-    for record in read(&settings.bootstrap, &settings.alerts()) {
-        let json = record.json();
-        let key = (json["alert_id"].to_string(), json["revision"].as_u64().unwrap());
-        if let Some(known) = alerts.insert(key, record.clone()) {
-            assert_eq!(known.payload, record.payload, "two bodies under one id");
-        }
-    }
-    alerts_without_positions(alerts.values().map(Stored::json))
+    let alerts = read(&settings.bootstrap, &settings.alerts());
+    alerts_without_positions(alerts_once(&alerts, &[]).into_values().map(Stored::json))
 }
 
 #[test]
@@ -91,19 +71,12 @@ fn row_04_three_instances_become_five_and_two_and_say_what_one_replay_says() {
         let (status, _) = leaving.terminate();
         assert!(status.success(), "{}", leaving.log());
     }
-    let expected = replayed(&instances[0], &calls);
+    let expected = replayed(&calls, &instances[0].config());
     assert!(expected.len() > 20, "the history is meant to give alerts: {expected:?}");
     let found = wait_for("every episode has ended", || {
         let found = told(&settings);
         (found.len() >= expected.len()).then_some(found)
     });
-    let only = |a: &[String], b: &[String]| -> Vec<String> {
-        a.iter().filter(|it| !b.contains(it)).cloned().collect()
-    };
-    assert!(
-        found == expected,
-        "only told: {:#?}\nonly replayed: {:#?}",
-        only(&found, &expected),
-        only(&expected, &found)
-    );
+    let (only_told, only_replayed) = differences(&found, &expected);
+    assert!(found == expected, "only told: {only_told:#?}\nonly replayed: {only_replayed:#?}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::faults::kill::settings;
 use crate::faults::oracle::{Operator, Truth, recovered, seed};
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, now};
+use crate::running::{Running, Settings, now, wait_until_committed};
 
 fn case(broker: &Broker, name: &str) -> Settings {
     let settings = settings(broker.bootstrap(), &format!("{name}-{}", seed()));
@@ -31,7 +31,7 @@ fn row_06_an_instance_that_was_frozen_and_wakes_changes_nothing_of_its_successor
     let second = second.unwrap();
     let began = now();
     // The group gives the partitions away, and everything is judged while the zombie sleeps.
-    Truth::wait_until_committed(&settings, &[&second]);
+    wait_until_committed(&settings, &[&second]);
     recovered(6, began.elapsed());
     first.signal("CONT");
     std::thread::sleep(Duration::from_secs(3));

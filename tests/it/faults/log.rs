@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::calls::looping;
 use crate::faults::kill::settings;
-use crate::faults::oracle::{Operator, Truth, recovered, seed};
+use crate::faults::oracle::{Operator, recovered, seed};
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, Stored, now, produce, read, wait_for};
+use crate::running::{
+    Running, Settings, Stored, now, produce, read, wait_for, wait_until_committed,
+};
 
 /// The agents that somebody was told of for a loop.
 fn fired(settings: &Settings) -> BTreeSet<String> {
@@ -24,7 +26,7 @@ fn judged_once(broker: &Broker, name: &str) -> (Settings, Operator, Running) {
     produce(broker.bootstrap(), settings.calls(), &calls);
     let running = Running::start(&settings);
     running.wait_until_judged(calls.len());
-    Truth::wait_until_committed(&settings, &[&running]);
+    wait_until_committed(&settings, &[&running]);
     (settings, operator, running)
 }
 
@@ -45,7 +47,7 @@ fn row_21_what_retention_took_before_it_was_read_is_counted_to_the_record_and_to
     let began = now();
     let running = Running::start(&settings);
     running.wait_until_judged(late.len());
-    Truth::wait_until_committed(&settings, &[&running]);
+    wait_until_committed(&settings, &[&running]);
     recovered(21, began.elapsed());
     assert_eq!(changes(&running, "overtaken"), 1, "{}", running.log());
     assert_eq!(running.metrics().count("records_lost_total"), 40);
@@ -101,5 +103,5 @@ fn row_24_damaged_records_of_what_is_known_are_refused_counted_and_never_used() 
     let more = looping("first", "2026-03-02T13:00:00Z", 60);
     produce(&settings.bootstrap, settings.calls(), &more);
     running.wait_until_judged(more.len());
-    Truth::wait_until_committed(&settings, &[&running]);
+    wait_until_committed(&settings, &[&running]);
 }

@@ -9,11 +9,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use crate::groups;
-use crate::running::{PATIENCE, Running, Settings, Stored, committed, now, produce, read};
+use crate::running::{
+    Running, Settings, Stored, alerts_once, logs, produce, read, wait_for, wait_until_committed,
+};
 use crate::support::{succeed, variable};
 
 /// Whether those that take long are wanted, too.
@@ -67,7 +68,7 @@ impl Operator {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let client = self.client();
         // A topic that was deleted a moment ago may still be there.
-        crate::running::wait_for("the topic is created", || {
+        wait_for("the topic is created", || {
             let created = runtime.block_on(client.create_topics([&new], &AdminOptions::new()));
             created.unwrap().pop().unwrap().ok()
         });
@@ -97,7 +98,7 @@ impl Operator {
 pub(crate) struct Truth {
     calls: Vec<(i32, String)>,
     fired: BTreeMap<String, Value>,
-    file: TempDir,
+    known: BTreeMap<String, Value>,
 }
 
 impl Truth {
@@ -106,21 +107,22 @@ impl Truth {
         let calls = groups::calls();
         let fired = groups::replayed(&calls);
         assert!(fired.len() >= 4, "{fired:?}");
-        let file = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("calls.ndjson");
         let lines: Vec<&str> = calls.iter().map(|(_, line)| line.as_str()).collect();
-        std::fs::write(file.path().join("calls.ndjson"), lines.join("\n")).unwrap();
-        Self { calls, fired, file }
-    }
-
-    /// The calls as records.
-    pub(crate) fn records(&self) -> Vec<Stored> {
-        let stored = |(partition, line): &(i32, String)| Stored::new(*partition, "acme", &**line);
-        self.calls.iter().map(stored).collect()
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let known = (0..4).map(|number| {
+            let agent = format!("code-assistant-0@000{number}");
+            let said = succeed(&mut ask(&agent, &["--from", file.to_str().unwrap()]));
+            (agent, without_time(&said))
+        });
+        let known = known.collect();
+        Self { calls, fired, known }
     }
 
     /// The calls come in `parts`, a moment between them, while `meanwhile` is called.
     pub(crate) fn trickle(&self, settings: &Settings, parts: usize, mut meanwhile: impl FnMut()) {
-        let records = self.records();
+        let records = groups::records(&self.calls);
         for part in records.chunks(records.len().div_ceil(parts)) {
             produce(&settings.bootstrap, settings.calls(), part);
             meanwhile();
@@ -128,34 +130,12 @@ impl Truth {
         }
     }
 
-    /// Waits until everything is committed.
-    pub(crate) fn wait_until_committed(settings: &Settings, running: &[&Running]) {
-        let began = now();
-        loop {
-            let committed = committed(&settings.bootstrap, &settings.name, settings.calls());
-            if committed.values().all(|(offset, end)| offset == end) {
-                return;
-            }
-            let logs = || running.iter().map(|it| it.log()).collect::<String>();
-            assert!(began.elapsed() < PATIENCE, "{}: {committed:?}\n{}", settings.name, logs());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
     /// Asserts that what is told and known is what must be, once `running` have committed all.
     pub(crate) fn holds(&self, settings: &Settings, running: &[&Running]) {
-        Self::wait_until_committed(settings, running);
-        let logs = || running.iter().map(|it| it.log()).collect::<String>();
+        wait_until_committed(settings, running);
+        let logs = || logs(running);
         let alerts = read(&settings.bootstrap, &settings.alerts());
-        let mut bodies: BTreeMap<(String, u64), &Stored> = BTreeMap::new();
-        for record in &alerts {
-            let json = record.json();
-            let id = json["alert_id"].as_str().unwrap().to_owned();
-            let revision = json["revision"].as_u64().unwrap();
-            if let Some(known) = bodies.insert((id, revision), record) {
-                assert_eq!(known.payload, record.payload, "two bodies of one alert\n{}", logs());
-            }
-        }
+        alerts_once(&alerts, running);
         let told = groups::fired(alerts.iter().map(Stored::json));
         for (id, expected) in &self.fired {
             assert_eq!(told.get(id), Some(expected), "{}: {id}\n{}", settings.name, logs());
@@ -167,27 +147,25 @@ impl Truth {
 
     /// Each agent is known by one instance, as the replay knows it.
     fn knows(&self, settings: &Settings, running: &[&Running]) {
-        for number in 0..4 {
-            let agent = format!("code-assistant-0@000{number}");
-            let ask = |from: &[&str]| {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
-                command.args(["baseline", "show", &agent, "--tenant", "acme", "-o", "json"]);
-                command.args(from);
-                command
-            };
-            let file = self.file.path().join("calls.ndjson");
-            let expected = without_time(&succeed(&mut ask(&["--from", file.to_str().unwrap()])));
+        for (agent, expected) in &self.known {
             let known: Vec<Value> = running
                 .iter()
                 .filter_map(|it| {
-                    let output = ask(&["--url", &it.url()]).output().unwrap();
+                    let output = ask(agent, &["--url", &it.url()]).output().unwrap();
                     let said = String::from_utf8(output.stdout).unwrap();
                     output.status.success().then(|| without_time(&said))
                 })
                 .collect();
-            assert!(known.contains(&expected), "{}: {known:#?}\n{expected:#?}", settings.name);
+            assert!(known.contains(expected), "{}: {known:#?}\n{expected:#?}", settings.name);
         }
     }
+}
+
+/// Asks what is known of an agent, from a file or an instance.
+fn ask(agent: &str, from: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
+    command.args(["baseline", "show", agent, "--tenant", "acme", "-o", "json"]).args(from);
+    command
 }
 
 /// What is known of an agent, without the episodes that are open: a replay ends them when its file
