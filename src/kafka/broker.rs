@@ -15,6 +15,9 @@ use crate::kafka::{ClientSettings, KafkaError};
 /// How long the cluster may take to answer at the start.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long between two looks for a topic that was just created.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A topic that must be there.
 #[derive(Clone, Copy, Debug)]
 pub struct Topic<'a> {
@@ -46,8 +49,8 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// Creates those of `topics` that are missing, with the cluster's own defaults for replication,
-/// and tells which ones it created.
+/// Creates those of `topics` that are missing, with the cluster's own defaults for replication, waits
+/// until the cluster shows them, and tells which ones it created.
 ///
 /// # Errors
 ///
@@ -58,14 +61,9 @@ pub async fn ensure_topics(
 ) -> Result<Vec<String>, KafkaError> {
     let admin: AdminClient<DefaultClientContext> =
         settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
-    let metadata = admin
-        .inner()
-        .fetch_metadata(None, ANSWER_TIMEOUT)
-        .map_err(KafkaError::when("reach the cluster"))?;
-    let known: BTreeSet<&str> =
-        metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+    let missing = missing(&admin, topics)?;
     let mut created = Vec::new();
-    for topic in topics.iter().filter(|topic| !known.contains(topic.name)) {
+    for topic in &missing {
         let mut wanted = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(-1));
         if topic.is_compacted {
             wanted = wanted.set("cleanup.policy", "compact");
@@ -86,7 +84,31 @@ pub async fn ensure_topics(
             }
         }
     }
+    // A broker may answer that it has created a topic before it shows it to those who ask for it.
+    for _ in 0..ANSWER_TIMEOUT.as_millis() / LOOK.as_millis() {
+        if self::missing(&admin, &missing)?.is_empty() {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
     Ok(created)
+}
+
+/// Those of `topics` that the cluster does not show.
+fn missing<'a>(
+    admin: &AdminClient<DefaultClientContext>,
+    topics: &[Topic<'a>],
+) -> Result<Vec<Topic<'a>>, KafkaError> {
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let metadata = admin
+        .inner()
+        .fetch_metadata(None, ANSWER_TIMEOUT)
+        .map_err(KafkaError::when("reach the cluster"))?;
+    let shown = metadata.topics().iter().filter(|topic| !topic.partitions().is_empty());
+    let shown: BTreeSet<&str> = shown.map(rdkafka::metadata::MetadataTopic::name).collect();
+    Ok(topics.iter().filter(|topic| !shown.contains(topic.name)).copied().collect())
 }
 
 /// How many partitions each of `topics` has; 0 for one that does not exist.
