@@ -195,15 +195,19 @@ fn one_export_at_a_time_and_one_that_fails_is_seen_to_be_cut() {
     let mut first = TcpStream::connect(admin.address).unwrap();
     let head = "GET /api/v1/baselines HTTP/1.1\r\nhost: x\r\nconnection: close";
     write!(first, "{head}\r\nauthorization: Bearer {TOKEN}\r\n\r\n").unwrap();
-    let mut begin = [0; 12];
-    first.read_exact(&mut begin).unwrap();
+    let mut begin = Vec::new();
+    while !String::from_utf8_lossy(&begin).contains("a part") {
+        let mut byte = [0];
+        first.read_exact(&mut byte).unwrap();
+        begin.extend(byte);
+    }
     let (head, body) = ask_for_everything(&admin, TOKEN);
     assert!(head.starts_with("http/1.1 429") && body.contains("under way"), "{head}{body}");
     go.send(()).unwrap();
     let mut rest = Vec::new();
     drop(first.read_to_end(&mut rest));
     let rest = String::from_utf8_lossy(&rest);
-    assert!(rest.contains("a part") && !rest.ends_with("0\r\n\r\n"), "{rest}");
+    assert!(!rest.ends_with("0\r\n\r\n"), "{rest}");
 }
 
 #[test]
