@@ -41,12 +41,68 @@ pub struct SourceEnds {
 }
 
 /// What is done with a record: its key, and its value or nothing for a deletion.
-type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+pub type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
 
 /// The same, with the record's offset first.
-type TakeAt<'a> = dyn FnMut(i64, &[u8], Option<&[u8]>) + 'a;
+pub type TakeAt<'a> = dyn FnMut(i64, &[u8], Option<&[u8]>) + 'a;
 
-/// Reads partitions whole.
+/// Reads partitions whole, outside any group, and tells what there is of them.
+pub trait LogReader {
+    /// Shows every record of `partition` from its oldest to the one that is newest now: key, and
+    /// value or nothing for a deletion. Returns the end that was read to.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or nothing comes for 15 s.
+    fn read(&self, partition: &TopicPartition, take: &mut Take<'_>) -> Result<i64, KafkaError>;
+
+    /// The offset the next record of `partition` will get.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    fn end(&self, partition: &TopicPartition) -> Result<i64, KafkaError>;
+
+    /// Shows what there still is of the records from `between.0` on and before
+    /// `between.1`, each with its offset.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or nothing comes for 15 s.
+    fn read_between(
+        &self,
+        partition: &TopicPartition,
+        between: (i64, i64),
+        take: &mut TakeAt<'_>,
+    ) -> Result<(), KafkaError>;
+
+    /// What there is of a source partition; `known` is the offset of a record whose digest is
+    /// wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer one of the questions in time. An answer that is missing is
+    /// never a default: taking an unread commit for none would begin in the wrong place.
+    fn source_ends(
+        &self,
+        partition: &TopicPartition,
+        known: Option<i64>,
+    ) -> Result<SourceEnds, KafkaError>;
+
+    /// The offset of the first record of `partition` appended at or after `since_ms`, in
+    /// milliseconds since the Unix epoch; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer in time.
+    fn first_since(
+        &self,
+        partition: &TopicPartition,
+        since_ms: i64,
+    ) -> Result<Option<i64>, KafkaError>;
+}
+
+/// Reads partitions whole, from the cluster.
 pub struct PartitionReader {
     consumer: BaseConsumer,
 }
@@ -83,59 +139,6 @@ impl PartitionReader {
         Ok(Self { consumer })
     }
 
-    /// Shows every record of `partition` from its oldest to the one that is newest now: key, and
-    /// value or nothing for a deletion. Returns the end that was read to.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer, or nothing comes for 15 s.
-    pub fn read(&self, partition: &TopicPartition, take: &mut Take<'_>) -> Result<i64, KafkaError> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
-            .map_err(KafkaError::when("read the ends of a partition"))?;
-        if low >= high {
-            return Ok(high);
-        }
-        self.assign(partition, Offset::Beginning)?;
-        let outcome = self.read_to(high, &mut |record| {
-            take(record.key().unwrap_or_default(), record.payload());
-        });
-        drop(self.consumer.unassign());
-        outcome.map(|()| high)
-    }
-
-    /// The offset the next record of `partition` will get.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer.
-    pub fn end(&self, partition: &TopicPartition) -> Result<i64, KafkaError> {
-        self.consumer
-            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
-            .map(|(_, high)| high)
-            .map_err(KafkaError::when("read the ends of a partition"))
-    }
-
-    /// Shows what there still is of the records from `from` on and before `to`, each with its offset.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer, or nothing comes for 15 s.
-    pub fn read_between(
-        &self,
-        partition: &TopicPartition,
-        (from, to): (i64, i64),
-        take: &mut TakeAt<'_>,
-    ) -> Result<(), KafkaError> {
-        self.assign(partition, Offset::Offset(from))?;
-        let outcome = self.read_to(to, &mut |record| {
-            take(record.offset(), record.key().unwrap_or_default(), record.payload());
-        });
-        drop(self.consumer.unassign());
-        outcome
-    }
-
     fn read_to(
         &self,
         high: i64,
@@ -163,20 +166,83 @@ impl PartitionReader {
                 Some(Err(_)) => empty += 1,
             }
             if empty >= EMPTY_POLLS_MAX {
-                let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
-                return Err(KafkaError::when("read a partition")(LibraryError::Global(code)));
+                return Err(KafkaError::no_answer("read a partition"));
             }
         }
     }
 
-    /// What there is of a source partition; `known` is the offset of a record whose digest is
-    /// wanted.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer one of the questions in time. An answer that is missing is
-    /// never a default: taking an unread commit for none would begin in the wrong place.
-    pub fn source_ends(
+    /// The digest of the record at `offset`; `None` when that offset holds none.
+    fn digest_at(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<u64>, KafkaError> {
+        self.assign(partition, Offset::Offset(offset))?;
+        let mut outcome = Ok(None);
+        for _ in 0..MISSING_AFTER {
+            match self.consumer.poll(POLL) {
+                None | Some(Err(LibraryError::PartitionEOF(_))) => {}
+                Some(Ok(message)) => {
+                    let is_it = message.offset() == offset;
+                    outcome = Ok(is_it.then(|| digest_of(&message)));
+                    break;
+                }
+                Some(Err(error)) => {
+                    outcome = Err(KafkaError::when("read a record")(error));
+                }
+            }
+        }
+        drop(self.consumer.unassign());
+        outcome
+    }
+
+    fn assign(&self, partition: &TopicPartition, from: Offset) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, from)
+            .map_err(KafkaError::when("choose where to read"))?;
+        self.consumer.assign(&list).map_err(KafkaError::when("read a partition"))
+    }
+}
+
+impl LogReader for PartitionReader {
+    fn read(&self, partition: &TopicPartition, take: &mut Take<'_>) -> Result<i64, KafkaError> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the ends of a partition"))?;
+        if low >= high {
+            return Ok(high);
+        }
+        self.assign(partition, Offset::Beginning)?;
+        let outcome = self.read_to(high, &mut |record| {
+            take(record.key().unwrap_or_default(), record.payload());
+        });
+        drop(self.consumer.unassign());
+        outcome.map(|()| high)
+    }
+
+    fn end(&self, partition: &TopicPartition) -> Result<i64, KafkaError> {
+        self.consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .map(|(_, high)| high)
+            .map_err(KafkaError::when("read the ends of a partition"))
+    }
+
+    fn read_between(
+        &self,
+        partition: &TopicPartition,
+        (from, to): (i64, i64),
+        take: &mut TakeAt<'_>,
+    ) -> Result<(), KafkaError> {
+        self.assign(partition, Offset::Offset(from))?;
+        let outcome = self.read_to(to, &mut |record| {
+            take(record.offset(), record.key().unwrap_or_default(), record.payload());
+        });
+        drop(self.consumer.unassign());
+        outcome
+    }
+
+    fn source_ends(
         &self,
         partition: &TopicPartition,
         known: Option<i64>,
@@ -214,13 +280,7 @@ impl PartitionReader {
         Ok(SourceEnds { low, high, committed, partitions, digest })
     }
 
-    /// The offset of the first record of `partition` appended at or after `since_ms`, in
-    /// milliseconds since the Unix epoch; `None` when there is none.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer in time.
-    pub fn first_since(
+    fn first_since(
         &self,
         partition: &TopicPartition,
         since_ms: i64,
@@ -258,37 +318,5 @@ impl PartitionReader {
         }
         drop(self.consumer.unassign());
         Ok(newest.is_some_and(|newest| newest >= since_ms).then_some(low))
-    }
-
-    /// The digest of the record at `offset`; `None` when that offset holds none.
-    fn digest_at(
-        &self,
-        partition: &TopicPartition,
-        offset: i64,
-    ) -> Result<Option<u64>, KafkaError> {
-        self.assign(partition, Offset::Offset(offset))?;
-        let mut outcome = Ok(None);
-        for _ in 0..MISSING_AFTER {
-            match self.consumer.poll(POLL) {
-                None | Some(Err(LibraryError::PartitionEOF(_))) => {}
-                Some(Ok(message)) => {
-                    let is_it = message.offset() == offset;
-                    outcome = Ok(is_it.then(|| digest_of(&message)));
-                    break;
-                }
-                Some(Err(error)) => {
-                    outcome = Err(KafkaError::when("read a record")(error));
-                }
-            }
-        }
-        drop(self.consumer.unassign());
-        outcome
-    }
-
-    fn assign(&self, partition: &TopicPartition, from: Offset) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.partition, from)
-            .map_err(KafkaError::when("choose where to read"))?;
-        self.consumer.assign(&list).map_err(KafkaError::when("read a partition"))
     }
 }

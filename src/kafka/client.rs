@@ -71,6 +71,13 @@ impl fmt::Display for KafkaError {
 }
 
 impl KafkaError {
+    /// The cluster did not answer in time while this was being done.
+    #[must_use]
+    pub const fn no_answer(doing: &'static str) -> Self {
+        let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
+        Self { doing, cause: rdkafka::error::KafkaError::Global(code) }
+    }
+
     /// Says what was being done when `cause` happened.
     pub(crate) fn when(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         move |cause| Self { doing, cause }

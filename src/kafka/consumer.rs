@@ -3,6 +3,7 @@
 //! A `BaseConsumer` on the worker's own thread. The asynchronous consumer and split partition
 //! queues are avoided on purpose: both have lost wake-ups that stall a partition for good.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -11,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::context::WorkerContext;
-use crate::kafka::{ClientSettings, KafkaError, Rebalanced, TopicPartition};
+use crate::kafka::{ClientSettings, GroupMember, History, KafkaError, Rebalanced, TopicPartition};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
 /// How one worker consumes.
@@ -45,9 +46,49 @@ impl std::fmt::Debug for PartitionConsumer {
     }
 }
 
-/// One record, borrowed from librdkafka.
+/// One record.
 #[derive(Debug)]
-pub struct Consumed<'a>(BorrowedMessage<'a>);
+pub struct Consumed<'a>(Held<'a>);
+
+/// Where its bytes are.
+#[derive(Debug)]
+enum Held<'a> {
+    /// In librdkafka's hands.
+    Fetched(BorrowedMessage<'a>),
+    /// In memory.
+    Plain(Arc<PlainRecord>),
+}
+
+/// A record in memory, that no librdkafka has fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlainRecord {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// When it was appended, in milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl PlainRecord {
+    /// What this record is known again by ([`Consumed::digest`]).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        digest(self.timestamp_ms, self.key.as_deref(), self.payload.as_deref())
+    }
+}
+
+impl From<Arc<PlainRecord>> for Consumed<'_> {
+    fn from(record: Arc<PlainRecord>) -> Self {
+        Self(Held::Plain(record))
+    }
+}
 
 /// What one poll brought.
 #[derive(Debug)]
@@ -64,50 +105,69 @@ impl Consumed<'_> {
     /// The topic.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.0.topic()
+        match &self.0 {
+            Held::Fetched(it) => it.topic(),
+            Held::Plain(it) => &it.topic,
+        }
     }
 
     /// The partition's number.
     #[must_use]
     pub fn partition(&self) -> i32 {
-        self.0.partition()
+        match &self.0 {
+            Held::Fetched(it) => it.partition(),
+            Held::Plain(it) => it.partition,
+        }
     }
 
     /// The offset.
     #[must_use]
     pub fn offset(&self) -> i64 {
-        self.0.offset()
+        match &self.0 {
+            Held::Fetched(it) => it.offset(),
+            Held::Plain(it) => it.offset,
+        }
     }
 
     /// When the record was appended (or made, on a topic with `CreateTime`), in milliseconds since
     /// the Unix epoch.
     #[must_use]
     pub fn timestamp_ms(&self) -> Option<i64> {
-        self.0.timestamp().to_millis()
+        match &self.0 {
+            Held::Fetched(it) => it.timestamp().to_millis(),
+            Held::Plain(it) => it.timestamp_ms,
+        }
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
-        self.0.key()
+        match &self.0 {
+            Held::Fetched(it) => it.key(),
+            Held::Plain(it) => it.key.as_deref(),
+        }
     }
 
     /// The value; `None` is a tombstone.
     #[must_use]
     pub fn payload(&self) -> Option<&[u8]> {
-        self.0.payload()
+        match &self.0 {
+            Held::Fetched(it) => it.payload(),
+            Held::Plain(it) => it.payload.as_deref(),
+        }
     }
 
     /// What this record is known again by: when it was appended, its key and its length.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        digest_of(&self.0)
+        digest(self.timestamp_ms(), self.key(), self.payload())
     }
 
     /// The text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let headers = self.0.headers()?;
+        let Held::Fetched(it) = &self.0 else { return None };
+        let headers = it.headers()?;
         let header = headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(header.value?).ok()
     }
@@ -115,10 +175,14 @@ impl Consumed<'_> {
 
 /// What a record is known again by: when it was appended, its key and its length.
 pub(super) fn digest_of(record: &BorrowedMessage<'_>) -> u64 {
+    digest(record.timestamp().to_millis(), record.key(), record.payload())
+}
+
+fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
     let mut hash = crc32fast::Hasher::new();
-    hash.update(&record.timestamp().to_millis().unwrap_or(-1).to_le_bytes());
-    hash.update(record.key().unwrap_or_default());
-    let length = record.payload().map_or(u32::MAX, |it| u32::try_from(it.len()).unwrap_or(0));
+    hash.update(&timestamp_ms.unwrap_or(-1).to_le_bytes());
+    hash.update(key.unwrap_or_default());
+    let length = payload.map_or(u32::MAX, |it| u32::try_from(it.len()).unwrap_or(0));
     u64::from(hash.finalize()) << 32 | u64::from(length)
 }
 
@@ -169,133 +233,6 @@ impl PartitionConsumer {
         Ok(Self { consumer, metrics: metrics.clone(), from_earliest })
     }
 
-    /// Waits at most `timeout` for a record. Rebalances are served in here and leave notes.
-    #[must_use]
-    pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        match self.consumer.poll(timeout) {
-            Some(Ok(message)) => Polled::Record(Consumed(message)),
-            Some(Err(error)) => {
-                ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
-                Polled::Error
-            }
-            None => Polled::Nothing,
-        }
-    }
-
-    /// Whether a broker could be reached when last heard of.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.consumer.context().is_connected()
-    }
-
-    /// Whether a partition without a committed offset begins at its oldest record.
-    #[must_use]
-    pub fn is_from_earliest(&self) -> bool {
-        self.from_earliest
-    }
-
-    /// The oldest rebalance not yet acted on.
-    #[must_use]
-    pub fn next_rebalance(&self) -> Option<Rebalanced> {
-        self.consumer.context().next_note()
-    }
-
-    /// Whether partitions that are to go wait until [`Self::let_go`] is called, so that what is known
-    /// of them can be written down. Must be off when the consumer is dropped, which would wait for
-    /// ever.
-    pub fn defer_revoking(&self, defers: bool) {
-        self.consumer.context().defer(defers);
-    }
-
-    /// Hands over partitions that are to go ([`Rebalanced::Revoking`]). Returns whether they were
-    /// ours to the end: false when they were lost meanwhile.
-    #[must_use]
-    pub fn let_go(&self, partitions: &[TopicPartition]) -> bool {
-        // The flag is reset by unassign, so it must be read before.
-        let lost = self.consumer.assignment_lost();
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&partition.topic, partition.partition);
-        }
-        if let Err(error) = self.consumer.incremental_unassign(&list) {
-            ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
-        }
-        self.consumer.context().forget(partitions);
-        !lost
-    }
-
-    /// Reads `partition` from `offset` on, after it was paused. A place that cannot be gone to is an
-    /// error that is counted; the partition stays where it is.
-    pub fn go_on_from(&self, partition: &TopicPartition, offset: i64) {
-        if let Err(error) = self.seek(partition, offset) {
-            tracing::error!(topic = &*partition.topic, partition = partition.partition, offset,
-                %error, "reading does not begin where it should");
-        }
-        self.resume(partition);
-    }
-
-    /// Everything of `partition` below `offset` is finished and may be committed.
-    pub fn finish(&self, partition: &TopicPartition, offset: i64) {
-        self.consumer.context().finish(partition, offset);
-    }
-
-    /// The last judged record of `partition` was appended at `append_ms`, in milliseconds.
-    pub fn appended(&self, partition: &TopicPartition, append_ms: i64) {
-        self.consumer.context().appended(partition, append_ms);
-    }
-
-    /// Commits what is finished, and waits for the broker's answer: librdkafka tells nobody how a
-    /// commit ended that was not waited for. Returns whether it is done.
-    #[must_use]
-    pub fn commit(&self) -> bool {
-        let finished = self.consumer.context().finished_list(|_| true);
-        let committed = finished.and_then(|list| {
-            list.map_or(Ok(()), |list| self.consumer.commit(&list, CommitMode::Sync))
-        });
-        match &committed {
-            Ok(()) => OffsetsCommitted.emit(&self.metrics),
-            Err(error) => CommitFailed { code: &code_of(error) }.emit(&self.metrics),
-        }
-        committed.is_ok()
-    }
-
-    /// Whether the group has given our partitions to others, which the next poll will tell.
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        self.consumer.assignment_lost()
-    }
-
-    /// Whether the group still takes us for the owner: it is told again what is finished. `None` when
-    /// nothing is.
-    #[must_use]
-    pub fn confirm(&self) -> Option<bool> {
-        let finished = self.consumer.context().finished_list(|_| true);
-        finished.is_ok_and(|list| list.is_some()).then(|| self.commit())
-    }
-
-    /// Stops fetching a partition until [`Self::resume`].
-    pub fn pause(&self, partition: &TopicPartition) {
-        self.steer(partition, rdkafka::consumer::Consumer::pause);
-    }
-
-    /// Fetches a paused partition again.
-    pub fn resume(&self, partition: &TopicPartition) {
-        self.steer(partition, rdkafka::consumer::Consumer::resume);
-    }
-
-    /// Whether there is nothing left to read of a partition, asked of the broker; `None` when it
-    /// does not answer in time. `next_offset` is where reading goes on, where that is known.
-    #[must_use]
-    pub fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
-            .ok()?;
-        let start = if self.from_earliest { low } else { high };
-        let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
-        Some(next >= high)
-    }
-
     fn committed(&self, partition: &TopicPartition) -> Option<i64> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition.partition);
@@ -319,5 +256,103 @@ impl PartitionConsumer {
         if let Err(error) = act(&self.consumer, &list) {
             ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
         }
+    }
+}
+
+impl GroupMember for PartitionConsumer {
+    fn poll(&self, timeout: Duration) -> Polled<'_> {
+        match self.consumer.poll(timeout) {
+            Some(Ok(message)) => Polled::Record(Consumed(Held::Fetched(message))),
+            Some(Err(error)) => {
+                ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+                Polled::Error
+            }
+            None => Polled::Nothing,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.consumer.context().is_connected()
+    }
+
+    fn is_from_earliest(&self) -> bool {
+        self.from_earliest
+    }
+
+    fn next_rebalance(&self) -> Option<Rebalanced> {
+        self.consumer.context().next_note()
+    }
+
+    fn defer_revoking(&self, defers: bool) {
+        self.consumer.context().defer(defers);
+    }
+
+    fn let_go(&self, partitions: &[TopicPartition]) -> bool {
+        // The flag is reset by unassign, so it must be read before.
+        let lost = self.consumer.assignment_lost();
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+        }
+        self.consumer.context().forget(partitions);
+        !lost
+    }
+
+    fn finish(&self, partition: &TopicPartition, offset: i64) {
+        self.consumer.context().finish(partition, offset);
+    }
+
+    fn appended(&self, partition: &TopicPartition, append_ms: i64) {
+        self.consumer.context().appended(partition, append_ms);
+    }
+
+    fn commit(&self) -> bool {
+        let finished = self.consumer.context().finished_list(|_| true);
+        let committed = finished.and_then(|list| {
+            list.map_or(Ok(()), |list| self.consumer.commit(&list, CommitMode::Sync))
+        });
+        match &committed {
+            Ok(()) => OffsetsCommitted.emit(&self.metrics),
+            Err(error) => CommitFailed { code: &code_of(error) }.emit(&self.metrics),
+        }
+        committed.is_ok()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
+    fn confirm(&self) -> Option<bool> {
+        let finished = self.consumer.context().finished_list(|_| true);
+        finished.is_ok_and(|list| list.is_some()).then(|| self.commit())
+    }
+
+    fn pause(&self, partition: &TopicPartition) {
+        self.steer(partition, rdkafka::consumer::Consumer::pause);
+    }
+
+    fn resume(&self, partition: &TopicPartition) {
+        self.steer(partition, rdkafka::consumer::Consumer::resume);
+    }
+
+    fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .ok()?;
+        let start = if self.from_earliest { low } else { high };
+        let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
+        Some(next >= high)
+    }
+
+    fn history(&self, partition: &TopicPartition, since_ms: i64) -> Result<History, KafkaError> {
+        self.past_of(partition, since_ms)
+    }
+
+    fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+        self.go_to(partition, offset)
     }
 }

@@ -29,7 +29,7 @@ pub struct TopicPartition {
 pub enum Rebalanced {
     /// These partitions are ours now.
     Assigned(Vec<TopicPartition>),
-    /// These are to go to somebody else, who waits until [`crate::kafka::PartitionConsumer::let_go`]
+    /// These are to go to somebody else, who waits until [`crate::kafka::GroupMember::let_go`]
     /// is called.
     Revoking(Vec<TopicPartition>),
     /// These went to somebody else; what was finished has been committed.

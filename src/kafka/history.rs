@@ -29,12 +29,7 @@ pub struct History {
 }
 
 impl PartitionConsumer {
-    /// What there is of `partition` since `since_ms`, in milliseconds since the Unix epoch.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster does not answer one of the questions in time.
-    pub fn history(
+    pub(super) fn past_of(
         &self,
         partition: &TopicPartition,
         since_ms: i64,
@@ -63,12 +58,7 @@ impl PartitionConsumer {
         Ok(History { begins, oldest, end, committed })
     }
 
-    /// Reads `partition` from `offset` on; what was fetched ahead is thrown away.
-    ///
-    /// # Errors
-    ///
-    /// When the partition is not fetched yet; trying again is safe.
-    pub fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+    pub(super) fn go_to(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
         let (topic, number) = (&*partition.topic, partition.partition);
         self.consumer
             .seek(topic, number, Offset::Offset(offset), ANSWER_TIMEOUT)

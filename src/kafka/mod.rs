@@ -14,17 +14,21 @@ mod feeder;
 mod history;
 mod log;
 mod log_writer;
+mod member;
 mod producer;
 mod reader;
 mod statistics;
 
 pub use broker::{EmbeddedCluster, Topic, ensure_topics, partition_counts, record_count};
-pub use changelog::{PartitionReader, SourceEnds};
+pub use changelog::{LogReader, PartitionReader, SourceEnds, Take, TakeAt};
 pub use client::{ClientSettings, KafkaError, librdkafka_version};
-pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, Polled};
+pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, PlainRecord, Polled};
 pub use context::{Rebalanced, TopicPartition};
 pub use feeder::{BareConsumer, Feeder};
 pub use history::History;
 pub use log_writer::LogWriter;
-pub use producer::{Ledger, Outbox, OutboxError, OutgoingRecord, Receipts, Ticket};
+pub use member::GroupMember;
+pub use producer::{
+    Carrier, Ledger, Outbox, OutboxError, OutgoingRecord, Parcel, Receipts, Ticket,
+};
 pub use reader::{TopicReader, TopicRecord};

@@ -147,11 +147,70 @@ struct Pending {
 #[error("{0} records could not be flushed in time")]
 pub struct OutboxError(usize);
 
+/// What takes records to a cluster where librdkafka does not.
+pub trait Carrier: std::fmt::Debug + Send + Sync {
+    /// Takes a record on its way.
+    fn carry(&self, parcel: Parcel);
+
+    /// Records that have neither arrived nor been refused.
+    fn in_flight(&self) -> usize;
+
+    /// Waits at most `timeout` until there are none.
+    fn flush(&self, timeout: Duration);
+}
+
+/// A record on its way with a [`Carrier`]. Dropped, it is lost, and nobody hears of it.
+#[derive(Debug)]
+pub struct Parcel {
+    pending: Box<Pending>,
+    context: Arc<OutboxContext>,
+}
+
+impl Parcel {
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &OutgoingRecord {
+        &self.pending.record
+    }
+
+    /// The cluster has it, at `offset` of its partition, and this is heard of.
+    pub fn arrived(self, offset: i64) {
+        self.context.arrived(*self.pending, offset);
+    }
+
+    /// The cluster did not take it, as far as is heard; it is sent again.
+    pub fn refused(self, code: &str) {
+        self.context.refused(*self.pending, code);
+    }
+}
+
 struct OutboxContext {
     metrics: Metrics,
     /// Where an acknowledgement stands among the places a test may let the process die.
     acked: Point,
     refused: Mutex<VecDeque<Pending>>,
+}
+
+impl std::fmt::Debug for OutboxContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutboxContext")
+    }
+}
+
+impl OutboxContext {
+    fn new(metrics: &Metrics, acked: Point) -> Self {
+        Self { metrics: metrics.clone(), acked, refused: Mutex::default() }
+    }
+
+    fn arrived(&self, pending: Pending, offset: i64) {
+        pending.ticket.settle_at(offset);
+        kill_point::hit(self.acked);
+    }
+
+    fn refused(&self, pending: Pending, code: &str) {
+        AlertProduceFailed { code }.emit(&self.metrics);
+        lock(&self.refused).push_back(pending);
+    }
 }
 
 impl ClientContext for OutboxContext {
@@ -165,22 +224,23 @@ impl ProducerContext for OutboxContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         match result {
-            Ok(message) => {
-                pending.ticket.settle_at(message.offset());
-                kill_point::hit(self.acked);
-            }
-            Err((error, _)) => {
-                AlertProduceFailed { code: &code_of(error) }.emit(&self.metrics);
-                lock(&self.refused).push_back(*pending);
-            }
+            Ok(message) => self.arrived(*pending, message.offset()),
+            Err((error, _)) => self.refused(*pending, &code_of(error)),
         }
     }
+}
+
+/// What takes the records of an outbox.
+#[derive(Clone)]
+enum Way {
+    Library(Arc<ThreadedProducer<OutboxContext, NoCustomPartitioner>>),
+    Carrier(Arc<dyn Carrier>),
 }
 
 /// The producer of alerts and dead letters.
 #[derive(Clone)]
 pub struct Outbox {
-    producer: Arc<ThreadedProducer<OutboxContext, NoCustomPartitioner>>,
+    way: Way,
     context: Arc<OutboxContext>,
     capacity: usize,
 }
@@ -205,6 +265,13 @@ impl Outbox {
         Self::with(settings, capacity, metrics, Point::AlertAcked)
     }
 
+    /// An outbox whose records `carrier` takes.
+    #[must_use]
+    pub fn by(carrier: Arc<dyn Carrier>, capacity: usize, metrics: &Metrics) -> Self {
+        let context = Arc::new(OutboxContext::new(metrics, Point::AlertAcked));
+        Self { way: Way::Carrier(carrier), context, capacity }
+    }
+
     fn with(
         settings: &ClientSettings,
         capacity: usize,
@@ -223,11 +290,11 @@ impl Outbox {
                 config.set(key, value);
             }
         }
-        let context = OutboxContext { metrics: metrics.clone(), acked, refused: Mutex::default() };
+        let context = OutboxContext::new(metrics, acked);
         let producer: ThreadedProducer<OutboxContext, NoCustomPartitioner> =
             config.create_with_context(context).map_err(KafkaError::when("create a producer"))?;
         let context = Arc::clone(producer.client().context());
-        Ok(Self { producer: Arc::new(producer), context, capacity })
+        Ok(Self { way: Way::Library(Arc::new(producer)), context, capacity })
     }
 
     /// A producer of many records at a time, which are compressed and sent in large batches.
@@ -265,7 +332,10 @@ impl Outbox {
     /// Records the broker has not acknowledged.
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
-        let in_flight = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
+        let in_flight = match &self.way {
+            Way::Library(producer) => usize::try_from(producer.in_flight_count()).unwrap_or(0),
+            Way::Carrier(carrier) => carrier.in_flight(),
+        };
         in_flight + lock(&self.context.refused).len()
     }
 
@@ -282,13 +352,25 @@ impl Outbox {
     /// When `timeout` passes first: what is left has not been settled.
     pub fn flush(&self, timeout: Duration) -> Result<(), OutboxError> {
         self.retry();
-        match self.producer.flush(timeout) {
-            Ok(()) if self.unacknowledged() == 0 => Ok(()),
-            _ => Err(OutboxError(self.unacknowledged())),
+        match &self.way {
+            // What it says is seen in what is left.
+            Way::Library(producer) => drop(producer.flush(timeout)),
+            Way::Carrier(carrier) => carrier.flush(timeout),
+        }
+        match self.unacknowledged() {
+            0 => Ok(()),
+            left => Err(OutboxError(left)),
         }
     }
 
     fn produce(&self, pending: Box<Pending>) {
+        let producer = match &self.way {
+            Way::Library(producer) => producer,
+            Way::Carrier(carrier) => {
+                let context = Arc::clone(&self.context);
+                return carrier.carry(Parcel { pending, context });
+            }
+        };
         let record = pending.record.clone();
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in &record.headers {
@@ -301,7 +383,7 @@ impl Outbox {
         // An empty value is not the same as none.
         outgoing.payload = record.payload.as_deref();
         outgoing.partition = record.partition;
-        if let Err((error, outgoing)) = self.producer.send(outgoing) {
+        if let Err((error, outgoing)) = producer.send(outgoing) {
             if !matches!(
                 error,
                 LibraryError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull)

@@ -1,12 +1,37 @@
 //! The only place that reads a clock.
+//!
+//! A simulation lets a clock of its own stand in for the machine's, on its thread ([`show`]).
 
+use std::cell::Cell;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
+thread_local! {
+    static STAND_IN: Cell<Option<Reading>> = const { Cell::new(None) };
+}
+
+/// What a clock shows that stands in for the machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock's time, which may jump.
+    pub wall: Timestamp,
+    /// Time passed on the monotonic clock, which may not.
+    pub passed: Duration,
+}
+
+/// From now on the clocks of this thread show `reading`; the machine's time again with `None`.
+pub fn show(reading: Option<Reading>) {
+    STAND_IN.set(reading);
+}
+
 /// The wall clock's time.
 #[must_use]
 pub fn wall() -> Timestamp {
+    if let Some(reading) = STAND_IN.get() {
+        return reading.wall;
+    }
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
@@ -14,26 +39,30 @@ pub fn wall() -> Timestamp {
 
 /// A point on the monotonic clock, for measuring spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(Instant);
+pub struct Moment(Duration);
 
 impl Moment {
     /// This moment.
     #[must_use]
     pub fn now() -> Self {
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        if let Some(reading) = STAND_IN.get() {
+            return Self(reading.passed);
+        }
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let now = Instant::now();
-        Self(now)
+        Self(now.saturating_duration_since(*BEGAN.get_or_init(|| now)))
     }
 
     /// Time passed since.
     #[must_use]
     pub fn elapsed(self) -> Duration {
-        Self::now().0.saturating_duration_since(self.0)
+        Self::now().since(self)
     }
 
     /// Time from `earlier` to this moment.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_duration_since(earlier.0)
+        self.0.saturating_sub(earlier.0)
     }
 }

@@ -8,20 +8,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use crate::alert::Alert;
-use crate::deliver::{Failure, Manner, Message, Place, Webhook};
+use crate::deliver::Place;
 use crate::event::Timestamp;
 use crate::kafka::{
-    Consumed, Ledger, Outbox, OutgoingRecord, PartitionConsumer, Polled, Rebalanced, Ticket,
+    Consumed, GroupMember, Ledger, Outbox, OutgoingRecord, Polled, Rebalanced, Ticket,
     TopicPartition,
 };
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::courier::{Courier, Post, Step};
+use crate::pipeline::courier::{Courier, Step};
 use crate::pipeline::look_up::{Found, LookUp};
+use crate::pipeline::posting::{Ended, Receiver};
 use crate::pipeline::undelivered;
 use crate::telemetry::{Event, Metrics, NotificationsOvertaken};
 
@@ -40,12 +41,6 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long attempts under way hold up a rebalance.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// How long an attempt waits for its note to arrive: people are told even when the broker is away.
-const ANNOUNCE_MAX: Duration = Duration::from_secs(2);
-
-/// How often a waiting attempt looks whether its note has arrived.
-const ANNOUNCE_LOOK: Duration = Duration::from_millis(2);
-
 /// The first delivery's number among the consumers of an instance, for their statistics.
 pub const WORKER: usize = 10_000;
 
@@ -60,28 +55,27 @@ pub struct DeliverySignals {
     pub open: AtomicUsize,
 }
 
-/// How an attempt ended.
-type Ended = (u64, Result<u16, Failure>);
-
 /// Tells one receiver of alerts; to be run on a thread of its own.
 #[derive(Debug)]
 pub struct Delivering {
-    consumer: PartitionConsumer,
+    consumer: Box<dyn GroupMember>,
     number: usize,
-    webhook: Arc<Webhook>,
+    receiver: Box<dyn Receiver>,
     courier: Courier,
     outbox: Outbox,
     look_up: LookUp,
     partitions: BTreeMap<TopicPartition, Reading>,
     leaving: Option<(Vec<TopicPartition>, Moment)>,
-    runtime: tokio::runtime::Handle,
-    ended: (Sender<Ended>, Receiver<Ended>),
+    ended: (Sender<Ended>, mpsc::Receiver<Ended>),
     signals: Arc<DeliverySignals>,
     metrics: Metrics,
     time: Time,
     /// Whether anything was finished that is not committed.
     moved: bool,
     paused: bool,
+    last_housekeeping: Moment,
+    /// How long the next poll may wait.
+    wait: Duration,
 }
 
 /// One partition of the alerts topic.
@@ -111,51 +105,55 @@ impl Delivering {
     /// run on `runtime`.
     #[must_use]
     pub fn new(
-        (consumer, number): (PartitionConsumer, usize),
-        (webhook, courier): (Webhook, Courier),
+        (consumer, number): (Box<dyn GroupMember>, usize),
+        (receiver, courier): (Box<dyn Receiver>, Courier),
         (outbox, look_up): (Outbox, LookUp),
-        (runtime, signals): (&tokio::runtime::Handle, Arc<DeliverySignals>),
+        signals: Arc<DeliverySignals>,
         metrics: &Metrics,
     ) -> Self {
         consumer.defer_revoking(true);
         Self {
             consumer,
             number,
-            webhook: Arc::new(webhook),
+            receiver,
             courier,
             outbox,
             look_up,
             partitions: BTreeMap::new(),
             leaving: None,
-            runtime: runtime.clone(),
             ended: mpsc::channel(),
             signals,
             metrics: metrics.clone(),
             time: Time(clock::wall(), Moment::now()),
             moved: false,
             paused: false,
+            last_housekeeping: Moment::now(),
+            wait: POLL,
         }
     }
 
     /// Works until told to stop.
     pub fn run(mut self) {
-        let mut last_housekeeping = Moment::now();
-        let mut wait = POLL;
         while !self.signals.stop.load(Ordering::Relaxed) {
-            self.poll(wait);
-            while let Some(note) = self.consumer.next_rebalance() {
-                self.rebalance(note);
-            }
-            self.look();
-            self.hear();
-            wait = self.send();
-            self.leave();
-            if last_housekeeping.elapsed() >= HOUSEKEEPING {
-                last_housekeeping = Moment::now();
-                self.housekeep();
-            }
+            self.turn();
         }
         self.finish();
+    }
+
+    /// Goes once through all there is to do.
+    pub fn turn(&mut self) {
+        self.poll(self.wait);
+        while let Some(note) = self.consumer.next_rebalance() {
+            self.rebalance(note);
+        }
+        self.look();
+        self.hear();
+        self.wait = self.send();
+        self.leave();
+        if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
+            self.last_housekeeping = Moment::now();
+            self.housekeep();
+        }
     }
 
     /// Takes in what there is: one record after a wait, and what lies ready behind it.
@@ -176,8 +174,8 @@ impl Delivering {
             let mut send = |record, ticket| outbox.send(record, ticket);
             match parsed {
                 Ok((alert, body)) => {
-                    let is_own = undelivered::is_about(&alert, self.webhook.name());
-                    if self.webhook.wants(&alert) && !is_own {
+                    let is_own = undelivered::is_about(&alert, self.receiver.name());
+                    if self.receiver.wants(&alert) && !is_own {
                         self.courier.take(place, (*alert, body), &reading.ledger, &mut send);
                     }
                 }
@@ -241,7 +239,7 @@ impl Delivering {
                 continue;
             }
             let Found { records, from, overtaken, refused } = found;
-            let receiver = self.webhook.name();
+            let receiver = self.receiver.name();
             let (partition, known) = (name.partition, records.len());
             tracing::info!(receiver, partition, known, refused, from, "delivering");
             if overtaken > 0 {
@@ -282,8 +280,7 @@ impl Delivering {
             let now = self.time.now();
             match self.courier.next(now, &mut announce) {
                 Step::Post(post) => {
-                    let ended = self.ended.0.clone();
-                    self.runtime.spawn(attempt(Arc::clone(&self.webhook), post, ended));
+                    self.receiver.attempt(post, self.ended.0.clone());
                 }
                 Step::Wait(_) | Step::Idle if self.courier.in_flight() > 0 => return BUSY_POLL,
                 Step::Wait(until) => {
@@ -308,7 +305,7 @@ impl Delivering {
         self.finish_offsets();
         self.commit();
         if !self.consumer.let_go(&names) {
-            tracing::warn!(receiver = self.webhook.name(), "partitions were lost while they left");
+            tracing::warn!(receiver = self.receiver.name(), "partitions were lost while they left");
         }
         for name in &names {
             self.drop_partition(name);
@@ -408,25 +405,4 @@ fn read(record: &Consumed<'_>, now: Timestamp) -> (TopicPartition, Place, Parsed
         Err(error) => Err((error.to_string(), body)),
     };
     (name, place, parsed)
-}
-
-/// Makes one attempt, once its note has arrived.
-async fn attempt(webhook: Arc<Webhook>, post: Post, ended: Sender<Ended>) {
-    let Post { number, message, manner, announced } = post;
-    let began = Moment::now();
-    while !announced.is_empty() && began.elapsed() < ANNOUNCE_MAX {
-        tokio::time::sleep(ANNOUNCE_LOOK).await;
-    }
-    let result = make(&webhook, &message, manner).await;
-    // Nobody listens when the instance has stopped.
-    drop(ended.send((number, result)));
-}
-
-async fn make(webhook: &Webhook, message: &Message, manner: Manner) -> Result<u16, Failure> {
-    kill_point::hit(Point::Posting);
-    let result = webhook.attempt(message, manner, &clock::wall).await;
-    if result.is_ok() {
-        kill_point::hit(Point::PostAnswered);
-    }
-    result
 }

@@ -27,6 +27,7 @@ use crate::pipeline::group_log::{GroupLog, GroupLogStatus};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::look_up::LookUp;
 use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::posting::Posting;
 use crate::pipeline::restore::Restorer;
 use crate::pipeline::verdict_feed::VerdictFeed;
 use crate::pipeline::verdicts::VerdictBoard;
@@ -297,7 +298,7 @@ impl Instance {
                 flush_timeout: config.kafka.shutdown_timeout / 2,
             };
             let worker = Worker::new(
-                PartitionConsumer::new(&consumer, index, &self.metrics)?,
+                Box::new(PartitionConsumer::new(&consumer, index, &self.metrics)?),
                 (self.shared.clone(), Arc::clone(&self.sources)),
                 self.outbox.clone(),
                 (settings, Arc::clone(&self.signals)),
@@ -331,6 +332,7 @@ impl Instance {
                 timeout: receiver.timeout,
             };
             let webhook = Webhook::new(settings, self.metrics.clone())?;
+            let told = Box::new(Posting::new(webhook, tokio::runtime::Handle::current()));
             let settings = CourierSettings {
                 name: receiver.name.as_str().into(),
                 dedup_for: receiver.dedup_for,
@@ -355,10 +357,10 @@ impl Instance {
             };
             let signals: Arc<DeliverySignals> = Arc::default();
             let delivering = Delivering::new(
-                (PartitionConsumer::new(&consumer, number, &self.metrics)?, number),
-                (webhook, Courier::new(settings, &self.metrics)),
+                (Box::new(PartitionConsumer::new(&consumer, number, &self.metrics)?), number),
+                (told, Courier::new(settings, &self.metrics)),
                 (outbox.clone(), look_up),
-                (&tokio::runtime::Handle::current(), Arc::clone(&signals)),
+                Arc::clone(&signals),
                 &self.metrics,
             );
             self.deliveries.push(signals);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::{Ledger, PartitionConsumer, TopicPartition};
+use crate::kafka::{GroupMember, Ledger, TopicPartition};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::judge::{Judge, Shared};
 use crate::pipeline::keeping::Keeping;
@@ -149,7 +149,7 @@ impl Lane {
 
     /// Pauses the partition when it holds too much or the outbox is full, and lets it run again
     /// well below: pausing throws away what was fetched ahead, so it must not flutter.
-    pub fn mind_pressure(&mut self, consumer: &PartitionConsumer, full: bool, held_max: usize) {
+    pub fn mind_pressure(&mut self, consumer: &dyn GroupMember, full: bool, held_max: usize) {
         // Whoever waits for what was known stays paused until it is back.
         if !self.takes() {
             return;
@@ -166,7 +166,7 @@ impl Lane {
 
     /// Finds out whether the partition has nothing to read, and tells the board. Returns whether it
     /// is idle.
-    pub fn mind_idleness(&mut self, consumer: &PartitionConsumer, after: Duration) -> bool {
+    pub fn mind_idleness(&mut self, consumer: &dyn GroupMember, after: Duration) -> bool {
         // Its commit may stand at the end while all of its history is still on its way.
         if !self.past.is_live() && self.judge.next_offset().is_none() || !self.takes() {
             return false;

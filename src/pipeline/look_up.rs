@@ -6,7 +6,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use crate::deliver::{KEEP, Record, Restoring};
-use crate::kafka::{ClientSettings, KafkaError, PartitionReader, SourceEnds, TopicPartition};
+use crate::kafka::{
+    ClientSettings, KafkaError, LogReader, PartitionReader, SourceEnds, TopicPartition,
+};
 use crate::pipeline::clock;
 
 /// A receiver that never committed hears of alerts this far back: those written while the first
@@ -29,7 +31,13 @@ pub struct Found {
     pub refused: u64,
 }
 
-/// A thread that finds it.
+/// Partitions that are asked for.
+pub type Questions = Receiver<TopicPartition>;
+
+/// Where what was found goes.
+pub type Answers = Sender<(TopicPartition, Found)>;
+
+/// Who finds it: a thread, or a simulation.
 #[derive(Debug)]
 pub struct LookUp {
     questions: Sender<TopicPartition>,
@@ -37,6 +45,14 @@ pub struct LookUp {
 }
 
 impl LookUp {
+    /// One whose questions are answered by whoever has the other ends.
+    #[must_use]
+    pub fn asking() -> (Self, Questions, Answers) {
+        let (questions, asked) = mpsc::channel();
+        let (found, answers) = mpsc::channel();
+        (Self { questions, answers }, asked, found)
+    }
+
     /// Starts the thread for `receiver`, whose consumer group is `group`; it ends with this handle.
     ///
     /// # Errors
@@ -46,13 +62,13 @@ impl LookUp {
         client: &ClientSettings,
         (group, deliveries, receiver): (&str, Arc<str>, &str),
     ) -> std::io::Result<Self> {
-        let (questions, asked) = mpsc::channel::<TopicPartition>();
-        let (found, answers) = mpsc::channel();
+        let (look_up, asked, found) = Self::asking();
         let (client, group, receiver) = (client.clone(), group.to_owned(), receiver.to_owned());
         std::thread::Builder::new().name(format!("look-up-{receiver}")).spawn(move || {
             while let Ok(name) = asked.recv() {
                 loop {
-                    match find(&client, &group, (&name, &deliveries), &receiver) {
+                    let reader = PartitionReader::new(&client, &group);
+                    match reader.and_then(|it| find(&it, (&name, &deliveries), &receiver)) {
                         Ok(it) => {
                             // Nobody listens when the instance has stopped.
                             drop(found.send((name, it)));
@@ -67,7 +83,7 @@ impl LookUp {
                 }
             }
         })?;
-        Ok(Self { questions, answers })
+        Ok(look_up)
     }
 
     /// Asks for a partition of the alerts topic.
@@ -83,13 +99,17 @@ impl LookUp {
     }
 }
 
-fn find(
-    client: &ClientSettings,
-    group: &str,
+/// Finds what there is to know of the partition `name` of the alerts topic for `receiver`, whose
+/// deliveries stand in the topic `deliveries`.
+///
+/// # Errors
+///
+/// When the cluster does not answer.
+pub fn find(
+    reader: &dyn LogReader,
     (name, deliveries): (&TopicPartition, &Arc<str>),
     receiver: &str,
 ) -> Result<Found, KafkaError> {
-    let reader = PartitionReader::new(client, group)?;
     let log = TopicPartition { topic: Arc::clone(deliveries), partition: name.partition };
     let mut restoring = Restoring::new(receiver);
     reader.read(&log, &mut |key, value| restoring.take(key, value))?;

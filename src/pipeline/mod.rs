@@ -32,6 +32,7 @@ pub mod pager;
 pub mod past;
 pub mod player;
 pub mod portraits;
+pub mod posting;
 pub mod replay;
 pub mod restore;
 pub mod rule_tests;

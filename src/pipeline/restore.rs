@@ -9,7 +9,9 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kafka::{ClientSettings, KafkaError, PartitionReader, SourceEnds, TopicPartition};
+use crate::kafka::{
+    ClientSettings, KafkaError, LogReader, PartitionReader, SourceEnds, TopicPartition,
+};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::watch::{FOREIGN_MAX, Looking, Seen, answers};
@@ -126,8 +128,10 @@ pub fn go_on(restored: &Restored, ends: &SourceEnds, from_earliest: bool) -> GoO
     GoOn { from: from.max(low), log, is_same_log: true, changes }
 }
 
-/// What is asked of a restoring thread.
-enum Request {
+/// What is asked of whoever reads partitions back. Dropped, it has failed.
+pub struct Request(Asking);
+
+enum Asking {
     Restore {
         name: TopicPartition,
         answer: Sender<Result<Found, KafkaError>>,
@@ -140,7 +144,7 @@ enum Request {
     },
 }
 
-/// Threads that read partitions back.
+/// Who reads partitions back: threads, or a simulation.
 #[derive(Clone, Debug)]
 pub struct Restorer {
     requests: Sender<Request>,
@@ -148,8 +152,36 @@ pub struct Restorer {
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Restore { name, .. } | Self::Look { name, .. }) = self;
+        let (Asking::Restore { name, .. } | Asking::Look { name, .. }) = &self.0;
         f.debug_struct("Request").field("name", name).finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    /// Answers by what `reader` reads of the topic `state`. `tools_max` is how many tools an agent
+    /// may remember.
+    pub fn answer(
+        self,
+        reader: Result<&dyn LogReader, KafkaError>,
+        state: &Arc<str>,
+        tools_max: usize,
+    ) {
+        let of = |name: &TopicPartition| TopicPartition {
+            topic: Arc::clone(state),
+            partition: name.partition,
+        };
+        // Nobody listens when the partition has gone meanwhile.
+        match self.0 {
+            Asking::Restore { name, answer } => {
+                let found = reader.and_then(|it| find(it, &name, &of(&name), tools_max));
+                drop(answer.send(found));
+            }
+            Asking::Look { name, seen, written, answer } => {
+                let source = &*name.topic;
+                let found = reader.and_then(|it| look(it, source, &of(&name), (seen, &written)));
+                drop(answer.send(found));
+            }
+        }
     }
 }
 
@@ -169,6 +201,13 @@ pub enum Asked {
 }
 
 impl Restorer {
+    /// One whose requests are answered by whoever has the other end.
+    #[must_use]
+    pub fn asking() -> (Self, Receiver<Request>) {
+        let (requests, queue) = mpsc::channel();
+        (Self { requests }, queue)
+    }
+
     /// `threads` that read from the topic `state`, for the consumer group `group`. They end when
     /// the last handle is dropped. `tools_max` is how many tools an agent may remember.
     ///
@@ -181,7 +220,7 @@ impl Restorer {
         tools_max: usize,
         threads: usize,
     ) -> std::io::Result<Self> {
-        let (requests, queue) = mpsc::channel::<Request>();
+        let (restorer, queue) = Self::asking();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads {
             let (queue, client, group) = (Arc::clone(&queue), client.clone(), group.to_owned());
@@ -190,27 +229,14 @@ impl Restorer {
                 loop {
                     let request = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(request) = request else { return };
-                    let of = |name: &TopicPartition| TopicPartition {
-                        topic: Arc::clone(&state),
-                        partition: name.partition,
-                    };
-                    // Nobody listens when the partition has gone meanwhile.
-                    match request {
-                        Request::Restore { name, answer } => {
-                            let found = find((&client, &group), &name, &of(&name), tools_max);
-                            drop(answer.send(found));
-                        }
-                        Request::Look { name, seen, written, answer } => {
-                            let source = &*name.topic;
-                            let found = PartitionReader::new(&client, &group)
-                                .and_then(|it| look(&it, source, &of(&name), (seen, &written)));
-                            drop(answer.send(found));
-                        }
+                    match PartitionReader::new(&client, &group) {
+                        Ok(reader) => request.answer(Ok(&reader), &state, tools_max),
+                        Err(error) => request.answer(Err(error), &state, tools_max),
                     }
                 }
             })?;
         }
-        Ok(Self { requests })
+        Ok(restorer)
     }
 
     /// Asks for a partition.
@@ -218,7 +244,7 @@ impl Restorer {
     pub fn ask(&self, name: &TopicPartition) -> Answer {
         let (answer, answers) = mpsc::channel();
         // The threads live as long as this handle.
-        drop(self.requests.send(Request::Restore { name: name.clone(), answer }));
+        drop(self.requests.send(Request(Asking::Restore { name: name.clone(), answer })));
         Answer(answers)
     }
 
@@ -226,7 +252,12 @@ impl Restorer {
     #[must_use]
     pub fn look(&self, name: &TopicPartition, seen: i64, written: Written) -> Looking {
         let (answer, looking) = answers();
-        drop(self.requests.send(Request::Look { name: name.clone(), seen, written, answer }));
+        drop(self.requests.send(Request(Asking::Look {
+            name: name.clone(),
+            seen,
+            written,
+            answer,
+        })));
         looking
     }
 }
@@ -245,13 +276,12 @@ impl Answer {
 }
 
 fn find(
-    (client, group): (&ClientSettings, &str),
+    reader: &dyn LogReader,
     name: &TopicPartition,
     state: &TopicPartition,
     tools_max: usize,
 ) -> Result<Found, KafkaError> {
     let began = Moment::now();
-    let reader = PartitionReader::new(client, group)?;
     let mut restoring = Restoring::new(Arc::clone(&name.topic), tools_max);
     let state_end = reader.read(state, &mut |key, value| {
         kill_point::hit(Point::Restoring);
@@ -265,7 +295,7 @@ fn find(
 
 /// Reads what stands between the owner's own records, about the source topic `source`.
 fn look(
-    reader: &PartitionReader,
+    reader: &dyn LogReader,
     source: &str,
     state: &TopicPartition,
     (seen, written): (i64, &Written),

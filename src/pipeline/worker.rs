@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::event::Timestamp;
-use crate::kafka::{Ledger, Outbox, PartitionConsumer, Polled, Rebalanced, TopicPartition};
+use crate::kafka::{GroupMember, Ledger, Outbox, Polled, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
@@ -133,7 +133,7 @@ impl Signals {
 /// A worker, to be run on a thread of its own.
 #[derive(Debug)]
 pub struct Worker {
-    consumer: PartitionConsumer,
+    consumer: Box<dyn GroupMember>,
     desk: Desk,
     lanes: BTreeMap<PartitionId, Lane>,
     shared: Shared,
@@ -157,7 +157,7 @@ impl Worker {
     /// A worker around `consumer`.
     #[must_use]
     pub fn new(
-        consumer: PartitionConsumer,
+        consumer: Box<dyn GroupMember>,
         (shared, sources): (Shared, Arc<[Source]>),
         outbox: Outbox,
         (settings, signals): (WorkerSettings, Arc<Signals>),
@@ -194,18 +194,23 @@ impl Worker {
     /// Works until told to stop, then flushes and commits.
     pub fn run(mut self) {
         while !self.signals.stop.load(Ordering::Relaxed) {
-            let idle = self.take_batch();
-            self.polled();
-            self.keep();
-            self.look_back();
-            self.judge(idle);
-            // A rebalance in the next poll commits what is finished by then.
-            self.note_finished();
-            if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
-                self.housekeep();
-            }
+            self.turn();
         }
         self.finish();
+    }
+
+    /// Goes once through all there is to do.
+    pub fn turn(&mut self) {
+        let idle = self.take_batch();
+        self.polled();
+        self.keep();
+        self.look_back();
+        self.judge(idle);
+        // A rebalance in the next poll commits what is finished by then.
+        self.note_finished();
+        if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
+            self.housekeep();
+        }
     }
 
     /// Takes in what there is, at most a batch. Returns whether there was nothing.
@@ -224,7 +229,7 @@ impl Worker {
                             self.leaving = rebalance(
                                 &mut self.lanes,
                                 (&self.shared, &self.signals, &self.desk),
-                                (&self.consumer, self.durable.as_ref()),
+                                (&*self.consumer, self.durable.as_ref()),
                                 (note, self.settings.learn_from),
                             )
                             .or(self.leaving.take());
@@ -248,7 +253,7 @@ impl Worker {
             self.leaving = rebalance(
                 &mut self.lanes,
                 (&self.shared, &self.signals, &self.desk),
-                (&self.consumer, self.durable.as_ref()),
+                (&*self.consumer, self.durable.as_ref()),
                 (note, self.settings.learn_from),
             )
             .or(self.leaving.take());
@@ -292,11 +297,11 @@ impl Worker {
             ..Report::default()
         };
         for (id, lane) in &mut self.lanes {
-            lane.mind_pressure(&self.consumer, full, self.settings.held_max);
+            lane.mind_pressure(&*self.consumer, full, self.settings.held_max);
             if let Some(learned) = lane.go_live() {
                 say_learned(lane, learned);
             }
-            if lane.mind_idleness(&self.consumer, self.settings.idle_after) {
+            if lane.mind_idleness(&*self.consumer, self.settings.idle_after) {
                 self.desk.let_time_pass(lane);
             }
             report.partitions.push(*id);
@@ -426,7 +431,7 @@ fn say_learned(lane: &Lane, learned: Learned) {
 fn rebalance(
     lanes: &mut BTreeMap<PartitionId, Lane>,
     (shared, signals, desk): (&Shared, &Signals, &Desk),
-    (consumer, durable): (&PartitionConsumer, Option<&Durable>),
+    (consumer, durable): (&dyn GroupMember, Option<&Durable>),
     (note, learn_from): (Rebalanced, Option<Duration>),
 ) -> Option<Leaving> {
     let id = |name: &TopicPartition| desk.id_of(&name.topic, name.partition);

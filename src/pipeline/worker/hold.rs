@@ -66,7 +66,7 @@ impl Worker {
         let names = vec![name];
         gone(&mut self.lanes, &names, &self.desk, false);
         let parts = (&self.shared, &*self.signals, &self.desk);
-        let kafka = (&self.consumer, self.durable.as_ref());
+        let kafka = (&*self.consumer, self.durable.as_ref());
         let note = (Rebalanced::Assigned(names), None);
         // Nothing is to go of what has just come.
         drop(rebalance(&mut self.lanes, parts, kafka, note));

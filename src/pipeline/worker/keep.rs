@@ -143,7 +143,7 @@ impl Worker {
         let ours = self.consumer.let_go(&names);
         let note = if ours { Rebalanced::Revoked(names) } else { Rebalanced::Lost(names) };
         let parts = (&self.shared, &*self.signals, &self.desk);
-        let kafka = (&self.consumer, self.durable.as_ref());
+        let kafka = (&*self.consumer, self.durable.as_ref());
         // Nothing is to go of what has gone.
         drop(rebalance(&mut self.lanes, parts, kafka, (note, None)));
         self.assignment_changed();
