@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("state", &["event", "baseline", "detect"]),
     ("kafka", &["event", "kill_point", "telemetry"]),
     ("deliver", &["event", "kill_point", "alert", "telemetry"]),
-    ("config", &["event", "alert", "policy", "decode"]),
+    ("config", &["event", "alert", "policy", "decode", "deliver"]),
     ("serve", &["event", "alert", "telemetry", "state"]),
     (
         "pipeline",
