@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::decode::{Format, HashKey};
@@ -211,6 +212,8 @@ pub struct Receiver {
     pub dedup_for: Duration,
     /// Notifications a second, at most; 1 to 1,000.
     pub catch_up_rate: u32,
+    /// Where it may be, beside the public internet.
+    pub allow_networks: Vec<IpNet>,
 }
 
 /// The admin listener.

@@ -113,6 +113,7 @@ fn example() -> RawConfig {
             retry_for: FriendlyDuration::secs(3 * 86_400),
             dedup_for: FriendlyDuration::secs(86_400),
             catch_up_rate: 10,
+            allow_networks: RawReceiver::allow_networks(),
         }],
         server: RawServer {
             export_token_file: text("/run/secrets/toolwarden-export-token"),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::units::FriendlyDuration;
+use crate::deliver::Guard;
 
 /// One receiver of alerts.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -61,9 +62,21 @@ pub(crate) struct RawReceiver {
     #[serde(default = "RawReceiver::catch_up_rate")]
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) catch_up_rate: u32,
+    /// Where the receiver may be, beside the public internet: networks, as `10.0.0.0/8`, and
+    /// addresses. What its name stands for is checked with every connection, and a receiver that is
+    /// elsewhere is not told; its alerts wait. The default has the private networks of
+    /// organisations; `[]` leaves the public internet alone. This machine and link-local addresses
+    /// must be named, and a cloud's metadata service by its very address.
+    #[serde(default = "RawReceiver::allow_networks")]
+    #[schemars(length(max = 100))]
+    pub(crate) allow_networks: Vec<String>,
 }
 
 impl RawReceiver {
+    pub(crate) fn allow_networks() -> Vec<String> {
+        Guard::organisations().iter().map(ToString::to_string).collect()
+    }
+
     const fn catch_up_rate() -> u32 {
         10
     }

@@ -7,7 +7,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::checked::{Config, Privacy, Start};
+use crate::config::checked::{Config, Privacy, Receiver, Start};
 use crate::config::groups::RawGroup;
 use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
@@ -79,6 +79,7 @@ struct ShownReceiver {
     retry_for: FriendlyDuration,
     dedup_for: FriendlyDuration,
     catch_up_rate: u32,
+    allow_networks: Vec<String>,
 }
 
 /// Scheme, host and port of a URL; the rest may hold a token.
@@ -86,6 +87,22 @@ fn masked_url(url: &SecretString) -> String {
     let Ok(url) = Url::parse(url.expose_secret()) else { return MASK.to_owned() };
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
     format!("{}://{}{port}/{MASK}", url.scheme(), url.host_str().unwrap_or(MASK))
+}
+
+fn receiver(receiver: &Receiver) -> ShownReceiver {
+    ShownReceiver {
+        name: receiver.name.clone(),
+        kind: "webhook",
+        url: masked_url(&receiver.url),
+        signing_secret: MASK,
+        min_score: receiver.min_score,
+        send_resolved: receiver.send_resolved,
+        timeout: FriendlyDuration(receiver.timeout),
+        retry_for: FriendlyDuration(receiver.retry_for),
+        dedup_for: FriendlyDuration(receiver.dedup_for),
+        catch_up_rate: receiver.catch_up_rate,
+        allow_networks: receiver.allow_networks.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn kafka(config: &Config) -> ShownKafka {
@@ -165,22 +182,7 @@ fn shown(config: &Config) -> Shown {
         },
         privacy: privacy(config.privacy),
         rules: RawRules { directory: directory.map(|path| path.to_string()) },
-        receivers: config
-            .receivers
-            .iter()
-            .map(|receiver| ShownReceiver {
-                name: receiver.name.clone(),
-                kind: "webhook",
-                url: masked_url(&receiver.url),
-                signing_secret: MASK,
-                min_score: receiver.min_score,
-                send_resolved: receiver.send_resolved,
-                timeout: FriendlyDuration(receiver.timeout),
-                retry_for: FriendlyDuration(receiver.retry_for),
-                dedup_for: FriendlyDuration(receiver.dedup_for),
-                catch_up_rate: receiver.catch_up_rate,
-            })
-            .collect(),
+        receivers: config.receivers.iter().map(receiver).collect(),
         server: ShownServer {
             listen: config.server.listen.to_string(),
             export_token: config.server.export_token.as_ref().map(|_| MASK),

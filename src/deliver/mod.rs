@@ -2,12 +2,15 @@
 //!
 //! What is to be delivered is the business of the alerts topic and each receiver's consumer group.
 //! Here stands which alert goes next and when ([`Dispatch`], pure), what a receiver is known to have
-//! ([`Deliveries`], pure), and how one attempt is made ([`Webhook`]).
+//! ([`Deliveries`], pure), which addresses it may have ([`Guard`], pure), and how one attempt is made
+//! ([`Webhook`]).
 
 mod breaker;
 mod deliveries;
 mod dispatch;
 mod escape;
+mod guard;
+mod names;
 mod retry;
 mod signature;
 mod terminal;
@@ -21,6 +24,8 @@ pub use deliveries::{
 };
 pub use dispatch::{Attempt, Dispatch, Done, IN_FLIGHT_MAX, Job, Next, Place};
 pub use escape::escape;
+pub use guard::{Guard, Purpose, Refused};
+pub use names::LookUpName;
 pub use retry::{
     Failure, RETRY_AFTER_MAX, RETRY_WAIT_MAX, Ruling, backoff, retry_after, rule, slow_backoff,
 };

@@ -255,6 +255,7 @@ fn settings(url: &str, secret: &str) -> WebhookSettings {
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(1),
+        allow_networks: Guard::organisations(),
     }
 }
 
@@ -269,6 +270,9 @@ fn a_receiver_that_cannot_work_is_refused_without_its_secrets() {
         ("hooks.example/T0KEN", SECRET, "url"),
         ("ftp://hooks.example/T0KEN", SECRET, "url"),
         ("", SECRET, "url"),
+        ("http://127.0.0.1/T0KEN", SECRET, "loopback"),
+        ("http://0xa9fea9fe/T0KEN", SECRET, "metadata"),
+        ("https://localhost:8443/T0KEN", SECRET, "loopback"),
         ("https://hooks.example/T0KEN", "S3CRET", "secret"),
         ("https://hooks.example/T0KEN", "whsec_!S3CRET", "secret"),
         ("https://hooks.example/T0KEN", short, "secret"),

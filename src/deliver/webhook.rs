@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,11 +17,14 @@ use serde_json::value::RawValue;
 use crate::alert::{Alert, AlertStatus, Severity};
 use crate::deliver::deliveries::id_of;
 use crate::deliver::escape;
+use crate::deliver::guard::{Guard, Refused};
+use crate::deliver::names::{self, LookUpName, Names};
 use crate::deliver::retry::{Failure, Ruling, is_ambiguous, retry_after, rule};
 use crate::deliver::signature::Signer;
 use crate::event::Timestamp;
 use crate::telemetry::{
-    Event, FailureReason, Metrics, NotificationAttemptFailed, NotificationDelivered,
+    Event, FailureReason, Metrics, NotificationAttemptFailed, NotificationBlocked,
+    NotificationDelivered,
 };
 
 /// How much of an answer is read; what follows is left unread.
@@ -47,6 +51,8 @@ pub struct WebhookSettings {
     pub send_resolved: bool,
     /// How long one attempt may take, answer included.
     pub timeout: Duration,
+    /// Where it may be, beside the public internet.
+    pub allow_networks: Vec<IpNet>,
 }
 
 /// Why a receiver cannot be used. Names the receiver, never its URL or secret.
@@ -55,6 +61,14 @@ pub enum DeliverError {
     /// The URL is none.
     #[error("receiver `{0}`: the url is not valid; it must be absolute, `https://` or `http://`")]
     Url(String),
+    /// The URL names an address that the receiver may not have.
+    #[error("receiver `{name}`: {refused}")]
+    Address {
+        /// The receiver's name.
+        name: String,
+        /// Which, and what would allow it.
+        refused: Refused,
+    },
     /// The signing secret is none.
     #[error(
         "receiver `{0}`: the signing secret is not valid; it must be `whsec_` followed by 24 to 64 bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints"
@@ -132,14 +146,34 @@ impl Webhook {
     ///
     /// [`DeliverError`] when the URL or the signing secret cannot be used.
     pub fn new(settings: WebhookSettings, metrics: Metrics) -> Result<Self, DeliverError> {
+        Self::with_names(settings, metrics, Arc::new(names::system))
+    }
+
+    /// The same, where names are looked up by `look_up`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`new`](Self::new).
+    pub fn with_names(
+        settings: WebhookSettings,
+        metrics: Metrics,
+        look_up: Arc<LookUpName>,
+    ) -> Result<Self, DeliverError> {
         let name = || settings.name.clone();
-        let url = Url::parse(settings.url.expose_secret().trim());
-        if !url.is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) {
-            return Err(DeliverError::Url(name()));
-        }
+        let url = Url::parse(settings.url.expose_secret().trim()).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "https" | "http"));
+        let host = url.as_ref().and_then(Url::host_str);
+        let host = host.ok_or_else(|| DeliverError::Url(name()))?;
+        let guard = Guard::new(settings.allow_networks.clone());
+        // The client asks for no name where the URL has an address, so that is checked here, once:
+        // the URL never changes.
+        guard
+            .check_host(host)
+            .map_err(|refused| DeliverError::Address { name: name(), refused })?;
         let signer =
             Signer::new(&settings.signing_secret).ok_or_else(|| DeliverError::Secret(name()))?;
-        let client = client(settings.timeout).map_err(|source| DeliverError::Client {
+        let names = Names::new(guard, look_up);
+        let client = client(settings.timeout, names).map_err(|source| DeliverError::Client {
             name: name(),
             source: source.without_url(),
         })?;
@@ -185,8 +219,12 @@ impl Webhook {
                 NotificationDelivered { receiver: self.name(), latency }.emit(&self.metrics);
             }
             Err(failure) => {
-                let reason = failure.reason();
-                NotificationAttemptFailed { receiver: self.name(), reason }.emit(&self.metrics);
+                let (receiver, reason) = (self.name(), failure.reason());
+                NotificationAttemptFailed { receiver, reason }.emit(&self.metrics);
+                if reason == FailureReason::Blocked {
+                    let detail = &failure.detail;
+                    NotificationBlocked { receiver, detail }.emit(&self.metrics);
+                }
             }
         }
         result
@@ -215,8 +253,9 @@ impl Webhook {
 }
 
 /// A client that goes where it was told and nowhere else.
-fn client(timeout: Duration) -> reqwest::Result<Client> {
+fn client(timeout: Duration, names: Names) -> reqwest::Result<Client> {
     Client::builder()
+        .dns_resolver(names)
         .user_agent(concat!("toolwarden/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -295,6 +334,10 @@ async fn answered(mut response: Response, now: Timestamp) -> Result<u16, Failure
 
 /// What is wrong when there was no answer.
 fn broken(error: reqwest::Error) -> Failure {
+    if let Some(refused) = refused(&error) {
+        let (ruling, detail) = (Ruling::RetrySlowly(FailureReason::Blocked), refused.to_string());
+        return Failure { ruling, status: None, asked_wait: None, detail, is_ambiguous: false };
+    }
     let reason = if error.is_timeout() {
         FailureReason::Timeout
     } else if error.is_connect() || error.is_request() || error.is_body() {
@@ -314,6 +357,18 @@ fn broken(error: reqwest::Error) -> Failure {
     }
     let (ruling, detail) = (Ruling::Retry(reason), escape(&detail));
     Failure { ruling, status: None, asked_wait: None, detail, is_ambiguous }
+}
+
+/// The refusal that an error comes from.
+fn refused(error: &reqwest::Error) -> Option<&Refused> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref() {
+            return Some(refused);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The beginning of an answer. It only serves to explain a failure: an answer that breaks off does

@@ -18,6 +18,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
 use base64::Engine as _;
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
@@ -228,6 +229,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             dedup_for: Duration::from_secs(86_400),
             // The demo waits for every page, and its receiver is its own.
             catch_up_rate: 1_000,
+            allow_networks: vec![IpNet::from(receiver.ip())],
         }],
         server: Server { listen, export_token: None },
     }

@@ -330,6 +330,7 @@ impl Instance {
                 min_score: receiver.min_score,
                 send_resolved: receiver.send_resolved,
                 timeout: receiver.timeout,
+                allow_networks: receiver.allow_networks.clone(),
             };
             let webhook = Webhook::new(settings, self.metrics.clone())?;
             let told = Box::new(Posting::new(webhook, tokio::runtime::Handle::current()));

@@ -167,6 +167,7 @@ impl Metrics {
             it.notifications.with_label_values(&label);
             it.notification_requests.with_label_values(&label);
             it.notification_request_failures.with_label_values(&label);
+            it.notification_requests_blocked.with_label_values(&label);
             it.notification_latency.with_label_values(&label);
             it.notifications_deduplicated.with_label_values(&label);
             it.notification_incidents.with_label_values(&label);

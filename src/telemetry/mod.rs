@@ -39,9 +39,9 @@ pub use keys::{CallsMisplaced, KeyMisfit};
 pub use logging::{LogError, LogFormat, init_logging};
 pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{
-    BreakerMoved, FailureReason, NotificationAttemptFailed, NotificationDeadLettered,
-    NotificationDeduplicated, NotificationDelivered, NotificationFailed, NotificationKnown,
-    NotificationsOvertaken,
+    BreakerMoved, FailureReason, NotificationAttemptFailed, NotificationBlocked,
+    NotificationDeadLettered, NotificationDeduplicated, NotificationDelivered, NotificationFailed,
+    NotificationKnown, NotificationsOvertaken,
 };
 pub use reference::metrics_reference;
 pub use self_check::TIER_LABELS;

@@ -21,13 +21,15 @@ pub enum FailureReason {
     Timeout,
     /// No connection, or it broke.
     Connect,
+    /// Its address is not one that the receiver may have.
+    Blocked,
     /// Anything else.
     Other,
 }
 
 impl FailureReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ClientError,
         Self::ServerError,
         Self::AuthError,
@@ -35,6 +37,7 @@ impl FailureReason {
         Self::Redirect,
         Self::Timeout,
         Self::Connect,
+        Self::Blocked,
         Self::Other,
     ];
 
@@ -49,6 +52,7 @@ impl FailureReason {
             Self::Redirect => "redirect",
             Self::Timeout => "timeout",
             Self::Connect => "connect",
+            Self::Blocked => "blocked",
             Self::Other => "other",
         }
     }
@@ -90,6 +94,25 @@ impl Event for NotificationAttemptFailed<'_> {
         families.notification_requests.with_label_values(&[receiver]).inc();
         families.notification_request_failures.with_label_values(&[receiver]).inc();
         tracing::warn!(receiver, reason = reason.as_str(), "an attempt to notify failed");
+    }
+}
+
+/// An attempt was not made: the receiver's name stands for addresses that it may not have.
+///
+/// [`NotificationAttemptFailed`] counts it as one that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationBlocked<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Which address it was, and what would allow it.
+    pub detail: &'a str,
+}
+
+impl Event for NotificationBlocked<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver, detail } = self;
+        metrics.families().notification_requests_blocked.with_label_values(&[receiver]).inc();
+        tracing::error!(receiver, detail, "the receiver's address is not allowed; its alerts wait");
     }
 }
 

@@ -206,6 +206,8 @@ table! {
         "HTTP attempts at notifications.";
     notification_request_failures: IntCounterVec = "notification_request_failures_total", "requests", ["receiver"], NONE,
         "HTTP attempts at notifications that failed.";
+    notification_requests_blocked: IntCounterVec = "notification_requests_blocked_total", "requests", ["receiver"], NONE,
+        "Attempts at notifications that were not made: the receiver's name stood for addresses outside the public internet and its allow_networks.";
     notification_latency: HistogramVec = "notification_latency_seconds", "seconds", ["receiver"], NOTIFICATION_BUCKETS,
         "Time of the HTTP attempt that delivered a notification.";
     notifications_deduplicated: IntCounterVec = "notifications_deduplicated_total", "notifications", ["receiver"], NONE,

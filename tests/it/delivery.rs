@@ -374,7 +374,7 @@ fn row_31_a_dead_receiver_holds_up_no_other_and_a_kill_and_a_broker_restart_repe
     let receiver = |name: &str| {
         format!(
             "  - {{name: {name}, type: webhook, url_env: {}, signing_secret_env: SECRET, \
-             min_score: 0, dedup_for: 0s, catch_up_rate: 1000}}\n",
+             min_score: 0, dedup_for: 0s, catch_up_rate: 1000, allow_networks: [127.0.0.1]}}\n",
             name.to_uppercase()
         )
     };

@@ -536,7 +536,7 @@ fn a_receiver_hears_of_each_episode_once_signed_and_of_its_end() {
     runtime.spawn(async move { axum::serve(listener, router).await });
     let settings = Settings {
         more: "receivers:\n  - {name: on-call, type: webhook, url_env: HOOK, \
-               signing_secret_env: SECRET, min_score: 1, retry_for: 2m}\n"
+               signing_secret_env: SECRET, min_score: 1, retry_for: 2m, allow_networks: [127.0.0.1]}\n"
             .to_owned(),
         environment: vec![
             ("HOOK", format!("http://{address}/T0KEN")),

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a scenario is read from its beginning to its end")]
 
+mod addresses;
 mod audit;
 mod baselines;
 mod bounds;

@@ -18,8 +18,8 @@ use toolwarden::alert::{
     Alert, AlertStatus, Expected, Learning, LearningState, SCHEMA, Severity, Window,
 };
 use toolwarden::deliver::{
-    Dispatch, Done, Failure, Job, Manner, Message, Next, OPEN_MAX, POSSIBLE_DUPLICATE, Place,
-    Webhook, WebhookSettings,
+    Dispatch, Done, Failure, Job, LookUpName, Manner, Message, Next, OPEN_MAX, POSSIBLE_DUPLICATE,
+    Place, Webhook, WebhookSettings,
 };
 use toolwarden::event::Timestamp;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
@@ -27,7 +27,7 @@ use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// What the receiver answers: a status, headers, a body; or nothing at all.
-enum Reply {
+pub(crate) enum Reply {
     Answer(u16, Vec<(&'static str, String)>, &'static str),
     Never,
 }
@@ -37,14 +37,14 @@ fn status(status: u16) -> Reply {
 }
 
 #[derive(Clone, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     script: Arc<Mutex<VecDeque<Reply>>>,
     seen: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
 }
 
 impl Receiver {
     /// A receiver that answers as told, then 200.
-    async fn start(script: impl IntoIterator<Item = Reply>) -> (Self, SocketAddr) {
+    pub(crate) async fn start(script: impl IntoIterator<Item = Reply>) -> (Self, SocketAddr) {
         let receiver = Self::default();
         receiver.script.lock().unwrap().extend(script);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -54,7 +54,7 @@ impl Receiver {
         (receiver, address)
     }
 
-    fn seen(&self) -> Vec<(HeaderMap, Bytes)> {
+    pub(crate) fn seen(&self) -> Vec<(HeaderMap, Bytes)> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -80,7 +80,7 @@ async fn answer(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
 
 /// What became of one alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Delivery {
+pub(crate) enum Delivery {
     Delivered { attempts: u32 },
     Skipped,
     Dead(Dead),
@@ -88,11 +88,11 @@ enum Delivery {
 
 /// Why it was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Dead {
-    reason: FailureReason,
-    status: Option<u16>,
-    attempts: u32,
-    detail: String,
+pub(crate) struct Dead {
+    pub(crate) reason: FailureReason,
+    pub(crate) status: Option<u16>,
+    pub(crate) attempts: u32,
+    pub(crate) detail: String,
 }
 
 impl Dead {
@@ -104,13 +104,13 @@ impl Dead {
 
 /// How long the tests' alerts are tried.
 #[derive(Clone)]
-struct Tried {
-    webhook: WebhookSettings,
-    retry_for: Duration,
+pub(crate) struct Tried {
+    pub(crate) webhook: WebhookSettings,
+    pub(crate) retry_for: Duration,
 }
 
 /// A clock that only moves when a delivery waits.
-struct Bench {
+pub(crate) struct Bench {
     now: AtomicI64,
     waits: Mutex<Vec<Duration>>,
     metrics: Metrics,
@@ -122,7 +122,7 @@ impl Bench {
         Self { now: AtomicI64::new(now.as_nanos()), waits: Mutex::default(), metrics }
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::at("2026-01-05T12:00:00Z".parse().unwrap())
     }
 
@@ -130,6 +130,20 @@ impl Bench {
         let alert = alert();
         let body = serde_json::to_vec(&alert).unwrap();
         self.deliver_body(settings, &alert, &body).await
+    }
+
+    /// The same, where names stand for what `look_up` says.
+    pub(crate) async fn deliver_to_name(
+        &self,
+        settings: Tried,
+        look_up: Arc<LookUpName>,
+    ) -> Delivery {
+        let metrics = self.metrics.clone();
+        let webhook = Webhook::with_names(settings.webhook, metrics, look_up).unwrap();
+        let alert = alert();
+        let body = serde_json::to_vec(&alert).unwrap();
+        let message = Message::new(&alert, &body).unwrap();
+        self.dispatch(&webhook, &message, settings.retry_for).await
     }
 
     /// One alert through the dispatch and over the wire, as the pipeline sends it.
@@ -145,8 +159,17 @@ impl Bench {
                 return Delivery::Dead(Dead { reason, status: None, attempts: 0, detail });
             }
         };
+        self.dispatch(&webhook, &message, settings.retry_for).await
+    }
+
+    async fn dispatch(
+        &self,
+        webhook: &Webhook,
+        message: &Message,
+        retry_for: Duration,
+    ) -> Delivery {
         let clock = || Timestamp::from_nanos(self.now.load(Ordering::SeqCst));
-        let retry_for = i64::try_from(settings.retry_for.as_millis()).unwrap();
+        let retry_for = i64::try_from(retry_for.as_millis()).unwrap();
         let mut dispatch = Dispatch::new(1_000);
         dispatch.take(Job {
             place: Place { appended_ms: clock().as_millis(), partition: 0, offset: 0 },
@@ -170,7 +193,7 @@ impl Bench {
                 }
                 Next::Idle => panic!("an alert that waits for nothing"),
             };
-            let result = webhook.attempt(&message, attempt.manner, &clock).await.map(|_| ());
+            let result = webhook.attempt(message, attempt.manner, &clock).await.map(|_| ());
             match dispatch.done(attempt.number, result, clock(), fastrand::f64()).unwrap() {
                 Done::Again => {}
                 Done::Delivered { attempts, .. } => return Delivery::Delivered { attempts },
@@ -181,11 +204,15 @@ impl Bench {
         }
     }
 
-    fn waits(&self) -> Vec<u64> {
+    pub(crate) fn waits(&self) -> Vec<u64> {
         self.waits.lock().unwrap().iter().map(Duration::as_secs).collect()
     }
 
-    fn counts(&self, line: &str) {
+    pub(crate) fn counts_none(&self, family: &str) {
+        assert!(!self.metrics.encode().contains(&format!("toolwarden_{family}{{")), "{family}");
+    }
+
+    pub(crate) fn counts(&self, line: &str) {
         let text = self.metrics.encode();
         assert!(
             text.lines().any(|it| it == format!("toolwarden_{line}")),
@@ -194,7 +221,7 @@ impl Bench {
     }
 }
 
-fn settings(address: SocketAddr) -> Tried {
+pub(crate) fn settings(address: SocketAddr) -> Tried {
     let webhook = WebhookSettings {
         name: "pager".into(),
         url: SecretString::from(format!("http://{address}/hook/T0KEN")),
@@ -202,6 +229,7 @@ fn settings(address: SocketAddr) -> Tried {
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(60),
+        allow_networks: vec!["127.0.0.1/32".parse().unwrap()],
     };
     Tried { webhook, retry_for: Duration::from_secs(86_400) }
 }
@@ -249,7 +277,7 @@ fn alert() -> Alert {
     }
 }
 
-fn dead(delivery: Delivery) -> Dead {
+pub(crate) fn dead(delivery: Delivery) -> Dead {
     match delivery {
         Delivery::Dead(dead) => dead,
         other => panic!("expected to be given up, got {other:?}"),

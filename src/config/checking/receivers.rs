@@ -1,10 +1,12 @@
 //! Receivers: where they are and how bodies for them are signed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,6 +16,7 @@ use crate::config::checking::{Checker, SECOND, is_loopback};
 use crate::config::document::Fault;
 use crate::config::problem::Code;
 use crate::config::receivers::RawReceiver;
+use crate::deliver::Guard;
 
 /// Seven days.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -37,7 +40,8 @@ impl Checker<'_> {
     }
 
     fn receiver(&mut self, raw: &RawReceiver, pointer: &str) -> Option<Receiver> {
-        let url = self.url(raw, pointer);
+        let allow_networks = self.networks(raw, pointer);
+        let url = self.url(raw, pointer, &Guard::new(allow_networks.clone()));
         let signing_secret = self.signing_secret(raw, pointer);
         let timeout =
             self.duration(&format!("{pointer}/timeout"), raw.timeout, (SECOND / 10, 120 * SECOND));
@@ -55,6 +59,7 @@ impl Checker<'_> {
             retry_for,
             dedup_for,
             catch_up_rate: raw.catch_up_rate,
+            allow_networks,
         })
     }
 
@@ -74,7 +79,26 @@ impl Checker<'_> {
         });
     }
 
-    fn url(&mut self, raw: &RawReceiver, pointer: &str) -> Option<SecretString> {
+    /// Networks and single addresses.
+    fn networks(&mut self, raw: &RawReceiver, pointer: &str) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for (at, text) in raw.allow_networks.iter().enumerate() {
+            let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+            match text.parse().or_else(|_| address()) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let shown = crate::config::snippet::quote(text);
+                    let message = format!("`{shown}` is neither a network nor an address");
+                    let help = "write it as `10.0.0.0/8`, `fd00::/8` or `127.0.0.1`";
+                    let pointer = format!("{pointer}/allow_networks/{at}");
+                    self.fault(Code::Malformed, pointer, message, Some(help));
+                }
+            }
+        }
+        networks
+    }
+
+    fn url(&mut self, raw: &RawReceiver, pointer: &str, guard: &Guard) -> Option<SecretString> {
         let origin = Origin {
             pointer,
             name: "url",
@@ -95,13 +119,22 @@ impl Checker<'_> {
                 return None;
             }
         };
-        self.check_url(&field, url.expose_secret());
+        self.check_url(&field, url.expose_secret(), guard);
         Some(url)
     }
 
-    fn check_url(&mut self, pointer: &str, text: &str) {
+    fn check_url(&mut self, pointer: &str, text: &str, guard: &Guard) {
         let help = "write a whole URL: `https://host/path`";
-        match Url::parse(text) {
+        let url = Url::parse(text);
+        let host = url.as_ref().ok().and_then(Url::host_str);
+        if let Some(Err(refused)) = host.map(|host| guard.check_host(host)) {
+            let (address, purpose) = (refused.address, refused.purpose.as_str());
+            let message = format!("the receiver may not be at {address}: it is {purpose}");
+            let help = format!("if it is meant to be there, add `{address}` to `allow_networks`");
+            self.fault(Code::Conflict, pointer, message, Some(&help));
+            return;
+        }
+        match url {
             Err(error) => {
                 let message = format!("the URL cannot be read: {error}");
                 self.fault(Code::Malformed, pointer, message, Some(help));
