@@ -1,8 +1,9 @@
 //! What one receiver has of a partition and where to go on with it, found on a thread of its own: the
 //! partition is paused meanwhile and the group goes on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use crate::deliver::{KEEP, Record, Restoring};
@@ -65,23 +66,14 @@ impl LookUp {
         let (look_up, asked, found) = Self::asking();
         let (client, group, receiver) = (client.clone(), group.to_owned(), receiver.to_owned());
         std::thread::Builder::new().name(format!("look-up-{receiver}")).spawn(move || {
-            while let Ok(name) = asked.recv() {
-                loop {
-                    let reader = PartitionReader::new(&client, &group);
-                    match reader.and_then(|it| find(&it, (&name, &deliveries), &receiver)) {
-                        Ok(it) => {
-                            // Nobody listens when the instance has stopped.
-                            drop(found.send((name, it)));
-                            break;
-                        }
-                        Err(error) => {
-                            tracing::warn!(receiver, partition = name.partition, %error,
-                                "what the receiver has is not known yet, asked again");
-                            std::thread::sleep(ASK_AGAIN);
-                        }
-                    }
-                }
-            }
+            answer(&asked, &found, ASK_AGAIN, &mut |name| {
+                let reader = PartitionReader::new(&client, &group);
+                let it = reader.and_then(|it| find(&it, (name, &deliveries), &receiver));
+                it.inspect_err(|error| {
+                    tracing::warn!(receiver, partition = name.partition, %error,
+                        "what the receiver has is not known yet, asked again");
+                })
+            });
         })?;
         Ok(look_up)
     }
@@ -96,6 +88,44 @@ impl LookUp {
     #[must_use]
     pub fn found(&self) -> Option<(TopicPartition, Found)> {
         self.answers.try_recv().ok()
+    }
+}
+
+/// Answers one question after the other as long as somebody may ask; one that has no answer yet is
+/// asked again after `ask_again`.
+fn answer<E>(
+    asked: &Receiver<TopicPartition>,
+    found: &Sender<(TopicPartition, Found)>,
+    ask_again: Duration,
+    find: &mut dyn FnMut(&TopicPartition) -> Result<Found, E>,
+) {
+    let mut open: VecDeque<TopicPartition> = VecDeque::new();
+    let mut wait = Duration::ZERO;
+    loop {
+        let question = match open.is_empty() {
+            true => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => asked.recv_timeout(wait),
+        };
+        match question {
+            Ok(name) if open.contains(&name) => continue,
+            Ok(name) => {
+                open.push_back(name);
+                continue;
+            }
+            // Whoever asked has gone, and with it the use of an answer.
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let Some(name) = open.front() else { continue };
+        wait = match find(name) {
+            Ok(it) => {
+                // Nobody listens when the instance has stopped.
+                drop(found.send((name.clone(), it)));
+                open.pop_front();
+                Duration::ZERO
+            }
+            Err(_) => ask_again,
+        };
     }
 }
 
@@ -145,6 +175,50 @@ fn go_on(ends: &SourceEnds, recent: Option<i64>) -> (i64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn named(partition: i32) -> TopicPartition {
+        TopicPartition { topic: "alerts".into(), partition }
+    }
+
+    fn nothing() -> Found {
+        Found { records: Vec::new(), from: 7, overtaken: 0, refused: 0 }
+    }
+
+    #[test]
+    fn nobody_is_asked_on_behalf_of_a_delivery_that_has_gone() {
+        let (questions, asked) = mpsc::channel();
+        let (found, answers) = mpsc::channel();
+        questions.send(named(0)).unwrap();
+        let mut questions = Some(questions);
+        let mut times = 0;
+        // Returns: as long as the cluster is away the first question has no answer.
+        answer(&asked, &found, Duration::MAX, &mut |_| -> Result<Found, ()> {
+            (times, questions) = (times + 1, None);
+            Err(())
+        });
+        assert_eq!((times, answers.try_iter().count()), (1, 0));
+    }
+
+    #[test]
+    fn what_has_no_answer_yet_is_asked_again_and_the_others_in_turn() {
+        let (questions, asked) = mpsc::channel();
+        let (found, answers) = mpsc::channel();
+        for partition in [0, 1, 0] {
+            questions.send(named(partition)).unwrap();
+        }
+        let mut questions = Some(questions);
+        let mut seen = Vec::new();
+        answer(&asked, &found, Duration::ZERO, &mut |name| {
+            seen.push(name.partition);
+            if seen.len() == 3 {
+                questions = None;
+            }
+            if seen.len() == 1 { Err(()) } else { Ok(nothing()) }
+        });
+        assert_eq!(seen, [0, 0, 1]);
+        let answered: Vec<i32> = answers.try_iter().map(|(name, _)| name.partition).collect();
+        assert_eq!(answered, [0, 1]);
+    }
 
     #[test]
     fn it_goes_on_at_the_commit_and_counts_what_retention_took() {
