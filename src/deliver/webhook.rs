@@ -295,6 +295,12 @@ impl Message {
         let (body, minimal) = (wrap(whole)?, wrap(&least)?);
         Ok(Self { id: id_of(id, alert.revision), body, minimal })
     }
+
+    /// The size of both bodies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.minimal.len()
+    }
 }
 
 impl<'a> Least<'a> {

@@ -27,7 +27,7 @@ use crate::telemetry::{
 /// Alerts that may be held for one receiver.
 pub const HELD_MAX: usize = 10_000;
 
-/// Bytes of alerts that may be held for one receiver.
+/// Bytes of alerts that may be held for one receiver, with the bodies made of them.
 pub const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// Notes deleted from the log at a time.
@@ -70,6 +70,11 @@ struct Item {
 }
 
 impl Item {
+    /// The bytes it holds: the alert as it was read, and both bodies once they are made.
+    fn bytes(&self) -> usize {
+        self.body.len() + self.message.as_ref().map_or(0, |message| message.bytes())
+    }
+
     fn id(&self) -> Arc<str> {
         id_of(&self.alert.alert_id, self.alert.revision)
     }
@@ -195,7 +200,7 @@ impl Courier {
                 message: None,
             },
         };
-        let bytes = job.item.body.len();
+        let bytes = job.item.bytes();
         if self.dispatch.take(job) {
             self.held_bytes += bytes;
             self.ids.insert(id);
@@ -234,6 +239,7 @@ impl Courier {
         let Ok(message) = Message::new(alert, body) else { return Step::Idle };
         let message = Arc::new(message);
         item.message = Some(Arc::clone(&message));
+        self.held_bytes += message.bytes();
         let record = Record::sending(alert, item.place.offset, now);
         let outgoing = noted(&self.settings, item.place.partition, &record);
         send(outgoing, announced.ticket(0));
@@ -264,7 +270,7 @@ impl Courier {
                 (item, Outcome::Dead, attempts, failure.status)
             }
         };
-        self.held_bytes = self.held_bytes.saturating_sub(item.body.len());
+        self.held_bytes = self.held_bytes.saturating_sub(item.bytes());
         self.ids.remove(&item.id());
         let sending = Record::sending(&item.alert, item.place.offset, now);
         let record = Record { outcome, attempts, code, ..sending };
@@ -426,7 +432,7 @@ impl Courier {
         let (mut ids, mut bytes) = (BTreeSet::new(), 0);
         for item in self.dispatch.items() {
             ids.insert(item.id());
-            bytes += item.body.len();
+            bytes += item.bytes();
         }
         (self.ids, self.held_bytes) = (ids, bytes);
     }

@@ -17,7 +17,7 @@ use toolwarden::alert::Alert;
 use toolwarden::deliver::{Failure, Manner, POSSIBLE_DUPLICATE, Place, Restoring, Ruling};
 use toolwarden::event::Timestamp;
 use toolwarden::kafka::{Ledger, OutgoingRecord, Ticket};
-use toolwarden::pipeline::courier::{Courier, CourierSettings, Step};
+use toolwarden::pipeline::courier::{Courier, CourierSettings, HELD_BYTES_MAX, Step};
 use toolwarden::pipeline::undelivered;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 
@@ -321,6 +321,29 @@ fn a_crash_before_the_dead_letter_arrived_tries_again() {
     assert!(notes(&sent)[0].contains("dead"));
     sent.drain(..).for_each(|(_, ticket)| ticket.settle());
     assert!(ledger.is_empty());
+}
+
+#[test]
+fn what_is_held_counts_the_bodies_that_are_sent_as_well() {
+    let mut courier = courier();
+    let ledger = Ledger::default();
+    let mut send = |_, ticket: Ticket| ticket.settle();
+    let now = Timestamp::from_secs(1);
+    let mebibyte = 1 << 20;
+    for number in 1..i64::try_from(HELD_BYTES_MAX / mebibyte).unwrap() {
+        let name = number.to_string();
+        let mut it: Value = serde_json::from_slice(&alert(&name, &name, 0)).unwrap();
+        it["summary"] = "x".repeat(mebibyte - it.to_string().len()).into();
+        let body: Arc<[u8]> = it.to_string().into_bytes().into();
+        assert_eq!(body.len(), mebibyte);
+        let place = Place { appended_ms: 0, partition: 0, offset: number };
+        courier.take(place, (serde_json::from_value(it).unwrap(), body), &ledger, &mut send);
+    }
+    assert!(!courier.is_full(), "one more would fit");
+    let Step::Post(post) = courier.next(now, &mut send) else { panic!() };
+    assert!(courier.is_full(), "what is sent of it takes as much again");
+    courier.done(post.number, Ok(200), (now, 0.5), &mut send);
+    assert!(!courier.is_full());
 }
 
 /// A message: its id, whether it was marked, its body.
