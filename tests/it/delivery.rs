@@ -295,6 +295,25 @@ fn row_30_what_is_given_up_is_kept_and_the_other_receivers_are_told_once() {
 }
 
 #[test]
+fn row_30_a_receiver_that_is_away_for_two_days_is_not_written_off_whatever_it_answers() {
+    let alerts = story();
+    for status in [401, 403, 404, 410, 408, 429, 500, 503] {
+        let mut world = World::default();
+        let mut asked = 0;
+        // One attempt in 225 s where a person has to mend something, in 45 s elsewhere.
+        let failing = if matches!(status, 401 | 403 | 404 | 410) { 900 } else { 4_200 };
+        let mut answer = |_: &str| {
+            asked += 1;
+            if asked <= failing { Err(refused(status)) } else { Ok(200) }
+        };
+        let all = live(&mut world, &alerts, None, &mut answer);
+        assert!(all && world.dead_letters.is_empty() && world.alerts.is_empty(), "{status}");
+        assert_eq!(world.taken.len(), alerts.len(), "{status}");
+        assert!(world.now_ms > 2 * 86_400_000, "{status}: {} ms", world.now_ms);
+    }
+}
+
+#[test]
 fn a_crash_before_the_dead_letter_arrived_tries_again() {
     let mut courier = courier();
     let ledger = Ledger::default();

@@ -1,7 +1,7 @@
 //! Delivery to a real HTTP receiver on loopback. The clock and the waits are the test's, so nothing
 //! here depends on how fast the machine is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,16 +19,19 @@ use toolwarden::alert::{
 };
 use toolwarden::deliver::{
     Dispatch, Done, Failure, Job, LookUpName, Manner, Message, Next, OPEN_MAX, POSSIBLE_DUPLICATE,
-    Place, Webhook, WebhookSettings,
+    Place, RETRY_WAIT_MAX, Webhook, WebhookSettings,
 };
 use toolwarden::event::Timestamp;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OLD_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// What the receiver answers: a status, headers, a body; or nothing at all.
 pub(crate) enum Reply {
     Answer(u16, Vec<(&'static str, String)>, &'static str),
+    /// 200, after so long on the bench's clock.
+    Late(Duration),
     Never,
 }
 
@@ -40,6 +43,8 @@ fn status(status: u16) -> Reply {
 pub(crate) struct Receiver {
     script: Arc<Mutex<VecDeque<Reply>>>,
     seen: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    /// The clock of the bench that has a say in how long an answer takes.
+    clock: Arc<Mutex<Arc<AtomicI64>>>,
 }
 
 impl Receiver {
@@ -73,6 +78,11 @@ async fn answer(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
                 response.headers_mut().insert(name, value.parse().unwrap());
             }
             response
+        }
+        Reply::Late(span) => {
+            let nanos = i64::try_from(span.as_nanos()).unwrap();
+            receiver.clock.lock().unwrap().fetch_add(nanos, Ordering::SeqCst);
+            StatusCode::OK.into_response()
         }
         Reply::Never => std::future::pending().await,
     }
@@ -111,7 +121,7 @@ pub(crate) struct Tried {
 
 /// A clock that only moves when a delivery waits.
 pub(crate) struct Bench {
-    now: AtomicI64,
+    now: Arc<AtomicI64>,
     waits: Mutex<Vec<Duration>>,
     metrics: Metrics,
 }
@@ -119,7 +129,7 @@ pub(crate) struct Bench {
 impl Bench {
     fn at(now: Timestamp) -> Self {
         let metrics = Metrics::new(&BuildInfo::default());
-        Self { now: AtomicI64::new(now.as_nanos()), waits: Mutex::default(), metrics }
+        Self { now: Arc::new(AtomicI64::new(now.as_nanos())), waits: Mutex::default(), metrics }
     }
 
     pub(crate) fn new() -> Self {
@@ -385,6 +395,36 @@ async fn row_28_a_redirect_to_another_address_is_not_followed() {
 }
 
 #[tokio::test]
+async fn row_28_a_receiver_that_takes_29_seconds_is_waited_for() {
+    let late = Duration::from_secs(29);
+    let (receiver, address) = Receiver::start([Reply::Late(late), Reply::Late(late)]).await;
+    let bench = Bench::new();
+    *receiver.clock.lock().unwrap() = Arc::clone(&bench.now);
+    for _ in 0..2 {
+        let delivery = bench.deliver(settings(address)).await;
+        assert_eq!(delivery, Delivery::Delivered { attempts: 1 });
+    }
+    assert_eq!((receiver.seen().len(), bench.waits().len()), (2, 0));
+    bench.counts(r#"notification_latency_seconds_sum{receiver="pager"} 58"#);
+}
+
+#[tokio::test]
+async fn row_28_errors_without_end_are_asked_after_within_the_breakers_longest_wait() {
+    let (receiver, address) = Receiver::start((0..200).map(|_| status(500))).await;
+    let bench = Bench::new();
+    assert_eq!(bench.deliver(settings(address)).await, Delivery::Delivered { attempts: 201 });
+    assert_eq!(receiver.seen().len(), 201);
+    let waits = bench.waits.lock().unwrap().clone();
+    // Full jitter: between nothing and the span of the backoff or of the breaker, whichever is later.
+    assert!(waits.iter().all(|wait| *wait <= RETRY_WAIT_MAX), "{waits:?}");
+    let late: Duration = waits.iter().skip(20).sum();
+    let mean = late / u32::try_from(waits.len() - 20).unwrap();
+    assert!(mean >= OPEN_MAX / 2 && mean <= OPEN_MAX, "{mean:?}");
+    let distinct: BTreeSet<Duration> = waits.iter().skip(20).copied().collect();
+    assert!(distinct.len() > 100, "drawn at random");
+}
+
+#[tokio::test]
 async fn row_30_what_the_receiver_refuses_is_sent_once_more_minimal_and_given_up_with_its_words() {
     for status in [400, 413, 422] {
         let refusal = "no field `routing_key`\u{1b}[2K\u{202e}";
@@ -521,6 +561,45 @@ async fn row_28_an_answer_that_breaks_off_after_its_status_is_an_answer() {
     settings.webhook.timeout = Duration::from_millis(300);
     assert_eq!(bench.deliver(settings).await, Delivery::Delivered { attempts: 1 });
     ended(served).await;
+}
+
+#[tokio::test]
+async fn row_28_an_error_without_end_is_cut_and_headers_without_end_are_no_answer() {
+    let (address, served) = raw("HTTP/1.1 500 No\r\n\r\n", &[b'x'; 65_536]);
+    let mut settings = settings(address);
+    settings.retry_for = Duration::ZERO;
+    let error = dead(Bench::new().deliver(settings.clone()).await);
+    assert_eq!((error.reason, error.status), (FailureReason::ServerError, Some(500)));
+    assert!(error.detail.chars().count() <= 401 && error.detail.ends_with("x…"), "{error:?}");
+    assert!(ended(served).await < 64 << 20);
+    let (address, served) =
+        raw("HTTP/1.1 200 OK\r\n", b"x-long: 0123456789012345678901234567890\r\n");
+    settings.webhook.url = SecretString::from(format!("http://{address}/hook"));
+    let broken = dead(Bench::new().deliver(settings).await);
+    assert_eq!((broken.reason, broken.status), (FailureReason::Connect, None));
+    assert!(ended(served).await < 64 << 20);
+}
+
+#[tokio::test]
+async fn row_28_an_answer_that_breaks_off_before_its_status_is_none_and_the_repeat_says_so() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let mut heads = Vec::new();
+        for answer in ["HTTP/1.1 2", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 65_536];
+            let read = stream.read(&mut request).unwrap();
+            heads.push(String::from_utf8_lossy(&request[..read]).into_owned());
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        heads
+    });
+    let delivery = Bench::new().deliver(settings(address)).await;
+    assert_eq!(delivery, Delivery::Delivered { attempts: 2 });
+    let heads = tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap();
+    let marks: Vec<bool> = heads.iter().map(|it| it.contains(POSSIBLE_DUPLICATE)).collect();
+    assert_eq!(marks, [false, true], "{heads:?}");
 }
 
 #[tokio::test]
