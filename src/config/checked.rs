@@ -200,6 +200,8 @@ pub struct Receiver {
     pub url: SecretString,
     /// The signing secret (`whsec_...`).
     pub signing_secret: SecretString,
+    /// The one before it, while both sign.
+    pub previous_signing_secret: Option<SecretString>,
     /// Alerts below this score are not sent.
     pub min_score: f64,
     /// Whether the end of an episode is told.

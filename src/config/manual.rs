@@ -35,14 +35,16 @@ const OFF: [&str; 8] = [
     "/server/export_token_file",
 ];
 
-/// Fields that exclude one that the example shows.
-const LEFT_OUT: [&str; 7] = [
+/// Fields that exclude one that the example shows, and those of a change under way.
+const LEFT_OUT: [&str; 9] = [
     "/kafka/security/key_password_env",
     "/kafka/security/sasl/password_env",
     "/privacy/hash_key_env",
     "/receivers/0/url_file",
     "/receivers/0/url_env",
     "/receivers/0/signing_secret_env",
+    "/receivers/0/previous_signing_secret_file",
+    "/receivers/0/previous_signing_secret_env",
     "/server/export_token_env",
 ];
 
@@ -99,27 +101,35 @@ fn example() -> RawConfig {
             show_targets: true,
         },
         rules: RawRules { directory: text("/etc/toolwarden/rules") },
-        receivers: vec![RawReceiver {
-            name: "on-call".to_owned(),
-            kind: RawReceiverKind::Webhook,
-            url: Some(RawUrl("https://hooks.example.com/toolwarden".to_owned())),
-            url_file: text("/run/secrets/on-call-url"),
-            url_env: text("ON_CALL_URL"),
-            signing_secret_file: text("/run/secrets/on-call-signing-secret"),
-            signing_secret_env: text("ON_CALL_SIGNING_SECRET"),
-            min_score: 40.0,
-            send_resolved: true,
-            timeout: FriendlyDuration::secs(10),
-            retry_for: FriendlyDuration::secs(3 * 86_400),
-            dedup_for: FriendlyDuration::secs(86_400),
-            catch_up_rate: 10,
-            allow_networks: RawReceiver::allow_networks(),
-        }],
+        receivers: vec![receiver()],
         server: RawServer {
             export_token_file: text("/run/secrets/toolwarden-export-token"),
             export_token_env: text("TOOLWARDEN_EXPORT_TOKEN"),
             ..RawServer::default()
         },
+    }
+}
+
+/// A receiver, with every field there is.
+fn receiver() -> RawReceiver {
+    let text = |text: &str| Some(text.to_owned());
+    RawReceiver {
+        name: "on-call".to_owned(),
+        kind: RawReceiverKind::Webhook,
+        url: Some(RawUrl("https://hooks.example.com/toolwarden".to_owned())),
+        url_file: text("/run/secrets/on-call-url"),
+        url_env: text("ON_CALL_URL"),
+        signing_secret_file: text("/run/secrets/on-call-signing-secret"),
+        signing_secret_env: text("ON_CALL_SIGNING_SECRET"),
+        previous_signing_secret_file: text("/run/secrets/on-call-previous-secret"),
+        previous_signing_secret_env: text("ON_CALL_PREVIOUS_SECRET"),
+        min_score: 40.0,
+        send_resolved: true,
+        timeout: FriendlyDuration::secs(10),
+        retry_for: FriendlyDuration::secs(3 * 86_400),
+        dedup_for: FriendlyDuration::secs(86_400),
+        catch_up_rate: 10,
+        allow_networks: RawReceiver::allow_networks(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::deliver::Guard;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-refused" = {
     "signing_secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
+    "previous_signing_secret": "a secret does not belong in this file: write `previous_signing_secret_file: PATH` or `previous_signing_secret_env: NAME`",
     "secret": "a secret does not belong in this file: write `signing_secret_file: PATH` or `signing_secret_env: NAME`",
 }))]
 #[schemars(rename = "Receiver")]
@@ -38,6 +39,13 @@ pub(crate) struct RawReceiver {
     /// The environment variable that holds the signing secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signing_secret_env: Option<String>,
+    /// A file that holds the signing secret before that one: while a receiver may know either,
+    /// everything is signed with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_signing_secret_file: Option<String>,
+    /// The environment variable that holds the signing secret before that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_signing_secret_env: Option<String>,
     /// Alerts below this score are not sent. At 40 a rule's budget of false alarms is just spent;
     /// each 20 more is ten times rarer.
     #[serde(default = "RawReceiver::min_score")]

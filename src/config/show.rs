@@ -73,6 +73,8 @@ struct ShownReceiver {
     kind: &'static str,
     url: String,
     signing_secret: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_signing_secret: Option<&'static str>,
     min_score: f64,
     send_resolved: bool,
     timeout: FriendlyDuration,
@@ -95,6 +97,7 @@ fn receiver(receiver: &Receiver) -> ShownReceiver {
         kind: "webhook",
         url: masked_url(&receiver.url),
         signing_secret: MASK,
+        previous_signing_secret: receiver.previous_signing_secret.as_ref().map(|_| MASK),
         min_score: receiver.min_score,
         send_resolved: receiver.send_resolved,
         timeout: FriendlyDuration(receiver.timeout),

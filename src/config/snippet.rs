@@ -218,6 +218,7 @@ mod tests {
             "password",
             "pasword",
             "signing_secret",
+            "previous_signing_secret",
             "hash_key",
             "signing-secret",
             "url",

@@ -11,28 +11,33 @@ use sha2::Sha256;
 /// A signing secret is this many bytes long, at least and at most.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A key that signs; it never shows itself.
+/// The keys that sign; they never show themselves.
 #[derive(Clone)]
-pub(super) struct Signer(Hmac<Sha256>);
+pub(super) struct Signer(Vec<Hmac<Sha256>>);
 
 impl Signer {
-    /// Reads `whsec_` and 24 to 64 bytes in base64; `None` for anything else.
-    pub(super) fn new(secret: &SecretString) -> Option<Self> {
-        let encoded = secret.expose_secret().trim().strip_prefix("whsec_")?;
-        let key = STANDARD.decode(encoded).ok()?;
-        if !SECRET_BYTES.contains(&key.len()) {
-            return None;
-        }
-        Hmac::new_from_slice(&key).ok().map(Self)
+    /// Reads secrets, each `whsec_` and 24 to 64 bytes in base64; `None` for anything else. With two,
+    /// a receiver may know either.
+    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Option<Self> {
+        secrets.into_iter().map(key).collect::<Option<_>>().map(Self)
     }
 
-    /// The value of the header `webhook-signature`.
+    /// The value of the header `webhook-signature`: one signature a secret, in their order.
     pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        let mut mac = self.0.clone();
-        mac.update(format!("{id}.{timestamp}.").as_bytes());
-        mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        let sign = |key: &Hmac<Sha256>| {
+            let mut mac = key.clone();
+            mac.update(format!("{id}.{timestamp}.").as_bytes());
+            mac.update(body);
+            format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        };
+        self.0.iter().map(sign).collect::<Vec<_>>().join(" ")
     }
+}
+
+fn key(secret: &SecretString) -> Option<Hmac<Sha256>> {
+    let encoded = secret.expose_secret().trim().strip_prefix("whsec_")?;
+    let key = STANDARD.decode(encoded).ok()?;
+    SECRET_BYTES.contains(&key.len()).then(|| Hmac::new_from_slice(&key).ok()).flatten()
 }
 
 impl fmt::Debug for Signer {

@@ -14,6 +14,7 @@ use crate::event::Timestamp;
 use crate::telemetry::{BuildInfo, FailureReason, Metrics};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OLD_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 fn evidence(call_id: &str, offset: i64) -> Evidence {
     Evidence {
@@ -225,7 +226,7 @@ fn every_status_has_one_meaning() {
 #[test]
 fn a_signature_is_the_one_the_standard_asks_for() {
     let secret = SecretString::from("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-    let signed = Signer::new(&secret).unwrap().sign(
+    let signed = Signer::new([&secret]).unwrap().sign(
         "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
         1_649_367_553,
         br#"{"email":"test@example.com","username":"test_user"}"#,
@@ -235,7 +236,7 @@ fn a_signature_is_the_one_the_standard_asks_for() {
 
 #[test]
 fn a_signature_covers_id_time_and_body() {
-    let signer = Signer::new(&SecretString::from(SECRET)).unwrap();
+    let signer = Signer::new([&SecretString::from(SECRET)]).unwrap();
     let signed = signer.sign("a_0", 1_614_265_330, b"{}");
     assert!(signed.starts_with("v1,") && signed.len() == 47, "{signed}");
     for other in [
@@ -247,11 +248,21 @@ fn a_signature_covers_id_time_and_body() {
     }
 }
 
+#[test]
+fn two_secrets_sign_side_by_side() {
+    let (new, old) = (SecretString::from(SECRET), SecretString::from(OLD_SECRET));
+    let alone = |secret| Signer::new([secret]).unwrap().sign("a_0", 1, b"{}");
+    let both = Signer::new([&new, &old]).unwrap().sign("a_0", 1, b"{}");
+    assert_eq!(both, format!("{} {}", alone(&new), alone(&old)));
+    assert!(Signer::new([&new, &SecretString::from("whsec_c2hvcnQ=")]).is_none());
+}
+
 fn settings(url: &str, secret: &str) -> WebhookSettings {
     WebhookSettings {
         name: "pager".into(),
         url: SecretString::from(url),
         signing_secret: SecretString::from(secret),
+        previous_signing_secret: None,
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(1),

@@ -45,6 +45,9 @@ pub struct WebhookSettings {
     pub url: SecretString,
     /// The signing secret: `whsec_` and 24 to 64 bytes in base64.
     pub signing_secret: SecretString,
+    /// The signing secret before that one, while the receiver may still know only the old one:
+    /// everything is then signed with both.
+    pub previous_signing_secret: Option<SecretString>,
     /// Alerts below this score are not sent.
     pub min_score: f64,
     /// Whether the end of an episode is told.
@@ -71,7 +74,7 @@ pub enum DeliverError {
     },
     /// The signing secret is none.
     #[error(
-        "receiver `{0}`: the signing secret is not valid; it must be `whsec_` followed by 24 to 64 bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints"
+        "receiver `{0}`: a signing secret is not valid; it must be `whsec_` followed by 24 to 64 bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints"
     )]
     Secret(String),
     /// The HTTP client could not be set up.
@@ -170,8 +173,9 @@ impl Webhook {
         guard
             .check_host(host)
             .map_err(|refused| DeliverError::Address { name: name(), refused })?;
-        let signer =
-            Signer::new(&settings.signing_secret).ok_or_else(|| DeliverError::Secret(name()))?;
+        let secrets = [Some(&settings.signing_secret), settings.previous_signing_secret.as_ref()];
+        let signer = Signer::new(secrets.into_iter().flatten())
+            .ok_or_else(|| DeliverError::Secret(name()))?;
         let names = Names::new(guard, look_up);
         let client = client(settings.timeout, names).map_err(|source| DeliverError::Client {
             name: name(),

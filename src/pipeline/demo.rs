@@ -222,6 +222,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             name: "on-call".to_owned(),
             url: SecretString::from(format!("http://{receiver}/alerts")),
             signing_secret: SecretString::from(format!("whsec_{secret}")),
+            previous_signing_secret: None,
             min_score: PAGE_SCORE,
             send_resolved: true,
             timeout: Duration::from_secs(5),

@@ -327,6 +327,7 @@ impl Instance {
                 name: receiver.name.clone(),
                 url: receiver.url.clone(),
                 signing_secret: receiver.signing_secret.clone(),
+                previous_signing_secret: receiver.previous_signing_secret.clone(),
                 min_score: receiver.min_score,
                 send_resolved: receiver.send_resolved,
                 timeout: receiver.timeout,

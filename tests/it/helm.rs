@@ -147,6 +147,7 @@ fn mount(configuration: &str, base: &Path) -> String {
         ("hash-key", "Zk3mX9vQ1tR7wB5nL2pD\n"),
         ("soc-url", "https://soc.example.com/hooks/1\n"),
         ("soc-signing-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr\n"),
+        ("soc-previous-secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n"),
     ] {
         fs::write(secrets.join(name), content).expect("a secret is written");
     }

@@ -236,6 +236,7 @@ pub(crate) fn settings(address: SocketAddr) -> Tried {
         name: "pager".into(),
         url: SecretString::from(format!("http://{address}/hook/T0KEN")),
         signing_secret: SecretString::from(SECRET),
+        previous_signing_secret: None,
         min_score: 40.0,
         send_resolved: true,
         timeout: Duration::from_secs(60),
@@ -316,6 +317,22 @@ async fn a_receiver_can_verify_what_it_gets() {
     bench.counts(r#"notifications_total{receiver="pager"} 1"#);
     bench.counts(r#"notification_requests_total{receiver="pager"} 1"#);
     bench.counts(r#"notification_latency_seconds_count{receiver="pager"} 1"#);
+}
+
+#[tokio::test]
+async fn while_a_secret_is_changed_a_receiver_verifies_with_either() {
+    let (receiver, address) = Receiver::start([]).await;
+    let now = Timestamp::from_nanos(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap());
+    let mut settings = settings(address);
+    settings.webhook.previous_signing_secret = Some(SecretString::from(OLD_SECRET));
+    Bench::at(now).deliver(settings).await;
+    let (headers, body) = receiver.seen().remove(0);
+    for secret in [SECRET, OLD_SECRET] {
+        standardwebhooks::Webhook::new(secret).unwrap().verify(&body, &headers).unwrap();
+    }
+    let stranger =
+        standardwebhooks::Webhook::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    assert!(stranger.verify(&body, &headers).is_err());
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ impl Checker<'_> {
         let allow_networks = self.networks(raw, pointer);
         let url = self.url(raw, pointer, &Guard::new(allow_networks.clone()));
         let signing_secret = self.signing_secret(raw, pointer);
+        let previous_signing_secret = self.previous_secret(raw, pointer);
         let timeout =
             self.duration(&format!("{pointer}/timeout"), raw.timeout, (SECOND / 10, 120 * SECOND));
         let retry_for =
@@ -53,6 +54,7 @@ impl Checker<'_> {
             name: raw.name.clone(),
             url: url?,
             signing_secret: signing_secret?,
+            previous_signing_secret,
             min_score: raw.min_score,
             send_resolved: raw.send_resolved,
             timeout,
@@ -162,6 +164,20 @@ impl Checker<'_> {
             self.lacks(pointer, "signing_secret", "`signing_secret_file` or `signing_secret_env`");
             return None;
         }
+        self.usable_secret(origin)
+    }
+
+    fn previous_secret(&mut self, raw: &RawReceiver, pointer: &str) -> Option<SecretString> {
+        self.usable_secret(Origin {
+            pointer,
+            name: "previous_signing_secret",
+            file: raw.previous_signing_secret_file.as_deref(),
+            env: raw.previous_signing_secret_env.as_deref(),
+        })
+    }
+
+    /// A secret that can sign; `None` where none is named or it cannot, which was reported.
+    fn usable_secret(&mut self, origin: Origin<'_>) -> Option<SecretString> {
         let secret = self.secret(origin)?;
         let Some(encoded) = secret.expose_secret().strip_prefix("whsec_") else {
             let message = "the signing secret must begin with `whsec_`".to_owned();
