@@ -94,8 +94,8 @@ impl LookUp {
 /// Answers one question after the other as long as somebody may ask; one that has no answer yet is
 /// asked again after `ask_again`.
 fn answer<E>(
-    asked: &Receiver<TopicPartition>,
-    found: &Sender<(TopicPartition, Found)>,
+    asked: &Questions,
+    found: &Answers,
     ask_again: Duration,
     find: &mut dyn FnMut(&TopicPartition) -> Result<Found, E>,
 ) {
