@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::{Alert, Severity};
+use crate::alert::{Alert, AlertStatus, Severity};
 use crate::deliver::{
     Attempt, Deliveries, Dispatch, Done, Failure, Job, Known, Manner, Message, Next, Outcome,
     Phase, Place, Record, id_of, incident_of, key,
@@ -29,6 +29,12 @@ pub const HELD_MAX: usize = 10_000;
 
 /// Bytes of alerts that may be held for one receiver, with the bodies made of them.
 pub const HELD_BYTES_MAX: usize = 32 << 20;
+
+/// Critical alerts that may be held beside those, read ahead of others that wait for room.
+pub const URGENT_MAX: usize = 1_000;
+
+/// Bytes of such alerts.
+pub const URGENT_BYTES_MAX: usize = 4 << 20;
 
 /// Notes deleted from the log at a time.
 const FORGET_MAX: usize = 500;
@@ -207,6 +213,18 @@ impl Courier {
         }
     }
 
+    /// Whether an alert is to be passed over now and read again later, for lack of room. With
+    /// `is_ahead` others before it have been: then only the first words of critical ones are taken,
+    /// so that no word of an episode overtakes another.
+    #[must_use]
+    pub fn passes_over(&self, alert: &Alert, is_ahead: bool) -> bool {
+        if alert.severity == Severity::Critical && alert.status == AlertStatus::Firing {
+            self.is_full_to_the_last()
+        } else {
+            is_ahead || self.is_full()
+        }
+    }
+
     /// What to do at `now`. An attempt is to be made once its note has arrived, or a moment later:
     /// people are told even when the broker is not to be reached.
     pub fn next(&mut self, now: Timestamp, send: &mut Send<'_>) -> Step {
@@ -323,10 +341,17 @@ impl Courier {
         self.say_phase();
     }
 
-    /// Whether no more alerts can be held.
+    /// Whether no more alerts can be held but critical ones.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.dispatch.len() >= HELD_MAX || self.held_bytes >= HELD_BYTES_MAX
+    }
+
+    /// Whether not even those can.
+    #[must_use]
+    pub fn is_full_to_the_last(&self) -> bool {
+        self.dispatch.len() >= HELD_MAX + URGENT_MAX
+            || self.held_bytes >= HELD_BYTES_MAX + URGENT_BYTES_MAX
     }
 
     /// Whether there is room for many more.

@@ -24,7 +24,7 @@ use crate::pipeline::courier::{Courier, Step};
 use crate::pipeline::look_up::{Found, LookUp};
 use crate::pipeline::posting::{Ended, Receiver};
 use crate::pipeline::undelivered;
-use crate::telemetry::{Event, Metrics, NotificationsOvertaken};
+use crate::telemetry::{Event, Metrics, NotificationPassedOver, NotificationsOvertaken};
 
 /// How long a poll waits when nothing is on its way.
 const POLL: Duration = Duration::from_millis(50);
@@ -88,6 +88,16 @@ struct Reading {
     is_live: bool,
     /// Where reading is still to begin.
     begin: Option<i64>,
+    /// The first alert that there was no room for: reading goes back there.
+    passed_over: Option<i64>,
+}
+
+impl Reading {
+    /// Everything below is finished.
+    fn finished(&self) -> Option<i64> {
+        let open = [self.ledger.lowest_open(), self.passed_over];
+        open.into_iter().flatten().min().or(self.next_offset)
+    }
 }
 
 /// Wall time that never goes back, so that a clock set back delays no retry.
@@ -174,8 +184,15 @@ impl Delivering {
             let mut send = |record, ticket| outbox.send(record, ticket);
             match parsed {
                 Ok((alert, body)) => {
-                    let is_own = undelivered::is_about(&alert, self.receiver.name());
-                    if self.receiver.wants(&alert) && !is_own {
+                    let receiver = self.receiver.name();
+                    let is_own = undelivered::is_about(&alert, receiver);
+                    if !self.receiver.wants(&alert) || is_own {
+                        continue;
+                    }
+                    if self.courier.passes_over(&alert, reading.passed_over.is_some()) {
+                        reading.passed_over.get_or_insert(place.offset);
+                        NotificationPassedOver { receiver }.emit(&self.metrics);
+                    } else {
                         self.courier.take(place, (*alert, body), &reading.ledger, &mut send);
                     }
                 }
@@ -316,8 +333,9 @@ impl Delivering {
     /// Notes what may be committed.
     fn finish_offsets(&mut self) {
         for (name, reading) in &mut self.partitions {
-            let finished = reading.ledger.lowest_open().or(reading.next_offset);
-            if let Some(finished) = finished.filter(|offset| reading.committed != Some(*offset)) {
+            if let Some(finished) =
+                reading.finished().filter(|offset| reading.committed != Some(*offset))
+            {
                 self.consumer.finish(name, finished);
                 self.moved = true;
                 reading.committed = Some(finished);
@@ -343,6 +361,7 @@ impl Delivering {
             caught_up = caught_up
                 && reading.is_live
                 && reading.ledger.is_empty()
+                && reading.passed_over.is_none()
                 && self.consumer.is_at_end(name, reading.next_offset) == Some(true);
         }
         self.finish_offsets();
@@ -355,17 +374,25 @@ impl Delivering {
         self.signals.caught_up.store(caught_up, Ordering::Relaxed);
     }
 
-    /// Reads no further while too much is held.
+    /// Reads no further while too much is held, and goes back to what was passed over once there is
+    /// room for many.
     fn mind_pressure(&mut self) {
-        let live = |(_, it): &(&TopicPartition, &Reading)| it.is_live;
-        if !self.paused && self.courier.is_full() {
-            let names = self.partitions.iter().filter(live);
-            names.for_each(|(name, _)| self.consumer.pause(name));
+        let has_room = self.courier.has_room();
+        if !self.paused && self.courier.is_full_to_the_last() {
+            let live = self.partitions.iter().filter(|(_, it)| it.is_live);
+            live.for_each(|(name, _)| self.consumer.pause(name));
             self.paused = true;
-        } else if self.paused && self.courier.has_room() {
-            let names = self.partitions.iter().filter(live);
-            names.for_each(|(name, _)| self.consumer.resume(name));
+        } else if self.paused && has_room {
+            let live = self.partitions.iter().filter(|(_, it)| it.is_live);
+            live.for_each(|(name, _)| self.consumer.resume(name));
             self.paused = false;
+        }
+        for (name, reading) in &mut self.partitions {
+            let from = reading.passed_over.filter(|_| has_room && reading.is_live);
+            // Refused for a moment now and then; tried again.
+            if let Some(from) = from.filter(|from| self.consumer.seek(name, *from).is_ok()) {
+                (reading.passed_over, reading.next_offset) = (None, Some(from));
+            }
         }
     }
 

@@ -177,6 +177,7 @@ impl Metrics {
             it.notification_dead_letters.with_label_values(&label);
             it.notifications_known.with_label_values(&label);
             it.notifications_overtaken.with_label_values(&label);
+            it.notifications_passed_over.with_label_values(&label);
             it.notification_breaker_state.with_label_values(&label);
             it.notification_breaker_opened.with_label_values(&label);
             it.notification_log_entries.with_label_values(&label);

@@ -41,7 +41,7 @@ pub use metrics::{BuildInfo, Known, KnownRule, Metrics, SourceMetrics};
 pub use notifications::{
     BreakerMoved, FailureReason, NotificationAttemptFailed, NotificationBlocked,
     NotificationDeadLettered, NotificationDeduplicated, NotificationDelivered, NotificationFailed,
-    NotificationKnown, NotificationsOvertaken,
+    NotificationKnown, NotificationPassedOver, NotificationsOvertaken,
 };
 pub use reference::metrics_reference;
 pub use self_check::TIER_LABELS;

@@ -194,6 +194,21 @@ impl Event for NotificationKnown<'_> {
     }
 }
 
+/// There was no room for an alert, which is read again later; critical ones get ahead of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NotificationPassedOver<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+}
+
+impl Event for NotificationPassedOver<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { receiver } = self;
+        metrics.families().notifications_passed_over.with_label_values(&[receiver]).inc();
+        tracing::debug!(receiver, "there is no room for an alert now: it is read again later");
+    }
+}
+
 /// A receiver's circuit breaker has moved.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerMoved<'a> {

@@ -224,6 +224,8 @@ table! {
         "Notifications handed to the dead-letter topic.";
     notifications_known: IntCounterVec = "notifications_known_total", "notifications", ["receiver"], NONE,
         "Alerts read again that the receiver has: not sent to it again.";
+    notifications_passed_over: IntCounterVec = "notifications_passed_over_total", "alerts", ["receiver"], NONE,
+        "Times that an alert was read and left for later because too many wait for the receiver; critical ones get ahead of it.";
     notifications_overtaken: IntCounterVec = "notifications_overtaken_total", "alerts", ["receiver"], NONE,
         "Alerts that went from the alerts topic before the receiver was told of them.";
     notification_breaker_state: IntGaugeVec = "notification_breaker_state", "state", ["receiver"], NONE,

@@ -22,6 +22,7 @@ mod demo;
 mod durable;
 mod explain;
 mod faults;
+mod flood;
 mod foreign;
 mod generate;
 mod groups;
