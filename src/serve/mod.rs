@@ -5,13 +5,14 @@
 
 mod export;
 mod listener;
+mod packed;
 mod readiness;
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -148,8 +149,8 @@ pub async fn run(
     axum::serve(Bounded::new(listener), router).with_graceful_shutdown(shutdown).await
 }
 
-async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, EXPOSITION)], state.metrics.encode())
+async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> impl IntoResponse {
+    ([(CONTENT_TYPE, EXPOSITION)], packed::packed(&headers, state.metrics.encode()))
 }
 
 async fn healthy() -> &'static str {

@@ -96,6 +96,28 @@ fn metrics_are_served_as_prometheus_reads_them() {
 }
 
 #[test]
+fn metrics_are_packed_for_a_scraper_that_takes_gzip() {
+    let admin = Admin::start();
+    let mut stream = TcpStream::connect(admin.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request =
+        "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    let mut text = String::new();
+    let packed = &answer[end + 4..];
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+    assert!(text.contains("# TYPE toolwarden_ready gauge\ntoolwarden_ready 0\n"), "{text}");
+    assert!(packed.len() * 3 < text.len(), "{} of {} bytes", packed.len(), text.len());
+    assert!(!admin.get("/metrics").0.contains("content-encoding"));
+}
+
+#[test]
 fn an_instance_lives_before_it_is_ready() {
     let admin = Admin::start();
     for path in ["/-/healthy", "/healthz", "/livez"] {
