@@ -6,6 +6,7 @@ mod bounds;
 mod common_mode;
 mod days;
 mod fan_out;
+mod frog;
 mod groups;
 mod injected_session;
 mod poison;
@@ -396,8 +397,23 @@ fn many_sessions_take_a_bounded_place() {
     assert!(live.fits.len() <= 6);
 }
 
+/// Targets that nobody has seen: a recipient, a host and a file.
+fn random_targets(n: u32) -> Vec<Target> {
+    let kinds = [TargetKind::Email, TargetKind::Url, TargetKind::Path];
+    let target = |(key, kind)| Target {
+        kind,
+        key,
+        value: hash_texts(&[&format!("{key}-{n}")]),
+        is_whole: true,
+        near: [n, n + 1],
+        stem: n,
+        ..Target::default()
+    };
+    (0..).zip(kinds).map(target).collect()
+}
+
 #[test]
-fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
+fn row_36_a_hundred_thousand_random_tools_sessions_and_targets_stay_within_the_bounds() {
     let rules = rules();
     let mut state = known_agent(&rules);
     let mut met = BTreeSet::new();
@@ -407,6 +423,7 @@ fn a_hundred_thousand_random_tools_and_sessions_stay_within_the_bounds() {
         let session = format!("session-{n}");
         let call = ToolCall {
             session_id: session.as_str().into(),
+            targets: random_targets(n).into(),
             ..call(MORNING + f64::from(n) * 0.7, 1_000 + u64::from(n), name, u64::from(n) + 1)
         };
         let verdict = observe(&Context::new(&rules, &Peers::default()), &mut state, &call);
