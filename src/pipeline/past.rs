@@ -48,6 +48,8 @@ pub struct Learned {
     pub untold: u64,
     /// The append time of the oldest record read.
     pub since: Option<Timestamp>,
+    /// Where reading is to go on, when nothing more could be read of what lies before.
+    pub go_on: Option<i64>,
 }
 
 /// One partition's past.
@@ -61,21 +63,21 @@ impl Past {
     /// A partition without a past: it is live at once.
     #[must_use]
     pub const fn none() -> Self {
-        Self { stage: Stage::Live, learned: Learned { untold: 0, since: None } }
+        Self { stage: Stage::Live, learned: Learned { untold: 0, since: None, go_on: None } }
     }
 
     /// A partition that stopped while it learned: it goes live at `live_from`, as was planned.
     #[must_use]
     pub const fn until(live_from: i64) -> Self {
         let stage = Stage::Learning { live_from, short_of: None };
-        Self { stage, learned: Learned { untold: 0, since: None } }
+        Self { stage, learned: Learned { untold: 0, since: None, go_on: None } }
     }
 
     /// A partition whose history is to be found.
     #[must_use]
     pub const fn wanted() -> Self {
         let stage = Stage::Wanted { passed_over: None, asked: None };
-        Self { stage, learned: Learned { untold: 0, since: None } }
+        Self { stage, learned: Learned { untold: 0, since: None, go_on: None } }
     }
 
     /// Whether its history is to be asked for now.
@@ -172,6 +174,7 @@ impl Past {
             return None;
         }
         self.stage = Stage::Live;
+        self.learned.go_on = (!reached).then_some(live_from);
         Some(self.learned)
     }
 }
@@ -230,7 +233,7 @@ mod tests {
         assert!(past.tells(60) && past.tells(61));
         assert_eq!(past.go_live(Some(59), None), None);
         let learned = past.go_live(Some(60), None).unwrap();
-        assert_eq!(learned.untold, 2);
+        assert_eq!((learned.untold, learned.go_on), (2, None));
         assert!(past.is_live() && past.tells(59), "time that passes now is told");
         assert_eq!(past.go_live(Some(61), None), None, "it is said once");
     }
@@ -239,7 +242,8 @@ mod tests {
     fn offsets_that_are_never_delivered_do_not_keep_it_from_going_live() {
         let mut past = learning(&HISTORY);
         assert_eq!(past.go_live(Some(58), Some(QUIET - Duration::from_millis(1))), None);
-        assert!(past.go_live(Some(58), Some(QUIET)).is_some());
+        let learned = past.go_live(Some(58), Some(QUIET)).unwrap();
+        assert_eq!(learned.go_on, Some(60), "it is read on from there");
     }
 
     #[test]

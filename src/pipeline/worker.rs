@@ -300,6 +300,11 @@ impl Worker {
             lane.mind_pressure(&*self.consumer, full, self.settings.held_max);
             if let Some(learned) = lane.go_live() {
                 say_learned(lane, learned);
+                // What cannot be read below where the group stands must not hold it there; while
+                // no broker answers nobody knows whether it can.
+                if let Some(offset) = learned.go_on.filter(|_| self.consumer.is_connected()) {
+                    self.consumer.go_on_from(&lane.name, offset);
+                }
             }
             if lane.mind_idleness(&*self.consumer, self.settings.idle_after) {
                 self.desk.let_time_pass(lane);

@@ -27,6 +27,7 @@ mod foreign;
 mod generate;
 mod groups;
 mod helm;
+mod hostile;
 mod judgement;
 mod kafka;
 mod kafka_broker;

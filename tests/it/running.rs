@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// Further options of `run`.
     pub(crate) arguments: Vec<String>,
+    /// What a shell says before it becomes the program: `ulimit -n 64`.
+    pub(crate) limits: &'static str,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             more: String::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            limits: ":",
         }
     }
 
@@ -170,7 +173,9 @@ impl Running {
         let config = directory.path().join("config.yaml");
         fs::write(&config, settings.yaml()).unwrap();
         let log = directory.path().join("log");
-        let process = Command::new(env!("CARGO_BIN_EXE_toolwarden"))
+        let process = Command::new("sh")
+            .args(["-c", &format!("{}; exec \"$0\" \"$@\"", settings.limits)])
+            .arg(env!("CARGO_BIN_EXE_toolwarden"))
             .args(["--log-format", "json", "run", "--config"])
             .arg(&config)
             .args(&settings.arguments)
@@ -266,6 +271,13 @@ impl Running {
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()
+    }
+
+    /// The most memory it has had in use, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// Whether it runs.

@@ -13,7 +13,7 @@ use toolwarden::decode::{DecodeError, Format, Ignored, Item, Options, Record, de
 use toolwarden::event::{Position, Timestamp, ToolCall};
 
 /// A record of the topic `calls` at partition 3, offset 41, appended on 2026-03-02 at noon.
-pub(super) fn record(payload: &[u8]) -> Record<'_> {
+pub(crate) fn record(payload: &[u8]) -> Record<'_> {
     Record {
         position: Position { topic: "calls", partition: 3, offset: 41, index: 0 },
         append_time: "2026-03-02T12:00:00Z".parse::<Timestamp>().unwrap(),
@@ -25,10 +25,10 @@ pub(super) fn record(payload: &[u8]) -> Record<'_> {
 
 /// Everything a record held.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Found {
-    pub(super) calls: Vec<ToolCall<'static>>,
-    pub(super) ignored: Vec<Ignored>,
-    pub(super) rejected: Vec<DecodeError>,
+pub(crate) struct Found {
+    pub(crate) calls: Vec<ToolCall<'static>>,
+    pub(crate) ignored: Vec<Ignored>,
+    pub(crate) rejected: Vec<DecodeError>,
 }
 
 impl Found {
@@ -50,7 +50,7 @@ impl Found {
 }
 
 /// Decodes `record`.
-pub(super) fn decode_with(record: &Record<'_>, options: &Options) -> Found {
+pub(crate) fn decode_with(record: &Record<'_>, options: &Options) -> Found {
     let mut found = Found::default();
     decode(record, options, &mut |item| match item {
         Item::Call(call) => found.calls.push(call.into_owned("calls")),

@@ -8,4 +8,4 @@
 mod group;
 mod kill;
 mod log;
-mod oracle;
+pub(crate) mod oracle;
