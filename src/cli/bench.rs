@@ -9,9 +9,10 @@ use clap::{Args, Subcommand};
 use crate::cli::bench_judgement::{self, JudgementArgs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
-use crate::config::{RuleSource, load_text};
+use crate::config::{Config, RuleSource, load_text};
 use crate::pipeline::bench::{self, BenchOptions};
 use crate::pipeline::bench_memory::{self, MemoryOptions};
+use crate::pipeline::bench_restore::{self, RestoreOptions};
 
 /// What can be measured.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,31 @@ pub(crate) enum BenchCommand {
     Judgement(JudgementArgs),
     /// What agents take in memory, in groups of peers and with ten tools each.
     Memory(MemoryArgs),
+    /// How long it takes to read baselines back from the state topic.
+    Restore(RestoreArgs),
+}
+
+/// What `bench restore` is told.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The brokers to measure on.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    broker: String,
+    /// Agents to read back.
+    #[arg(long, default_value_t = 1_000_000)]
+    agents: u32,
+    /// Partitions they are spread over.
+    #[arg(long, default_value_t = 8)]
+    partitions: i32,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// How often it is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Read back what an earlier run has written, by the beginning of its topics' names.
+    #[arg(long)]
+    again: Option<String>,
 }
 
 /// What `bench memory` is told.
@@ -56,6 +82,9 @@ pub(crate) struct PipelineArgs {
     /// How often each is measured.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Measure in each round, too, what it does without writing down what it knows.
+    #[arg(long)]
+    without_state: bool,
 }
 
 pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
@@ -63,6 +92,7 @@ pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
         BenchCommand::Pipeline(args) => pipeline(args),
         BenchCommand::Judgement(args) => bench_judgement::judgement(args),
         BenchCommand::Memory(args) => memory(args),
+        BenchCommand::Restore(args) => restore(args),
     }
 }
 
@@ -76,15 +106,38 @@ fn memory(args: &MemoryArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
+/// A configuration that says no more than where the cluster is.
+fn configuration(broker: &str) -> Result<Config, Failure> {
     let text = format!(
         "version: 1\nkafka:\n  brokers: [{}]\nsources:\n  - topic: bench\n    format: native\n",
-        serde_json::to_string(&args.broker).context("cannot quote the broker's address")?
+        serde_json::to_string(broker).context("cannot quote the broker's address")?
     );
     let environment = std::collections::BTreeMap::new();
-    let config = load_text("bench", &text, Path::new(""), &environment)
-        .map_err(|problems| Failure::configuration(&problems))?
-        .config;
+    let loaded = load_text("bench", &text, Path::new(""), &environment)
+        .map_err(|problems| Failure::configuration(&problems))?;
+    Ok(loaded.config)
+}
+
+fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
+    let config = configuration(&args.broker)?;
+    let rules = settings::load_rules(&RuleSource::default())?.rules;
+    let options = RestoreOptions {
+        agents: args.agents,
+        partitions: args.partitions,
+        workers: args.workers,
+        rounds: args.rounds,
+        again: args.again.clone(),
+    };
+    let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));
+    let measured = bench_restore::restore(&config, &options, (&rules, &mut say));
+    let report = crate::cli::runtime()?.block_on(measured)?;
+    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+    writeln!(stdout(), "{json}")?;
+    Ok(Exit::Done)
+}
+
+fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
+    let config = configuration(&args.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = BenchOptions {
         calls: args.calls,
@@ -92,6 +145,7 @@ fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
         partitions: args.partitions,
         workers: args.workers,
         rounds: args.rounds,
+        without_state: args.without_state,
         seed: 1,
     };
     let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));

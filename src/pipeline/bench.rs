@@ -33,6 +33,8 @@ pub struct BenchOptions {
     pub workers: usize,
     /// How often each is measured; the medians are compared.
     pub rounds: usize,
+    /// Whether each round also measures an instance that does not write down what it knows.
+    pub without_state: bool,
     /// The seed of the calls.
     pub seed: u64,
 }
@@ -65,6 +67,10 @@ pub struct BenchReport {
     pub pipeline: Speed,
     /// The pipeline's median over the bare one's.
     pub ratio: f64,
+    /// The pipeline without writing down what it knows, if that was asked for.
+    pub without_state: Option<Speed>,
+    /// The pipeline's median over the one without.
+    pub state_ratio: Option<f64>,
 }
 
 /// Measures; `say` is told how it goes.
@@ -81,39 +87,37 @@ pub async fn pipeline(
     let run = clock::wall().as_millis();
     let topic = format!("toolwarden.bench.{run}");
     let (alerts, letters) = (format!("{topic}.alerts"), format!("{topic}.dead-letter"));
-    let (audit, state) = (format!("{topic}.audit"), format!("{topic}.state"));
+    let audit = format!("{topic}.audit");
     let topics = [
         Topic::plain(&topic, options.partitions),
         Topic::plain(&alerts, 1),
         Topic::plain(&letters, 1),
         Topic::plain(&audit, 1),
-        Topic::beside(&state, options.partitions),
     ];
     ensure_topics(&client, &topics).await?;
     say(&format!("filling {topic} with {} calls of {} agents", options.calls, options.agents));
     let event_bytes = fill(&client, &topic, options)?;
-    let (mut bare, mut whole) = (Vec::new(), Vec::new());
+    let (mut bare, mut whole, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds.max(1) {
         bare.push(read_bare(&client, &format!("{topic}.bare.{round}"), &topic, options.calls)?);
         say(&format!("round {round}: bare     {:>9.0} calls/s", last(&bare)));
-        let mut config = base.clone();
-        config.kafka.group_id = format!("{topic}.whole.{round}");
-        config.kafka.workers = options.workers;
-        config.sources.truncate(1);
-        if let Some(source) = config.sources.first_mut() {
-            source.topic.clone_from(&topic);
-        }
-        config.topics.alerts.clone_from(&alerts);
-        config.topics.dead_letter.clone_from(&letters);
-        config.topics.audit.clone_from(&audit);
-        config.topics.state.clone_from(&state);
-        config.topics.groups = None;
-        config.receivers.clear();
-        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let group = format!("{topic}.whole.{round}");
+        // What another round wrote down would be taken up, and nothing judged.
+        let state = format!("{topic}.state.{round}");
+        ensure_topics(&client, &[Topic::beside(&state, options.partitions)]).await?;
+        let names = [&topic, &alerts, &letters, &audit, &state];
+        let mut config = configuration(base, names, (group, options.workers));
         whole.push(judge_all(&config, rules.clone(), options.calls).await?);
         say(&format!("round {round}: pipeline {:>9.0} calls/s", last(&whole)));
+        if options.without_state {
+            config.kafka.group_id = format!("{topic}.without.{round}");
+            config.state.durable = false;
+            without.push(judge_all(&config, rules.clone(), options.calls).await?);
+            say(&format!("round {round}: no state {:>9.0} calls/s", last(&without)));
+        }
     }
     let (bare, pipeline) = (speed(bare), speed(whole));
+    let without_state = options.without_state.then(|| speed(without));
     Ok(BenchReport {
         calls: options.calls,
         agents: options.agents,
@@ -121,9 +125,31 @@ pub async fn pipeline(
         event_bytes,
         workers: options.workers,
         ratio: pipeline.median / bare.median.max(1.0),
+        state_ratio: without_state.as_ref().map(|it| pipeline.median / it.median.max(1.0)),
+        without_state,
         bare,
         pipeline,
     })
+}
+
+/// An instance between the topics of this run: calls, alerts, dead letters, audit and state.
+fn configuration(base: &Config, names: [&String; 5], (group, workers): (String, usize)) -> Config {
+    let [topic, alerts, letters, audit, state] = names;
+    let mut config = base.clone();
+    config.kafka.group_id = group;
+    config.kafka.workers = workers;
+    config.sources.truncate(1);
+    if let Some(source) = config.sources.first_mut() {
+        source.topic.clone_from(topic);
+    }
+    config.topics.alerts.clone_from(alerts);
+    config.topics.dead_letter.clone_from(letters);
+    config.topics.audit.clone_from(audit);
+    config.topics.state.clone_from(state);
+    config.topics.groups = None;
+    config.receivers.clear();
+    config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config
 }
 
 /// Fills the topic; tells the mean size of an event.

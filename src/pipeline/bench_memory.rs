@@ -22,13 +22,13 @@ use crate::policy::Rules;
 use crate::state::{Agents, PartitionId};
 
 /// 2026-01-05T09:00:00Z in milliseconds.
-const START_MILLIS: i64 = 1_767_603_600_000;
+pub(super) const START_MILLIS: i64 = 1_767_603_600_000;
 
 /// An hour in milliseconds: the length of a shift.
-const HOUR_MILLIS: i64 = 3_600_000;
+pub(super) const HOUR_MILLIS: i64 = 3_600_000;
 
 /// A day in hours.
-const DAY_HOURS: i64 = 24;
+pub(super) const DAY_HOURS: i64 = 24;
 
 /// Shifts whose agents hold what they need at work: one works, and the one before comes to rest
 /// with the end of this hour.
@@ -109,11 +109,7 @@ pub fn memory(
         lateness_ns: 30_000_000_000,
     };
     let partition = PartitionId { topic: 0, partition: 0 };
-    let mut fleet = Fleet {
-        judge: Judge::new(shared.clone(), partition, Arc::from("memory")),
-        tools: (0..TOOLS).map(|tool| format!("tool_number_{tool}")).collect(),
-        calls: 0,
-    };
+    let mut fleet = Fleet::new(Judge::new(shared.clone(), partition, Arc::from("memory")), 0);
     let mut live_peak = 0;
     let shifts = options.agents.div_ceil((options.live / SHIFTS_AT_WORK).max(1)).max(1);
     // Each works twice, on whole days apart.
@@ -175,15 +171,23 @@ fn report(
 }
 
 /// The agents and who judges them.
-struct Fleet {
-    judge: Judge,
+pub(super) struct Fleet {
+    pub(super) judge: Judge,
+    /// The number of its first agent.
+    first: u32,
     tools: Vec<String>,
     calls: u32,
 }
 
 impl Fleet {
+    /// Agents judged by `judge`, whose numbers begin at `first`.
+    pub(super) fn new(judge: Judge, first: u32) -> Self {
+        let tools = (0..TOOLS).map(|tool| format!("tool_number_{tool}")).collect();
+        Self { judge, first, tools, calls: 0 }
+    }
+
     /// An hour in which every agent of a shift makes its calls of a day, one round after the other.
-    fn shift(&mut self, agents: u32, (shift, shifts): (u32, u32), start: i64) {
+    pub(super) fn shift(&mut self, agents: u32, (shift, shifts): (u32, u32), start: i64) {
         let step = usize::try_from(shifts).unwrap_or(1);
         for round in 0..CALLS_A_DAY {
             // A round takes five minutes, and the next one begins after six.
@@ -203,7 +207,7 @@ impl Fleet {
     ) {
         let count = i64::try_from(agents.len()).unwrap_or(1).max(1);
         for (place, agent) in (0_i64..).zip(agents) {
-            let after = place * span / count;
+            let (agent, after) = (self.first + agent, place * span / count);
             let name =
                 format!("product-{}@agent-{}", agent / AGENTS_A_GROUP, agent % AGENTS_A_GROUP);
             let tool = usize::try_from(round.wrapping_add(agent) % TOOLS).unwrap_or(0);
