@@ -7,8 +7,14 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-/// How long a member of a group may say nothing, in milliseconds.
-pub(crate) const SESSION_TIMEOUT_MS: u64 = 30_000;
+/// How long a member of a group may say nothing, in milliseconds. A process that is killed cannot
+/// leave its group, so this is most of the time until its partitions are judged again. The least a
+/// broker allows by default.
+pub(crate) const SESSION_TIMEOUT_MS: u64 = 6_000;
+
+/// How often a member says that it lives, in milliseconds; the others learn as late as that of
+/// partitions to take over.
+pub(crate) const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
 
 /// How to reach the cluster.
 #[derive(Clone, Debug, Default)]

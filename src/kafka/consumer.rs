@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::client::{SESSION_TIMEOUT_MS, code_of};
+use crate::kafka::client::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::context::WorkerContext;
 use crate::kafka::{ClientSettings, GroupMember, History, KafkaError, Rebalanced, TopicPartition};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
@@ -215,6 +215,7 @@ impl PartitionConsumer {
             ("fetch.message.max.bytes", "4194304"),
             ("max.poll.interval.ms", "120000"),
             ("session.timeout.ms", &SESSION_TIMEOUT_MS.to_string()),
+            ("heartbeat.interval.ms", &HEARTBEAT_INTERVAL_MS.to_string()),
             ("topic.metadata.refresh.interval.ms", "60000"),
             ("allow.auto.create.topics", "false"),
             ("socket.keepalive.enable", "true"),

@@ -18,6 +18,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::variable;
+
 /// How long anything that must happen may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -48,8 +50,9 @@ pub(crate) struct Settings {
     /// Source topics and their formats.
     pub(crate) sources: Vec<(String, &'static str)>,
     pub(crate) commit_interval: &'static str,
-    /// After how long without a heartbeat a member counts as dead, in milliseconds.
-    pub(crate) session_ms: u32,
+    /// After how long without a heartbeat a member counts as dead, in milliseconds; else as long as
+    /// the program says itself.
+    pub(crate) session_ms: Option<u32>,
     /// Further properties of librdkafka, each followed by a comma.
     pub(crate) properties: String,
     /// Further fields of `server`, as they stand in the file.
@@ -71,7 +74,7 @@ impl Settings {
             name: name.to_owned(),
             sources: vec![(format!("{name}.calls"), "native")],
             commit_interval: "200ms",
-            session_ms: 6_000,
+            session_ms: Some(6_000),
             properties: String::new(),
             server: "",
             more: String::new(),
@@ -120,11 +123,14 @@ impl Settings {
 
     /// The file.
     pub(crate) fn yaml(&self) -> String {
+        let session = self.session_ms.map_or(String::new(), |session| {
+            format!("session.timeout.ms: {session}, heartbeat.interval.ms: 500")
+        });
         let mut text = format!(
             "version: 1\nkafka:\n  brokers: [{:?}]\n  group_id: {}\n  workers: 2\n  \
              commit_interval: {}\n  shutdown_timeout: 10s\n  \
-             properties: {{{}session.timeout.ms: {}, heartbeat.interval.ms: 500}}\nsources:\n",
-            self.bootstrap, self.name, self.commit_interval, self.properties, self.session_ms
+             properties: {{{}{session}}}\nsources:\n",
+            self.bootstrap, self.name, self.commit_interval, self.properties
         );
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();
@@ -175,7 +181,7 @@ impl Running {
         let log = directory.path().join("log");
         let process = Command::new("sh")
             .args(["-c", &format!("{}; exec \"$0\" \"$@\"", settings.limits)])
-            .arg(env!("CARGO_BIN_EXE_toolwarden"))
+            .arg(program())
             .args(["--log-format", "json", "run", "--config"])
             .arg(&config)
             .args(&settings.arguments)
@@ -292,6 +298,12 @@ impl Drop for Running {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// The program that runs; `TOOLWARDEN_TEST_PROGRAM` names another one, to measure a release.
+fn program() -> String {
+    let own = || env!("CARGO_BIN_EXE_toolwarden").to_owned();
+    variable("TOOLWARDEN_TEST_PROGRAM").unwrap_or_else(own)
 }
 
 /// Sends a signal to a process this test started.

@@ -26,7 +26,7 @@ const STEPS: [(&str, u32); 8] = [
 pub(crate) fn settings(bootstrap: &str, name: &str) -> Settings {
     let patient = groups::patient(Settings::new(bootstrap, name));
     Settings {
-        session_ms: 1_500,
+        session_ms: Some(1_500),
         more: format!("{}state: {{flush_interval: 100ms}}\n", patient.more),
         ..patient
     }

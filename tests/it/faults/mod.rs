@@ -9,3 +9,4 @@ mod group;
 mod kill;
 mod log;
 pub(crate) mod oracle;
+mod recovery;
