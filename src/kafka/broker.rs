@@ -18,6 +18,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long between two looks for a topic that was just created.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What a compacted topic is made with, where the cluster allows that. The newest segment is never
+/// compacted and all of it is read back: at the cluster's own defaults it may hold a gigabyte, or a
+/// week, of records that were written over.
+const COMPACTED_SOON: [(&str, &str); 3] = [
+    ("segment.bytes", "67108864"),
+    ("segment.ms", "3600000"),
+    ("min.cleanable.dirty.ratio", "0.2"),
+];
+
 /// A topic that must be there.
 #[derive(Clone, Copy, Debug)]
 pub struct Topic<'a> {
@@ -64,24 +73,14 @@ pub async fn ensure_topics(
     let missing = missing(&admin, topics)?;
     let mut created = Vec::new();
     for topic in &missing {
-        let mut wanted = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(-1));
-        if topic.is_compacted {
-            wanted = wanted.set("cleanup.policy", "compact");
-        }
-        let results = admin
-            .create_topics([&wanted], &AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)))
-            .await
-            .map_err(KafkaError::when("create a missing topic"))?;
-        for result in results {
-            match result {
-                Ok(name) => created.push(name),
-                // Another instance was faster.
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => {
-                    let error = rdkafka::error::KafkaError::AdminOp(code);
-                    return Err(KafkaError::when("create a missing topic")(error));
-                }
+        match create(&admin, topic, &COMPACTED_SOON).await? {
+            // Some clusters let nobody choose these.
+            Err(RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::PolicyViolation)
+                if topic.is_compacted =>
+            {
+                created.extend(made(create(&admin, topic, &[]).await?)?);
             }
+            outcome => created.extend(made(outcome)?),
         }
     }
     // A broker may answer that it has created a topic before it shows it to those who ask for it.
@@ -92,6 +91,38 @@ pub async fn ensure_topics(
         tokio::time::sleep(LOOK).await;
     }
     Ok(created)
+}
+
+/// Asks for one topic, a compacted one with `more` settings. Tells its name or the broker's refusal.
+async fn create(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &Topic<'_>,
+    more: &[(&str, &str)],
+) -> Result<Result<String, RDKafkaErrorCode>, KafkaError> {
+    let mut wanted = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(-1));
+    if topic.is_compacted {
+        wanted = wanted.set("cleanup.policy", "compact");
+        wanted = more.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value));
+    }
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
+    let results = admin
+        .create_topics([&wanted], &options)
+        .await
+        .map_err(KafkaError::when("create a missing topic"))?;
+    let first = results.into_iter().next();
+    Ok(first.unwrap_or(Err((String::new(), RDKafkaErrorCode::Unknown))).map_err(|(_, code)| code))
+}
+
+/// The name of a topic that was created; `None` when another instance was faster.
+fn made(outcome: Result<String, RDKafkaErrorCode>) -> Result<Option<String>, KafkaError> {
+    match outcome {
+        Ok(name) => Ok(Some(name)),
+        Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(None),
+        Err(code) => {
+            let error = rdkafka::error::KafkaError::AdminOp(code);
+            Err(KafkaError::when("create a missing topic")(error))
+        }
+    }
 }
 
 /// Those of `topics` that the cluster does not show.
