@@ -127,7 +127,7 @@ pub struct EventTime {
 }
 
 /// How what is known of agents is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Whether it is written to the state topic.
     pub durable: bool,
@@ -137,6 +137,11 @@ pub struct State {
     pub forget_after: Duration,
     /// One that is still being learned gives its place to a new one after this long.
     pub yield_after: Duration,
+    /// What records of the state topic are signed with: the first signs, all are taken. Without any,
+    /// nothing is signed.
+    pub mac_keys: Vec<SecretString>,
+    /// Whether records that are not signed are taken, too.
+    pub accept_unsigned: bool,
 }
 
 /// How peer knowledge is exchanged between partitions.

@@ -24,10 +24,11 @@ use crate::decode::Format;
 
 /// Parts of the example that are commented out: they need files, or have a default that differs
 /// from the example.
-const OFF: [&str; 8] = [
+const OFF: [&str; 9] = [
     "/kafka/security",
     "/kafka/properties",
     "/sources/0/tenant",
+    "/state/mac_key_file",
     "/groups",
     "/privacy/hash_key_file",
     "/rules",
@@ -36,9 +37,10 @@ const OFF: [&str; 8] = [
 ];
 
 /// Fields that exclude one that the example shows, and those of a change under way.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "/kafka/security/key_password_env",
     "/kafka/security/sasl/password_env",
+    "/state/mac_key_env",
     "/privacy/hash_key_env",
     "/receivers/0/url_file",
     "/receivers/0/url_env",
@@ -50,6 +52,14 @@ const LEFT_OUT: [&str; 9] = [
 
 /// The width that comments are wrapped to, in characters.
 const COMMENT_WIDTH: usize = 88;
+
+fn example_state() -> RawState {
+    RawState {
+        mac_key_file: Some("/run/secrets/toolwarden-state-key".to_owned()),
+        mac_key_env: Some("TOOLWARDEN_STATE_KEY".to_owned()),
+        ..RawState::default()
+    }
+}
 
 /// Every field there is, with a value that explains it.
 fn example() -> RawConfig {
@@ -88,7 +98,7 @@ fn example() -> RawConfig {
         topics: RawTopics::default(),
         event_time: RawEventTime::default(),
         peers: RawPeers::default(),
-        state: RawState::default(),
+        state: example_state(),
         groups: vec![RawGroup {
             name: "payments".to_owned(),
             tenant: "acme".to_owned(),

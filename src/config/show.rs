@@ -7,13 +7,12 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::checked::{Config, Privacy, Receiver, Start};
+use crate::config::checked::{Config, Privacy, Receiver, Start, State};
 use crate::config::groups::RawGroup;
 use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
 use crate::config::raw::{RawEventTime, RawPeers, RawRules, RawSource, RawTopics};
 use crate::config::snippet::is_secret_key;
-use crate::config::state::RawState;
 use crate::config::units::{FriendlyDuration, FriendlySize};
 use crate::decode::HashKey;
 
@@ -28,7 +27,7 @@ struct Shown {
     topics: RawTopics,
     event_time: RawEventTime,
     peers: RawPeers,
-    state: RawState,
+    state: ShownState,
     groups: Vec<RawGroup>,
     limits: RawLimits,
     privacy: ShownPrivacy,
@@ -56,6 +55,18 @@ struct ShownServer {
     listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     export_token: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownState {
+    durable: bool,
+    flush_interval: FriendlyDuration,
+    forget_after: FriendlyDuration,
+    yield_after: FriendlyDuration,
+    /// One mask a key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mac_keys: Vec<&'static str>,
+    accept_unsigned: bool,
 }
 
 #[derive(Serialize)]
@@ -135,6 +146,17 @@ fn privacy(privacy: Privacy) -> ShownPrivacy {
     }
 }
 
+fn state(state: &State) -> ShownState {
+    ShownState {
+        durable: state.durable,
+        flush_interval: FriendlyDuration(state.flush_interval),
+        forget_after: FriendlyDuration(state.forget_after),
+        yield_after: FriendlyDuration(state.yield_after),
+        mac_keys: state.mac_keys.iter().map(|_| MASK).collect(),
+        accept_unsigned: state.accept_unsigned,
+    }
+}
+
 fn shown(config: &Config) -> Shown {
     let directory = config.rules.directory.as_deref().map(Path::display);
     Shown {
@@ -166,12 +188,7 @@ fn shown(config: &Config) -> Shown {
             wait: FriendlyDuration(config.peers.wait),
             idle_after: FriendlyDuration(config.peers.idle_after),
         },
-        state: RawState {
-            durable: config.state.durable,
-            flush_interval: FriendlyDuration(config.state.flush_interval),
-            forget_after: FriendlyDuration(config.state.forget_after),
-            yield_after: FriendlyDuration(config.state.yield_after),
-        },
+        state: state(&config.state),
         groups: config.groups.iter().map(RawGroup::of).collect(),
         limits: RawLimits {
             agents: config.limits.agents,

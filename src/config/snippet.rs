@@ -13,7 +13,7 @@ const WIDTH_MAX: usize = 120;
 const LINE_MAX: usize = 4_096;
 
 /// Words that make a key's value secret, as a whole or as a part between `_`, `-` and `.`.
-const SECRET_WORDS: [&str; 14] = [
+const SECRET_WORDS: [&str; 15] = [
     "password",
     "passwd",
     "passphrase",
@@ -23,6 +23,7 @@ const SECRET_WORDS: [&str; 14] = [
     "credentials",
     "apikey",
     "hash_key",
+    "mac_key",
     "authorization",
     "private",
     "pem",

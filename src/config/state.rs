@@ -8,6 +8,9 @@ use crate::config::units::FriendlyDuration;
 /// How what is known of agents is kept.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-refused" = {
+    "mac_key": "a secret does not belong in this file: write `mac_key_file: PATH` or `mac_key_env: NAME`",
+}))]
 #[schemars(rename = "State")]
 pub(crate) struct RawState {
     /// Whether it is written to the state topic. Without it every restart and every partition that
@@ -22,6 +25,19 @@ pub(crate) struct RawState {
     /// Where there is no room, a new agent takes the place of one that is still being learned and has
     /// made no call for this long in event time, with its second call; 12h to 90d.
     pub(crate) yield_after: FriendlyDuration,
+    /// A file that holds the keys of the codes (HMAC) that records of the state topic are signed
+    /// with, one a line, of at least 32 characters: the first one signs, all of them are taken. A
+    /// record without the code of one of them is refused. Without a key, whoever may write to the
+    /// topic can plant what is known. To change the key, put the new one first; the old one may go
+    /// a day after every instance has started with both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mac_key_file: Option<String>,
+    /// The environment variable that holds the keys, each a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mac_key_env: Option<String>,
+    /// Whether records without a code are taken, too: while a topic that is in use is signed for the
+    /// first time. What is read is written anew with one.
+    pub(crate) accept_unsigned: bool,
 }
 
 impl Default for RawState {
@@ -31,6 +47,9 @@ impl Default for RawState {
             flush_interval: FriendlyDuration::secs(5),
             forget_after: FriendlyDuration::secs(90 * 86_400),
             yield_after: FriendlyDuration::secs(86_400),
+            mac_key_file: None,
+            mac_key_env: None,
+            accept_unsigned: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as LibraryError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::kafka::consumer::digest_of;
@@ -46,8 +46,58 @@ pub type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
 /// The same, with the record's offset first.
 pub type TakeAt<'a> = dyn FnMut(i64, &[u8], Option<&[u8]>) + 'a;
 
+/// The header that holds the code by which somebody vouches for a record.
+pub const CODE_HEADER: &str = "toolwarden-mac";
+
+/// A record and what vouches for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Where it stands.
+    pub offset: i64,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value; `None` for a deletion.
+    pub value: Option<&'a [u8]>,
+    /// What stands in [`CODE_HEADER`]; empty when that is no text.
+    pub code: Option<&'a str>,
+}
+
+/// What is done with a record that somebody may vouch for.
+pub type TakeShown<'a> = dyn FnMut(Shown<'_>) + 'a;
+
 /// Reads partitions whole, outside any group, and tells what there is of them.
 pub trait LogReader {
+    /// [`Self::read`] with the codes of the records; a log without headers has none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    fn read_shown(
+        &self,
+        partition: &TopicPartition,
+        take: &mut TakeShown<'_>,
+    ) -> Result<i64, KafkaError> {
+        self.read(partition, &mut |key, value| {
+            take(Shown { offset: -1, key, value, code: None });
+        })
+    }
+
+    /// [`Self::read_between`] with the codes of the records; a log without headers has none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read_between`].
+    fn read_between_shown(
+        &self,
+        partition: &TopicPartition,
+        between: (i64, i64),
+        take: &mut TakeShown<'_>,
+    ) -> Result<(), KafkaError> {
+        self.read_between(partition, between, &mut |offset, key, value| {
+            take(Shown { offset, key, value, code: None });
+        })
+    }
+
     /// Shows every record of `partition` from its oldest to the one that is newest now: key, and
     /// value or nothing for a deletion. Returns the end that was read to.
     ///
@@ -139,11 +189,7 @@ impl PartitionReader {
         Ok(Self { consumer })
     }
 
-    fn read_to(
-        &self,
-        high: i64,
-        take: &mut dyn FnMut(&BorrowedMessage<'_>),
-    ) -> Result<(), KafkaError> {
+    fn read_to(&self, high: i64, take: &mut TakeShown<'_>) -> Result<(), KafkaError> {
         let mut empty = 0;
         loop {
             match self.consumer.poll(POLL) {
@@ -154,7 +200,7 @@ impl PartitionReader {
                     if message.offset() >= high {
                         return Ok(());
                     }
-                    take(&message);
+                    take(shown(&message));
                     if message.offset() + 1 >= high {
                         return Ok(());
                     }
@@ -204,8 +250,27 @@ impl PartitionReader {
     }
 }
 
+fn shown<'a>(record: &'a BorrowedMessage<'_>) -> Shown<'a> {
+    let mut headers = record.headers().into_iter().flat_map(Headers::iter);
+    let code = headers.find(|header| header.key == CODE_HEADER);
+    Shown {
+        offset: record.offset(),
+        key: record.key().unwrap_or_default(),
+        value: record.payload(),
+        code: code.map(|it| std::str::from_utf8(it.value.unwrap_or_default()).unwrap_or_default()),
+    }
+}
+
 impl LogReader for PartitionReader {
     fn read(&self, partition: &TopicPartition, take: &mut Take<'_>) -> Result<i64, KafkaError> {
+        self.read_shown(partition, &mut |record| take(record.key, record.value))
+    }
+
+    fn read_shown(
+        &self,
+        partition: &TopicPartition,
+        take: &mut TakeShown<'_>,
+    ) -> Result<i64, KafkaError> {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
@@ -214,9 +279,7 @@ impl LogReader for PartitionReader {
             return Ok(high);
         }
         self.assign(partition, Offset::Beginning)?;
-        let outcome = self.read_to(high, &mut |record| {
-            take(record.key().unwrap_or_default(), record.payload());
-        });
+        let outcome = self.read_to(high, take);
         drop(self.consumer.unassign());
         outcome.map(|()| high)
     }
@@ -234,10 +297,18 @@ impl LogReader for PartitionReader {
         (from, to): (i64, i64),
         take: &mut TakeAt<'_>,
     ) -> Result<(), KafkaError> {
+        let mut take = |it: Shown<'_>| take(it.offset, it.key, it.value);
+        self.read_between_shown(partition, (from, to), &mut take)
+    }
+
+    fn read_between_shown(
+        &self,
+        partition: &TopicPartition,
+        (from, to): (i64, i64),
+        take: &mut TakeShown<'_>,
+    ) -> Result<(), KafkaError> {
         self.assign(partition, Offset::Offset(from))?;
-        let outcome = self.read_to(to, &mut |record| {
-            take(record.offset(), record.key().unwrap_or_default(), record.payload());
-        });
+        let outcome = self.read_to(to, take);
         drop(self.consumer.unassign());
         outcome
     }

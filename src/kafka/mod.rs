@@ -20,7 +20,9 @@ mod reader;
 mod statistics;
 
 pub use broker::{EmbeddedCluster, Topic, ensure_topics, partition_counts, record_count};
-pub use changelog::{LogReader, PartitionReader, SourceEnds, Take, TakeAt};
+pub use changelog::{
+    CODE_HEADER, LogReader, PartitionReader, Shown, SourceEnds, Take, TakeAt, TakeShown,
+};
 pub use client::{ClientSettings, KafkaError, librdkafka_version};
 pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, PlainRecord, Polled};
 pub use context::{Rebalanced, TopicPartition};

@@ -204,6 +204,8 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             flush_interval: Duration::from_secs(5),
             forget_after: Duration::from_secs(90 * 86_400),
             yield_after: Duration::from_secs(86_400),
+            mac_keys: Vec::new(),
+            accept_unsigned: false,
         },
         groups: Vec::new(),
         limits: Limits {

@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 
-use crate::kafka::{Ledger, OutgoingRecord, Receipts, Ticket};
+use crate::kafka::{CODE_HEADER, Ledger, OutgoingRecord, Receipts, Ticket};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::journal::{Flush, StateRecord};
+use crate::state::mac::MacKeys;
 
 /// Which acknowledgement is waited for.
 #[derive(Debug, Default)]
@@ -49,6 +50,7 @@ pub struct Flushed {
 pub struct Flushing {
     topic: Arc<str>,
     partition: i32,
+    keys: MacKeys,
     stage: Stage,
     ledger: Ledger,
     receipts: Receipts,
@@ -58,13 +60,14 @@ pub struct Flushing {
 }
 
 impl Flushing {
-    /// Flushes to `partition` of the state topic.
+    /// Flushes to `partition` of the state topic, not signed.
     #[must_use]
     pub fn new(topic: Arc<str>, partition: i32) -> Self {
         let (stage, ledger, receipts) = (Stage::Resting, Ledger::default(), Receipts::default());
         Self {
             topic,
             partition,
+            keys: MacKeys::default(),
             stage,
             ledger,
             receipts,
@@ -72,6 +75,12 @@ impl Flushing {
             records: 0,
             bytes: 0,
         }
+    }
+
+    /// The same, whose records are signed with `keys`.
+    #[must_use]
+    pub fn signed_with(self, keys: MacKeys) -> Self {
+        Self { keys, ..self }
     }
 
     /// Whether a flush is under way.
@@ -151,12 +160,13 @@ impl Flushing {
     ) {
         self.records += 1;
         self.bytes += payload.as_ref().map_or(0, |it| u64::try_from(it.len()).unwrap_or(0));
+        let code = self.keys.code(self.partition, &key, payload.as_deref());
         let record = OutgoingRecord {
             topic: Arc::clone(&self.topic),
             partition: Some(self.partition),
             key,
             payload,
-            headers: Vec::new(),
+            headers: code.map(|code| (CODE_HEADER, code)).into_iter().collect(),
         };
         send(record, self.receipts.ticket(&self.ledger, offset));
     }

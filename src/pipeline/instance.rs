@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
@@ -37,6 +38,7 @@ use crate::policy::{self, Groups, Rules};
 use crate::serve::{self, Exporter, Exports, Readiness};
 use crate::state::Agents;
 use crate::state::admission::Room;
+use crate::state::mac::MacKeys;
 use crate::telemetry::{
     BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
 };
@@ -426,9 +428,11 @@ fn durable(
         return Ok(None);
     }
     let state: Arc<str> = config.topics.state.as_str().into();
+    let known = config.state.mac_keys.iter().map(ExposeSecret::expose_secret);
+    let keys = MacKeys::new(known, config.state.accept_unsigned);
     let restorer = Restorer::start(
         client,
-        (&config.kafka.group_id, Arc::clone(&state)),
+        (&config.kafka.group_id, Arc::clone(&state), keys),
         config.limits.tools_per_agent,
         RESTORERS,
     )

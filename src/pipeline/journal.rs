@@ -88,6 +88,10 @@ pub struct Journal {
     last: Option<(i64, u64)>,
     /// How far the partition had come at the last flush.
     flushed: Option<Reached>,
+    /// So many of the next flushes write their marker even when nothing has changed.
+    renewals: u64,
+    /// Groups whose lessons are written under both of their keys meanwhile.
+    renewed: BTreeSet<GroupKey>,
 }
 
 impl Journal {
@@ -140,6 +144,8 @@ impl Journal {
             floor: restored.floor.filter(|_| same_log),
             last: restored.marker.as_ref().and_then(|marker| marker.last).filter(|_| same_log),
             flushed: None,
+            renewals: 0,
+            renewed: BTreeSet::new(),
             lineage,
         }
     }
@@ -186,6 +192,13 @@ impl Journal {
         self.flushed = None;
     }
 
+    /// So many flushes follow that no marker from before them is left, no record of an agent that was
+    /// forgotten, and no lesson of a group that is written anew.
+    pub fn renew(&mut self) {
+        self.renewals = MARKERS + 2;
+        self.renewed.clone_from(&self.touched);
+    }
+
     /// The record at `offset`, whose bytes have this digest, was taken in.
     pub const fn took(&mut self, offset: i64, digest: u64) {
         self.last = Some((offset, digest));
@@ -227,8 +240,13 @@ impl Journal {
     ) -> Result<Option<Flush>, StateError> {
         let Some(cut) = reached.next_offset else { return Ok(None) };
         // An idle partition writes nothing.
-        if self.changed.is_empty() && self.flushed.as_ref() == Some(&reached) {
+        let is_renewed = self.renewals == 0;
+        if self.changed.is_empty() && self.flushed.as_ref() == Some(&reached) && is_renewed {
             return Ok(None);
+        }
+        self.renewals = self.renewals.saturating_sub(1);
+        if self.renewals >= MARKERS {
+            self.touched.extend(&self.renewed);
         }
         self.flushed = Some(reached.clone());
         if self.floor.take_if(|floor| cut >= *floor).is_some() {

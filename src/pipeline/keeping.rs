@@ -47,14 +47,15 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Asks for what is known of `name`, to be flushed to the topic `state` later.
+    /// Asks for what is known of `name`, to be flushed to the topic `state` later, signed with the
+    /// keys of `restorer`.
     #[must_use]
     pub fn new(name: &TopicPartition, restorer: &Restorer, state: Arc<str>) -> Self {
         Self {
             name: name.clone(),
             restorer: restorer.clone(),
             stage: Stage::Asked(restorer.ask(name)),
-            flushing: Flushing::new(state, name.partition),
+            flushing: Flushing::new(state, name.partition).signed_with(restorer.keys().clone()),
             owner: u64::try_from(clock::wall().as_millis()).unwrap_or(0),
             watch: None,
             asked: Moment::now(),

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::kafka::{
-    ClientSettings, KafkaError, LogReader, PartitionReader, SourceEnds, TopicPartition,
+    ClientSettings, KafkaError, LogReader, PartitionReader, Shown, SourceEnds, TopicPartition,
 };
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::watch::{FOREIGN_MAX, Looking, Seen, answers};
 use crate::state::changelog::{Restored, Restoring};
 use crate::state::foreign::{Written, foreign};
+use crate::state::mac::MacKeys;
 
 /// What there is to know of a partition before it is judged.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ pub fn go_on(restored: &Restored, ends: &SourceEnds, from_earliest: bool) -> GoO
 }
 
 /// What is asked of whoever reads partitions back. Dropped, it has failed.
-pub struct Request(Asking);
+pub struct Request(Asking, MacKeys);
 
 enum Asking {
     Restore {
@@ -148,6 +149,7 @@ enum Asking {
 #[derive(Clone, Debug)]
 pub struct Restorer {
     requests: Sender<Request>,
+    keys: MacKeys,
 }
 
 impl std::fmt::Debug for Request {
@@ -170,15 +172,16 @@ impl Request {
             topic: Arc::clone(state),
             partition: name.partition,
         };
+        let Self(asking, keys) = self;
         // Nobody listens when the partition has gone meanwhile.
-        match self.0 {
+        match asking {
             Asking::Restore { name, answer } => {
-                let found = reader.and_then(|it| find(it, &name, &of(&name), tools_max));
+                let found = reader.and_then(|it| find((it, &keys), &name, &of(&name), tools_max));
                 drop(answer.send(found));
             }
             Asking::Look { name, seen, written, answer } => {
-                let source = &*name.topic;
-                let found = reader.and_then(|it| look(it, source, &of(&name), (seen, &written)));
+                let (source, seen) = (&*name.topic, (seen, &written));
+                let found = reader.and_then(|it| look((it, &keys), source, &of(&name), seen));
                 drop(answer.send(found));
             }
         }
@@ -205,32 +208,41 @@ impl Restorer {
     #[must_use]
     pub fn asking() -> (Self, Receiver<Request>) {
         let (requests, queue) = mpsc::channel();
-        (Self { requests }, queue)
+        (Self { requests, keys: MacKeys::default() }, queue)
     }
 
-    /// `threads` that read from the topic `state`, for the consumer group `group`. They end when
-    /// the last handle is dropped. `tools_max` is how many tools an agent may remember.
+    /// `threads` that read from the topic `state`, whose records are signed with `keys`, for the
+    /// consumer group `group`. They end when the last handle is dropped. `tools_max` is how many
+    /// tools an agent may remember.
     ///
     /// # Errors
     ///
     /// When a thread cannot be started.
     pub fn start(
         client: &ClientSettings,
-        (group, state): (&str, Arc<str>),
+        (group, state, keys): (&str, Arc<str>, MacKeys),
         tools_max: usize,
         threads: usize,
     ) -> std::io::Result<Self> {
-        let (restorer, queue) = Self::asking();
+        let (mut restorer, queue) = Self::asking();
+        restorer.keys = keys;
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads {
             let (queue, client, group) = (Arc::clone(&queue), client.clone(), group.to_owned());
             let state = Arc::clone(&state);
             std::thread::Builder::new().name(format!("restore-{number}")).spawn(move || {
+                let mut known = None;
                 loop {
                     let request = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(request) = request else { return };
-                    match PartitionReader::new(&client, &group) {
-                        Ok(reader) => request.answer(Ok(&reader), &state, tools_max),
+                    // A client is kept, for making one means connecting and logging in anew.
+                    let reader =
+                        known.take().map_or_else(|| PartitionReader::new(&client, &group), Ok);
+                    match reader {
+                        Ok(reader) => {
+                            request.answer(Ok(&reader), &state, tools_max);
+                            known = Some(reader);
+                        }
                         Err(error) => request.answer(Err(error), &state, tools_max),
                     }
                 }
@@ -243,8 +255,7 @@ impl Restorer {
     #[must_use]
     pub fn ask(&self, name: &TopicPartition) -> Answer {
         let (answer, answers) = mpsc::channel();
-        // The threads live as long as this handle.
-        drop(self.requests.send(Request(Asking::Restore { name: name.clone(), answer })));
+        self.send(Asking::Restore { name: name.clone(), answer });
         Answer(answers)
     }
 
@@ -252,13 +263,19 @@ impl Restorer {
     #[must_use]
     pub fn look(&self, name: &TopicPartition, seen: i64, written: Written) -> Looking {
         let (answer, looking) = answers();
-        drop(self.requests.send(Request(Asking::Look {
-            name: name.clone(),
-            seen,
-            written,
-            answer,
-        })));
+        self.send(Asking::Look { name: name.clone(), seen, written, answer });
         looking
+    }
+
+    /// What the records it reads are signed with.
+    #[must_use]
+    pub const fn keys(&self) -> &MacKeys {
+        &self.keys
+    }
+
+    fn send(&self, asking: Asking) {
+        // The threads live as long as this handle.
+        drop(self.requests.send(Request(asking, self.keys.clone())));
     }
 }
 
@@ -276,16 +293,16 @@ impl Answer {
 }
 
 fn find(
-    reader: &dyn LogReader,
+    (reader, keys): (&dyn LogReader, &MacKeys),
     name: &TopicPartition,
     state: &TopicPartition,
     tools_max: usize,
 ) -> Result<Found, KafkaError> {
     let began = Moment::now();
     let mut restoring = Restoring::new(Arc::clone(&name.topic), tools_max);
-    let state_end = reader.read(state, &mut |key, value| {
+    let state_end = reader.read_shown(state, &mut |Shown { key, value, code, .. }| {
         kill_point::hit(Point::Restoring);
-        restoring.take(key, value);
+        restoring.take_checked(key, value, keys.check(state.partition, (key, value), code));
     })?;
     let restored = restoring.finish();
     let last = restored.marker.as_ref().and_then(|marker| marker.last);
@@ -295,7 +312,7 @@ fn find(
 
 /// Reads what stands between the owner's own records, about the source topic `source`.
 fn look(
-    reader: &dyn LogReader,
+    (reader, keys): (&dyn LogReader, &MacKeys),
     source: &str,
     state: &TopicPartition,
     (seen, written): (i64, &Written),
@@ -303,7 +320,10 @@ fn look(
     let high = reader.end(state)?;
     let mut out = Seen { end: high, foreign: Vec::new() };
     let Some(gap) = written.gap(seen, high) else { return Ok(out) };
-    reader.read_between(state, gap, &mut |offset, key, value| {
+    reader.read_between_shown(state, gap, &mut |Shown { offset, key, value, code }| {
+        // What nobody vouches for names no writer, whatever it says.
+        let is_good = keys.check(state.partition, (key, value), code).is_good();
+        let value = value.filter(|_| is_good);
         if out.foreign.len() < FOREIGN_MAX && !written.holds(offset) {
             out.foreign.extend(foreign(source, offset, key, value));
             if out.foreign.len() >= FOREIGN_MAX {

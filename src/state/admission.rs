@@ -150,11 +150,21 @@ impl Admission {
 
     /// Counts the agents that are there already, and goes on with what was remembered.
     pub fn go_on(&mut self, agents: &Agents, gate: Gate) {
+        self.begin(gate);
+        agents.each_of(self.partition, |_, state| self.add(tenant_key(&state.tenant_id)));
+    }
+
+    /// Goes on with what was remembered, and without agents.
+    pub fn begin(&mut self, gate: Gate) {
         self.agents = 0;
         self.tenants.clear();
         self.idle = None;
         self.gate = gate;
-        agents.each_of(self.partition, |_, state| self.add(tenant_key(&state.tenant_id)));
+    }
+
+    /// An agent of `tenant_id` is there.
+    pub fn count(&mut self, tenant_id: &str) {
+        self.add(tenant_key(tenant_id));
     }
 
     /// The record of an agent was written ahead: `passages` come to pass again. `is_known` says whether

@@ -11,23 +11,22 @@
 //! was frozen and lost the partition may still write.
 
 mod keys;
+mod restoring;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary};
 use crate::detect::AgentState;
-use crate::state::AgentKey;
-use crate::state::admission::{Gate, Passage, Passages};
-use crate::state::codec::{Envelope, Kind, StateError, check_agent, open, seal};
+use crate::state::admission::{Gate, Passages};
+use crate::state::codec::{Kind, StateError, seal};
 use crate::state::foreign::Foreign;
 use crate::state::reached::{Judged, Place, Reached};
 
-use keys::Named;
 pub use keys::{Touched, agent_key, lesson_key, marker_key, read_stamp};
+pub use restoring::Restoring;
 
 /// Markers are written under so many keys in turn, so that the one before outlives a bad one.
 pub const MARKERS: u64 = 4;
@@ -235,266 +234,13 @@ pub struct Restored {
     pub next_flush: u64,
     /// Records that an older one was written over: they would be gone after compaction.
     pub overwritten: Vec<Foreign>,
+    /// What is to be written anew because its record should not be the last one under its key: it
+    /// could not be used, or is signed with a key that is to go.
+    pub stale: Vec<Touched>,
     /// The highest number of an owner that wrote any of it.
     pub owner: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Records read.
     pub records: u64,
-}
-
-/// What an agent's record says.
-#[derive(Debug)]
-enum Recorded {
-    Known(Box<Snapshot>),
-    Dead(Box<Dead>),
-}
-
-impl Recorded {
-    fn read(value: &[u8]) -> Result<Self, StateError> {
-        let envelope = Envelope::of(value)?;
-        if envelope.kind == Kind::Dead {
-            return envelope.take(Kind::Dead).map(Self::Dead);
-        }
-        envelope.take(Kind::Snapshot).map(Self::Known)
-    }
-
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Known(_) => Kind::Snapshot,
-            Self::Dead(_) => Kind::Dead,
-        }
-    }
-
-    fn stamp(&self) -> Stamp {
-        match self {
-            Self::Known(snapshot) => snapshot.stamp,
-            Self::Dead(dead) => dead.stamp,
-        }
-    }
-
-    fn names(&self) -> (&str, &str) {
-        match self {
-            Self::Known(it) => (&it.state.tenant_id, &it.state.agent_id),
-            Self::Dead(it) => (&it.tenant_id, &it.agent_id),
-        }
-    }
-}
-
-/// Reads one partition's records back.
-#[derive(Debug)]
-pub struct Restoring {
-    topic: Arc<str>,
-    tools_max: usize,
-    agents: BTreeMap<AgentKey, Recorded>,
-    markers: BTreeMap<Stamp, Marker>,
-    lessons: BTreeMap<(i64, GroupKey), BTreeMap<bool, (Stamp, GroupSummary)>>,
-    /// What an older record was written over, with that record's stamp.
-    overwritten: BTreeMap<Touched, Stamp>,
-    outcome: Restored,
-}
-
-impl Restoring {
-    /// For a partition of `topic`, whose records stand in the partition of the same number.
-    /// `tools_max` is how many tools an agent may remember.
-    #[must_use]
-    pub fn new(topic: Arc<str>, tools_max: usize) -> Self {
-        Self {
-            topic,
-            tools_max,
-            agents: BTreeMap::new(),
-            markers: BTreeMap::new(),
-            lessons: BTreeMap::new(),
-            overwritten: BTreeMap::new(),
-            outcome: Restored::default(),
-        }
-    }
-
-    /// Takes one record of the state topic; those of other sources are passed over. A record that
-    /// is damaged, or of another version, is counted and explained, and never used.
-    pub fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
-        self.outcome.records += 1;
-        self.outcome.bytes += u64::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(0);
-        let Some(named) = Named::of(key) else {
-            self.refuse(format!("a record has the unknown key {:?}", String::from_utf8_lossy(key)));
-            return;
-        };
-        if named.topic != &*self.topic {
-            return;
-        }
-        let taken = match named.what {
-            Touched::Agent(agent) => self.take_agent(agent, value),
-            Touched::Marker => self.take_marker(value),
-            Touched::Lesson { epoch, group, second } => {
-                self.take_lesson((epoch, group), second, value)
-            }
-        };
-        if let Err(error) = taken {
-            self.refuse(format!("{}: {error}", String::from_utf8_lossy(key)));
-        }
-    }
-
-    /// What the records say together.
-    #[must_use]
-    pub fn finish(mut self) -> Restored {
-        let marker = self.markers.pop_last().map(|(_, marker)| marker);
-        let nothing = Marker::default();
-        let known = marker.as_ref().unwrap_or(&nothing);
-        let mut out = self.outcome;
-        let mut flush = known.stamp.flush;
-        for ((epoch, group), turns) in self.lessons {
-            // What was written after the marker belongs to a flush that never ended.
-            let at_marker = turns.into_iter().filter(|(_, (stamp, _))| *stamp <= known.stamp);
-            let newest = at_marker.max_by_key(|(_, (stamp, _))| *stamp);
-            let Some((second, (_, summary))) = newest else { continue };
-            out.turns.insert((epoch, group), second);
-            if known.reached.closed.is_none_or(|closed| epoch > closed) {
-                out.taught.entry(epoch).or_default().insert(group, summary);
-            }
-        }
-        let mut found = 0_u64;
-        for recorded in self.agents.into_values() {
-            flush = flush.max(recorded.stamp().flush);
-            found += out.take_up(known, recorded);
-        }
-        out.missing = known.agents.saturating_sub(found);
-        out.next_flush = if marker.is_some() || flush > 0 { flush + 1 } else { 0 };
-        let older = self.overwritten.into_iter();
-        out.overwritten = older
-            .map(|(touched, stamp)| Foreign { offset: -1, touched, stamp: Some(stamp) })
-            .collect();
-        out.marker = marker;
-        out
-    }
-
-    fn take_agent(&mut self, agent: AgentKey, value: Option<&[u8]>) -> Result<(), StateError> {
-        let Some(value) = value else {
-            self.agents.remove(&agent);
-            return Ok(());
-        };
-        let mut recorded = Recorded::read(value)?;
-        if let Recorded::Known(snapshot) = recorded {
-            let state = check_agent(snapshot.state, self.tools_max)?;
-            recorded = Recorded::Known(Box::new(Snapshot { state, ..*snapshot }));
-        }
-        let (tenant_id, agent_id) = recorded.names();
-        if AgentKey::from_ids(tenant_id, agent_id) != agent {
-            let words = "it stands under another agent's key".to_owned();
-            return Err(StateError::Unfit { kind: recorded.kind(), words });
-        }
-        let (known, stamp) = (self.agents.get(&agent).map(Recorded::stamp), recorded.stamp());
-        let is_newer = known.is_none_or(|known| known <= stamp);
-        self.note_order(Touched::Agent(agent), stamp, is_newer);
-        if is_newer {
-            self.agents.insert(agent, recorded);
-        }
-        Ok(())
-    }
-
-    fn take_marker(&mut self, value: Option<&[u8]>) -> Result<(), StateError> {
-        let Some(value) = value else { return Ok(()) };
-        let marker: Marker = open(Kind::Marker, value)?;
-        if !marker.gate.is_sound() {
-            let words = "it holds more than one may".to_owned();
-            return Err(StateError::Unfit { kind: Kind::Marker, words });
-        }
-        self.outcome.owner = self.outcome.owner.max(marker.stamp.owner);
-        self.markers.insert(marker.stamp, marker);
-        while self.markers.len() > usize::try_from(MARKERS).unwrap_or(1) {
-            self.markers.pop_first();
-        }
-        Ok(())
-    }
-
-    fn take_lesson(
-        &mut self,
-        place: (i64, GroupKey),
-        second: bool,
-        value: Option<&[u8]>,
-    ) -> Result<(), StateError> {
-        let Some(value) = value else {
-            if let Some(turns) = self.lessons.get_mut(&place) {
-                turns.remove(&second);
-            }
-            return Ok(());
-        };
-        let record: LessonRecord = open(Kind::Lesson, value)?;
-        if !record.summary.is_within_bounds() {
-            let words = "it holds more than one may".to_owned();
-            return Err(StateError::Unfit { kind: Kind::Lesson, words });
-        }
-        let turns = self.lessons.entry(place).or_default();
-        let is_newer = turns.get(&second).is_none_or(|(stamp, _)| *stamp <= record.stamp);
-        let stamp = record.stamp;
-        if is_newer {
-            turns.insert(second, (stamp, record.summary));
-        }
-        let (epoch, group) = place;
-        self.note_order(Touched::Lesson { epoch, group, second }, stamp, is_newer);
-        Ok(())
-    }
-
-    /// Notes who wrote a record, and whether it is older than the one of its key before it.
-    fn note_order(&mut self, touched: Touched, stamp: Stamp, is_newer: bool) {
-        self.outcome.owner = self.outcome.owner.max(stamp.owner);
-        if !is_newer {
-            self.overwritten.insert(touched, stamp);
-        } else if !self.overwritten.is_empty() {
-            self.overwritten.remove(&touched);
-        }
-    }
-
-    fn refuse(&mut self, words: String) {
-        self.outcome.refused += 1;
-        self.outcome.first_refused.get_or_insert(words);
-    }
-}
-
-impl Restored {
-    /// Takes up one agent's record beside the newest marker. Returns how many agents of the marker
-    /// it is.
-    fn take_up(&mut self, known: &Marker, recorded: Recorded) -> u64 {
-        let (stamp, held, mut lessons, mut passages, of) = match recorded {
-            Recorded::Known(it) => {
-                let Snapshot { stamp, held, lessons, passages, state } = *it;
-                (stamp, held, lessons, passages, Ok(state))
-            }
-            Recorded::Dead(it) => {
-                let Dead { stamp, held, lessons, passages, tenant_id, agent_id } = *it;
-                (stamp, held, lessons, passages, Err((tenant_id, agent_id)))
-            }
-        };
-        let is_ahead = stamp > known.stamp;
-        // What the marker reflects stands in its own lessons.
-        lessons.retain(|lesson| is_ahead && !known.reached.covers(lesson.place));
-        passages.retain(|(place, _)| is_ahead && !known.reached.covers(*place));
-        if is_ahead {
-            self.floor = self.floor.max(Some(stamp.cut));
-        }
-        for lesson in &lessons {
-            let open = known.reached.closed.map_or(i64::MIN, |closed| closed.saturating_add(1));
-            let groups = self.taught.entry(lesson.epoch.max(open)).or_default();
-            groups.entry(lesson.group).or_default().add(lesson.fact.clone());
-        }
-        let ahead = is_ahead.then(|| Judged::new(stamp.cut, held));
-        let was_there = passages.first().map(|(_, passage)| *passage == Passage::Ended);
-        match of {
-            Ok(state) => {
-                self.agents.push(RestoredAgent { state, ahead, lessons, passages });
-                u64::from(was_there.unwrap_or(true))
-            }
-            Err((tenant_id, agent_id)) => {
-                let flush = stamp.flush;
-                self.dead.push(RestoredDead {
-                    tenant_id,
-                    agent_id,
-                    flush,
-                    ahead,
-                    lessons,
-                    passages,
-                });
-                u64::from(was_there.unwrap_or(false))
-            }
-        }
-    }
 }

@@ -195,6 +195,18 @@ pub enum StateError {
         /// What is wrong.
         words: String,
     },
+    /// Nobody vouches for them, and somebody must.
+    #[error(
+        "it carries no code of `state.mac_key_file`, so anybody may have written it; where a topic is \
+         signed for the first time, set `state.accept_unsigned`"
+    )]
+    Unsigned,
+    /// Whoever vouches for them does not hold a key that is known, or they have changed since.
+    #[error(
+        "its code is of none of the keys in `state.mac_key_file`: it was forged, or its key is no \
+         longer named there"
+    )]
+    Forged,
     /// They could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -259,7 +271,98 @@ pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> 
 ///
 /// What is wrong with the bytes, and what to do.
 pub fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, StateError> {
-    Envelope::of(bytes)?.take(kind)
+    let (found, content) = contents(bytes)?;
+    take(found, kind, content)
+}
+
+/// What an envelope that is all of `bytes` holds, its checksum proved, without a copy.
+///
+/// # Errors
+///
+/// What is wrong with the bytes, and what to do.
+pub fn contents(bytes: &[u8]) -> Result<(Kind, &[u8]), StateError> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+        return Err(too_short(bytes));
+    };
+    let (kind, length) = read_head(head)?;
+    let Some((content, rest)) = rest.split_at_checked(length) else {
+        return Err(StateError::Truncated);
+    };
+    let Some((told, rest)) = rest.split_first_chunk::<TAIL>() else {
+        return Err(StateError::Truncated);
+    };
+    if !rest.is_empty() {
+        return Err(StateError::Foreign);
+    }
+    prove(head, content, *told, kind)?;
+    Ok((kind, content))
+}
+
+/// The value at the beginning of what an envelope of `kind` holds; what follows it is not looked at.
+///
+/// # Errors
+///
+/// [`StateError::Unfit`] when it holds something else.
+pub fn beginning<T: DeserializeOwned>(kind: Kind, content: &[u8]) -> Result<T, StateError> {
+    let unfit = |error: postcard::Error| StateError::Unfit { kind, words: error.to_string() };
+    postcard::take_from_bytes(content).map(|(value, _)| value).map_err(unfit)
+}
+
+/// Takes a value of the `wanted` kind out of what an envelope of the kind `found` holds.
+///
+/// # Errors
+///
+/// When it holds something else, or not what it says.
+pub fn take<T: DeserializeOwned>(
+    found: Kind,
+    wanted: Kind,
+    content: &[u8],
+) -> Result<T, StateError> {
+    if found != wanted {
+        return Err(StateError::Misplaced { found, wanted });
+    }
+    let unfit = |words: String| StateError::Unfit { kind: wanted, words };
+    match postcard::take_from_bytes(content) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(unfit("bytes are left over; export again with this version".to_owned())),
+        Err(error) => Err(unfit(format!("{error}; export again with this version"))),
+    }
+}
+
+/// What bytes are that end before an envelope's head does.
+fn too_short(bytes: &[u8]) -> StateError {
+    let is_ours = MAGIC.starts_with(bytes.get(..MAGIC.len()).unwrap_or(bytes));
+    if is_ours { StateError::Truncated } else { StateError::Foreign }
+}
+
+/// What an envelope's head says: what it holds, and how many bytes of it.
+fn read_head(head: &[u8; HEAD]) -> Result<(Kind, usize), StateError> {
+    let [a, b, c, d, f0, f1, k0, k1, l0, l1, l2, l3] = *head;
+    if [a, b, c, d] != MAGIC {
+        return Err(StateError::Foreign);
+    }
+    match u16::from_le_bytes([f0, f1]) {
+        FORMAT => {}
+        found if found > FORMAT => return Err(StateError::Newer { found }),
+        found => return Err(StateError::Older { found }),
+    }
+    let number = u16::from_le_bytes([k0, k1]);
+    let kind = Kind::ALL.into_iter().find(|kind| kind.number() == number);
+    let kind = kind.ok_or(StateError::Foreign)?;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > kind.bytes_max() {
+        return Err(StateError::TooLarge { kind, bytes: length });
+    }
+    Ok((kind, length))
+}
+
+/// Proves an envelope's checksum.
+fn prove(head: &[u8], content: &[u8], told: [u8; TAIL], kind: Kind) -> Result<(), StateError> {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(head);
+    sum.update(content);
+    if sum.finalize().to_le_bytes() == told { Ok(()) } else { Err(StateError::Damaged(kind)) }
 }
 
 /// One envelope that was read, its checksum proved.
@@ -271,16 +374,6 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope that is all of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the bytes, and what to do.
-    pub fn of(mut bytes: &[u8]) -> Result<Self, StateError> {
-        let envelope = Self::read(&mut bytes)?.ok_or(StateError::Truncated)?;
-        if bytes.is_empty() { Ok(envelope) } else { Err(StateError::Foreign) }
-    }
-
     /// Reads the next envelope; `None` at the end of the input.
     ///
     /// # Errors
@@ -293,26 +386,10 @@ impl Envelope {
         if head.is_empty() {
             return Ok(None);
         }
-        let [a, b, c, d, f0, f1, k0, k1, l0, l1, l2, l3] = *head.as_slice() else {
-            let is_ours = MAGIC.starts_with(head.get(..MAGIC.len()).unwrap_or(&head));
-            return Err(if is_ours { StateError::Truncated } else { StateError::Foreign });
+        let Some((head, [])) = head.split_first_chunk::<HEAD>() else {
+            return Err(too_short(&head));
         };
-        if [a, b, c, d] != MAGIC {
-            return Err(StateError::Foreign);
-        }
-        match u16::from_le_bytes([f0, f1]) {
-            FORMAT => {}
-            found if found > FORMAT => return Err(StateError::Newer { found }),
-            found => return Err(StateError::Older { found }),
-        }
-        let number = u16::from_le_bytes([k0, k1]);
-        let kind = Kind::ALL.into_iter().find(|kind| kind.number() == number);
-        let kind = kind.ok_or(StateError::Foreign)?;
-        let length = u32::from_le_bytes([l0, l1, l2, l3]);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > kind.bytes_max() {
-            return Err(StateError::TooLarge { kind, bytes: length });
-        }
+        let (kind, length) = read_head(head)?;
         let mut content = Vec::new();
         fill(input, length + TAIL, &mut content)?;
         let Some((content, told)) = content.split_last_chunk::<TAIL>() else {
@@ -321,12 +398,7 @@ impl Envelope {
         if content.len() < length {
             return Err(StateError::Truncated);
         }
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&head);
-        sum.update(content);
-        if sum.finalize().to_le_bytes() != *told {
-            return Err(StateError::Damaged(kind));
-        }
+        prove(head, content, *told, kind)?;
         Ok(Some(Self { kind, content: content.to_vec() }))
     }
 
@@ -336,15 +408,7 @@ impl Envelope {
     ///
     /// When it holds something else, or not what it says.
     pub fn take<T: DeserializeOwned>(&self, kind: Kind) -> Result<T, StateError> {
-        if self.kind != kind {
-            return Err(StateError::Misplaced { found: self.kind, wanted: kind });
-        }
-        let unfit = |words: String| StateError::Unfit { kind, words };
-        match postcard::take_from_bytes(&self.content) {
-            Ok((value, [])) => Ok(value),
-            Ok(_) => Err(unfit("bytes are left over; export again with this version".to_owned())),
-            Err(error) => Err(unfit(format!("{error}; export again with this version"))),
-        }
+        take(self.kind, kind, &self.content)
     }
 }
 

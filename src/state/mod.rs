@@ -7,78 +7,22 @@ pub mod admission;
 pub mod changelog;
 pub mod codec;
 pub mod foreign;
+mod key;
+pub mod mac;
 pub mod reached;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use siphasher::sip128::SipHasher13;
 
 use crate::detect::AgentState;
 use crate::event::{Timestamp, ToolCall};
 use crate::state::admission::Room;
 
-/// The identity of an agent in memory: 128 bits of SipHash over tenant and agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AgentKey(u128);
-
-/// The key is a hash already.
-impl std::hash::Hash for AgentKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0.to_le_bytes();
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-    }
-}
-
-impl AgentKey {
-    /// The key of the agent that made `call`.
-    #[must_use]
-    pub fn of(call: &ToolCall<'_>) -> Self {
-        Self::from_ids(&call.tenant_id, &call.agent_id)
-    }
-
-    /// The key as a number.
-    #[must_use]
-    pub const fn number(self) -> u128 {
-        self.0
-    }
-
-    /// The key that is `number`.
-    #[must_use]
-    pub const fn from_number(number: u128) -> Self {
-        Self(number)
-    }
-
-    /// The key of an agent by its names.
-    #[must_use]
-    pub fn from_ids(tenant_id: &str, agent_id: &str) -> Self {
-        let tenant = SipHasher13::new().hash(tenant_id.as_bytes()).as_u128().to_le_bytes();
-        let [a, b, c, d, e, f, g, h, ..] = tenant;
-        let key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        Self(SipHasher13::new_with_keys(key, 1).hash(agent_id.as_bytes()).as_u128())
-    }
-}
-
-/// Passes an [`AgentKey`]'s own bits on.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        debug_assert!(false, "an agent key hashes as one word");
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-}
+pub use key::{AgentKey, KeyHasher};
 
 /// Far more shards than workers, so that two of them rarely take turns on one lock's cache line.
 const SHARDS: usize = 1_024;
@@ -124,6 +68,10 @@ pub struct PartitionId {
     /// The partition's number.
     pub partition: i32,
 }
+
+/// Of agents taken in together so many are let in before those there are counted again: workers that
+/// do so at once may go beyond the room by as many, each.
+const COUNT_EVERY: usize = 256;
 
 /// Where an agent belongs that was taken in from elsewhere, until a partition brings a call of it.
 const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
@@ -297,13 +245,35 @@ impl Agents {
     ///
     /// [`Full`] when there is no room.
     pub fn take_in(&self, partition: Option<PartitionId>, state: AgentState) -> Result<(), Full> {
-        let key = AgentKey::from_ids(&state.tenant_id, &state.agent_id);
-        if self.map.len() >= self.room.agents && !self.map.contains_key(&key) {
-            return Err(Full);
-        }
+        self.take_in_all(partition, [state])
+    }
+
+    /// Takes in many of them; for each for which there is no room, the others still are.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when there was no room for some.
+    pub fn take_in_all(
+        &self,
+        partition: Option<PartitionId>,
+        states: impl IntoIterator<Item = AgentState>,
+    ) -> Result<(), Full> {
         let partition = partition.unwrap_or(UNCLAIMED);
-        self.map.insert(key, Box::new(Resident { partition, changed: false, state }));
-        Ok(())
+        let (mut outcome, mut left) = (Ok(()), 0_usize);
+        for state in states {
+            let key = AgentKey::from_ids(&state.tenant_id, &state.agent_id);
+            if left == 0 {
+                // Counting asks every shard, so it is not done for each agent.
+                left = self.room.agents.saturating_sub(self.map.len()).min(COUNT_EVERY);
+            }
+            if left == 0 && !self.map.contains_key(&key) {
+                outcome = Err(Full);
+                continue;
+            }
+            let resident = Box::new(Resident { partition, changed: false, state });
+            left = left.saturating_sub(usize::from(self.map.insert(key, resident).is_none()));
+        }
+        outcome
     }
 
     /// The keys of the agents that `matches` holds for, in their order, at most `max` of them.

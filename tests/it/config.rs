@@ -207,6 +207,28 @@ fn the_key_of_hashes_is_read_from_a_file_and_shown_by_its_fingerprint_alone() {
 }
 
 #[test]
+fn the_keys_of_the_state_topic_stand_one_a_line_and_are_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let (new, old) = ("qT5wZ8xC2vB7nM4kL9jH3gF6dS1aP0oI", "yU7iO2pA9sD4fG6hJ1kL8zX3cV5bN0mQ");
+    fs::write(directory.path().join("keys"), format!("{new}\n{old}\n")).unwrap();
+    let path = directory.path().join("toolwarden.yaml");
+    fs::write(&path, json(&[("state", r#"{"mac_key_file": "keys"}"#)])).unwrap();
+    let config = config::load(&path, &environment()).unwrap().config;
+    let keys: Vec<&str> = config.state.mac_keys.iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(keys, [new, old]);
+    let shown = config::show_yaml(&config);
+    assert!(shown.contains("mac_keys") && !shown.contains(new) && !shown.contains(old), "{shown}");
+    assert!(!format!("{config:?}").contains(new));
+    let problems = |state: &str| load(&json(&[("state", state)])).unwrap_err();
+    let short = problems(r#"{"mac_key_env": "HASH_KEY"}"#);
+    assert_eq!(short.as_slice()[0].code, Code::UnusableSecret, "{short}");
+    let written = problems(r#"{"mac_key": "hunter2hunter2hunter2"}"#).to_string();
+    assert!(written.contains("mac_key_file") && !written.contains(PLANTED), "{written}");
+    let alone = problems(r#"{"accept_unsigned": true}"#);
+    assert_eq!(alone.as_slice()[0].code, Code::Conflict, "{alone}");
+}
+
+#[test]
 fn who_may_export_is_a_secret_of_some_length() {
     let directory = tempfile::tempdir().unwrap();
     let secret = "zFq7Lk0mYx3v9Wd1";

@@ -145,6 +145,7 @@ fn mount(configuration: &str, base: &Path) -> String {
         ("ca.crt", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
         ("kafka-password", "correct horse\n"),
         ("hash-key", "Zk3mX9vQ1tR7wB5nL2pD\n"),
+        ("state-key", "Qm8tY2vK5rW9xN3cL7pZ4bD6hJ1sF0gA\n"),
         ("soc-url", "https://soc.example.com/hooks/1\n"),
         ("soc-signing-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr\n"),
         ("soc-previous-secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n"),

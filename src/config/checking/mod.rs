@@ -7,13 +7,14 @@ mod privacy;
 mod receivers;
 mod secrets;
 mod server;
+mod state;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, State, Topics};
+use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, Topics};
 use crate::config::document::{Document, Fault};
 use crate::config::environment::Environment;
 use crate::config::groups::RawGroup;
@@ -103,7 +104,7 @@ impl Checker<'_> {
                 (SECOND / 10, HOUR),
             ),
         };
-        let state = self.state(raw);
+        let state = self.state(&raw.state);
         let record_bytes =
             self.size("/limits/record_bytes", raw.limits.record_bytes, (1 << 10, 64 << 20));
         let privacy = self.privacy(&raw.privacy);
@@ -148,27 +149,6 @@ impl Checker<'_> {
             receivers: receivers?,
             server: server?,
         })
-    }
-
-    fn state(&mut self, raw: &RawConfig) -> State {
-        State {
-            durable: raw.state.durable,
-            flush_interval: self.duration(
-                "/state/flush_interval",
-                raw.state.flush_interval,
-                (SECOND / 10, Duration::from_secs(600)),
-            ),
-            forget_after: self.duration(
-                "/state/forget_after",
-                raw.state.forget_after,
-                (14 * 24 * HOUR, 3_650 * 24 * HOUR),
-            ),
-            yield_after: self.duration(
-                "/state/yield_after",
-                raw.state.yield_after,
-                (12 * HOUR, 90 * 24 * HOUR),
-            ),
-        }
     }
 
     /// No topic may be read twice, or read and written.

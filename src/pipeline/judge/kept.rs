@@ -49,7 +49,12 @@ impl Judge {
     /// Goes on where another judge of the same records stopped; records come from
     /// [`Reached::read_from`] on. Its agents must be in memory; `gate` is what it remembered of others.
     pub fn resume(&mut self, reached: &Reached, taught: Lessons, gate: Gate) {
-        self.go_on(reached, taught, gate);
+        self.take_stock(gate);
+        self.resume_at(reached, taught);
+    }
+
+    fn resume_at(&mut self, reached: &Reached, taught: Lessons) {
+        self.go_on_at(reached, taught);
         self.next_offset = reached.read_from();
         self.again = reached
             .next_offset
@@ -59,13 +64,22 @@ impl Judge {
 
     /// Goes on where another judge stopped, with other records.
     pub fn go_on(&mut self, reached: &Reached, taught: Lessons, gate: Gate) {
+        self.take_stock(gate);
+        self.go_on_at(reached, taught);
+    }
+
+    /// Looks through all agents in memory for those of this partition.
+    fn take_stock(&mut self, gate: Gate) {
+        self.admission.go_on(&self.shared.agents, gate);
+        self.deadlines.extend(self.shared.agents.deadlines(self.partition));
+    }
+
+    fn go_on_at(&mut self, reached: &Reached, taught: Lessons) {
         self.watermark = reached.watermark;
         let hour = reached.watermark.map(Timestamp::hour);
         let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
-        self.admission.go_on(&self.shared.agents, gate);
-        self.deadlines.extend(self.shared.agents.deadlines(self.partition));
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
         self.joined = false;
         let done = EpochLog::from_parts(reached.closed, Lessons::new()).hand_out();
@@ -88,26 +102,37 @@ impl Judge {
     ) -> Result<(), Full> {
         let journal = Journal::new(lineage, &restored);
         let (marker, gate) = restored.marker.map(|it| (it.reached, it.gate)).unzip();
-        let mut outcome = Ok(());
         let mut ahead = Vec::new();
         let mut passages = Vec::new();
         for dead in restored.dead {
             ahead.extend(dead.lessons);
             passages.push(((dead.tenant_id, dead.agent_id), false, dead.passages));
         }
-        for agent in restored.agents {
+        // All agents in memory are many more than those of one partition: they are counted as they
+        // come.
+        self.admission.begin(gate.unwrap_or_default());
+        let (admission, deadlines) = (&mut self.admission, &mut self.deadlines);
+        let states = restored.agents.into_iter().map(|agent| {
+            admission.count(&agent.state.tenant_id);
+            if let Some(deadline) = agent.state.deadline() {
+                let names = (&agent.state.tenant_id, &agent.state.agent_id);
+                deadlines.insert((deadline, AgentKey::from_ids(names.0, names.1)));
+            }
             ahead.extend(agent.lessons);
             if !agent.passages.is_empty() {
                 let names = (agent.state.tenant_id.clone(), agent.state.agent_id.clone());
                 passages.push((names, true, agent.passages));
             }
-            let taken = self.shared.agents.take_in(Some(self.partition), agent.state);
-            outcome = outcome.and(taken);
+            agent.state
+        });
+        let outcome = self.shared.agents.take_in_all(Some(self.partition), states);
+        if outcome.is_err() {
+            let gate = self.admission.gate().clone();
+            self.take_stock(gate);
         }
-        let gate = gate.unwrap_or_default();
         match marker {
-            Some(reached) if is_same_log => self.resume(&reached, restored.taught, gate),
-            reached => self.go_on(&reached.unwrap_or_default(), restored.taught, gate),
+            Some(reached) if is_same_log => self.resume_at(&reached, restored.taught),
+            reached => self.go_on_at(&reached.unwrap_or_default(), restored.taught),
         }
         for ((tenant_id, agent_id), is_known, passages) in
             passages.into_iter().filter(|_| is_same_log)
@@ -135,10 +160,24 @@ impl Judge {
                     journal.changed(key);
                 }
             }
-            Touched::Lesson { group, .. } => journal.teach_anew(group),
-            Touched::Marker => {}
+            // Several keys take turns: all of them are written over.
+            Touched::Lesson { group, .. } => {
+                journal.teach_anew(group);
+                journal.renew();
+            }
+            Touched::Marker => journal.renew(),
         }
         journal.mark_anew();
+    }
+
+    /// The next flushes write anew what stands under keys whose last record should not be the last.
+    /// Of agents that are not known nothing is written, and nothing deleted either: who holds the
+    /// right key, or the right version, may still read them.
+    pub fn write_stale_anew(&mut self, stale: &[Touched]) {
+        stale.iter().for_each(|touched| self.write_anew(*touched));
+        if let Some(journal) = self.journal.as_mut().filter(|_| !stale.is_empty()) {
+            journal.renew();
+        }
     }
 
     /// What has changed since the last flush, if anything is written down.

@@ -14,6 +14,7 @@ use crate::pipeline::past::Past;
 use crate::pipeline::restore::{Found, GoOn, LogChange, Restorer, go_on};
 use crate::pipeline::worker::hold::heal_all;
 use crate::pipeline::worker::{Worker, rebalance};
+use crate::state::changelog::Touched;
 use crate::telemetry::{
     Event, Metrics, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
 };
@@ -254,10 +255,12 @@ fn take_up_one(
     let Some(keeping) = &mut lane.keeping else { return Ok(()) };
     keeping.succeeds(restored.owner, state_end);
     let overwritten = std::mem::take(&mut restored.overwritten);
+    let stale = std::mem::take(&mut restored.stale);
     let lineage = keeping.lineage(way.log, ends.partitions);
     let is_known = restored.marker.is_some();
     let outcome = lane.judge.take_up(restored, (way.from, way.is_same_log), lineage);
     heal_all(lane, &overwritten, metrics);
+    write_stale_anew(lane, &stale);
     let live_from = ends.committed.filter(|committed| is_known && *committed > way.from);
     if let Some(live_from) = live_from.filter(|_| way.is_same_log) {
         // It stopped while it learned from history, which teaches and is not told.
@@ -279,6 +282,24 @@ fn take_up_one(
         _ => keeping.goes_on(),
     }
     outcome
+}
+
+/// Has everything written anew whose record could not be used or is signed with a key that is to go.
+fn write_stale_anew(lane: &mut Lane, stale: &[Touched]) {
+    if stale.is_empty() {
+        return;
+    }
+    let (topic, partition) = (&*lane.name.topic, lane.name.partition);
+    tracing::info!(
+        topic,
+        partition,
+        records = stale.len(),
+        "what is known of them is written anew"
+    );
+    lane.judge.write_stale_anew(stale);
+    if let Some(keeping) = &mut lane.keeping {
+        keeping.hurry();
+    }
 }
 
 /// Says what was found.

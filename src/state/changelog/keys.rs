@@ -2,7 +2,8 @@
 
 use crate::baseline::peers::GroupKey;
 use crate::state::AgentKey;
-use crate::state::changelog::{LessonRecord, MARKERS, Marker, Recorded, Stamp};
+use crate::state::changelog::restoring::Packed;
+use crate::state::changelog::{LessonRecord, MARKERS, Marker, Stamp};
 use crate::state::codec::{Kind, StateError, open};
 
 /// The key of an agent's record.
@@ -62,7 +63,7 @@ pub fn read_stamp(
 
 fn stamp_of(touched: Touched, value: &[u8]) -> Result<Stamp, StateError> {
     match touched {
-        Touched::Agent(_) => Recorded::read(value).map(|it| it.stamp()),
+        Touched::Agent(_) => Packed::of(value).map(|it| it.stamp),
         Touched::Marker => open(Kind::Marker, value).map(|it: Marker| it.stamp),
         Touched::Lesson { .. } => open(Kind::Lesson, value).map(|it: LessonRecord| it.stamp),
     }

@@ -1,6 +1,11 @@
 //! The log is not what it was: deleted, cut, damaged. Rows 21, 22 and 24.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use toolwarden::kafka::CODE_HEADER;
+use toolwarden::state::changelog::{Marker, Snapshot, Stamp, marker_to_bytes, snapshot_to_bytes};
+use toolwarden::state::codec::{self, Kind};
+use toolwarden::state::mac::{Checked, MacKeys};
 
 use crate::calls::looping;
 use crate::faults::kill::settings;
@@ -19,11 +24,14 @@ fn fired(settings: &Settings) -> BTreeSet<String> {
 
 /// A case of its own: one partition, which holds a loop of `first` that has been told.
 fn judged_once(broker: &Broker, name: &str) -> (Settings, Operator, Running) {
-    let settings = settings(broker.bootstrap(), &format!("{name}-{}", seed()));
-    let operator = Operator::of(broker.bootstrap());
+    judged_with(settings(broker.bootstrap(), &format!("{name}-{}", seed())))
+}
+
+fn judged_with(settings: Settings) -> (Settings, Operator, Running) {
+    let operator = Operator::of(&settings.bootstrap);
     operator.create(settings.calls(), 1, &["retention.ms=-1"]);
     let calls = looping("first", "2026-03-02T10:00:00Z", 60);
-    produce(broker.bootstrap(), settings.calls(), &calls);
+    produce(&settings.bootstrap, settings.calls(), &calls);
     let running = Running::start(&settings);
     running.wait_until_judged(calls.len());
     wait_until_committed(&settings, &[&running]);
@@ -104,4 +112,115 @@ fn row_24_damaged_records_of_what_is_known_are_refused_counted_and_never_used() 
     produce(&settings.bootstrap, settings.calls(), &more);
     running.wait_until_judged(more.len());
     wait_until_committed(&settings, &[&running]);
+}
+
+const OLD: &str = "yU7iO2pA9sD4fG6hJ1kL8zX3cV5bN0mQ";
+const NEW: &str = "qT5wZ8xC2vB7nM4kL9jH3gF6dS1aP0oI";
+
+/// Settings of an instance that signs what it knows with the first of `keys` and takes all of them.
+fn signing(settings: &Settings, keys: &str) -> Settings {
+    let state = "flush_interval: 100ms, mac_key_env: STATE_KEY";
+    Settings {
+        more: settings.more.replace("flush_interval: 100ms", state),
+        environment: vec![("STATE_KEY", keys.to_owned())],
+        ..settings.clone()
+    }
+}
+
+/// The last record under each key of what is known.
+fn last_known(settings: &Settings) -> BTreeMap<Vec<u8>, Stored> {
+    let records = read(&settings.bootstrap, &settings.state());
+    records.into_iter().map(|record| (record.key.clone(), record)).collect()
+}
+
+/// Waits until the last record under each key is signed with `key`.
+fn wait_until_signed(settings: &Settings, key: &str) {
+    let keys = MacKeys::new([key], false);
+    wait_for("everything is signed with the key", || {
+        let is_signed = |record: &Stored| {
+            let code = record.headers.get(CODE_HEADER).map(String::as_str);
+            keys.check(0, (&record.key, record.payload.as_deref()), code) == Checked::Current
+        };
+        last_known(settings).values().all(is_signed).then_some(())
+    });
+}
+
+/// What somebody without the key would write to rule over the agent in `record`: the agent as it was,
+/// of a later owner, and that it is to be deleted.
+fn forged(record: &Stored) -> Vec<Stored> {
+    let bytes = record.payload.as_deref().unwrap();
+    let known: Snapshot = codec::open(Kind::Snapshot, bytes).unwrap();
+    let stamp = Stamp { cut: known.stamp.cut + 1, owner: u64::MAX, ..known.stamp };
+    let bytes = snapshot_to_bytes(stamp, &[], (&[], &known.passages), &known.state).unwrap();
+    let unsigned = Stored::new(0, record.key.clone(), bytes);
+    let wrong = MacKeys::new([NEW], false).code(0, &unsigned.key, unsigned.payload.as_deref());
+    let mut signed = unsigned.clone();
+    signed.headers.insert(CODE_HEADER.to_owned(), wrong.unwrap());
+    let deletion = Stored { payload: None, ..unsigned.clone() };
+    vec![unsigned, signed, deletion]
+}
+
+#[test]
+fn row_24_what_nobody_vouches_for_is_refused_and_written_over_while_it_runs_and_at_restore() {
+    let Some(broker) = Broker::shared() else { return };
+    let plain = settings(broker.bootstrap(), &format!("forged-{}", seed()));
+    let (settings, _, mut running) = judged_with(signing(&plain, OLD));
+    wait_until_signed(&settings, OLD);
+    let agent = last_known(&settings).into_values().find(|it| it.key.starts_with(b"agent/"));
+    let agent = agent.unwrap();
+    // A marker of an owner that would have taken over, while the instance runs.
+    let stamp = Stamp { owner: u64::MAX, ..Stamp::default() };
+    let marker = marker_to_bytes(&Marker { stamp, ..Marker::default() }).unwrap();
+    let marker = Stored::new(0, format!("marker/{}/0", settings.calls()), marker);
+    produce(&settings.bootstrap, &settings.state(), &[forged(&agent), vec![marker]].concat());
+    let metrics =
+        running.wait_until("it is noticed", |it| it.count("state_foreign_writes_total") >= 4);
+    assert_eq!(metrics.count("state_superseded_total"), 0, "{}", running.log());
+    wait_until_signed(&settings, OLD);
+
+    // The same while nobody looks.
+    assert!(running.terminate().0.success());
+    produce(&settings.bootstrap, &settings.state(), &forged(&agent));
+    let began = now();
+    let mut running = Running::start(&settings);
+    let metrics = running.wait_until("it is back", |it| it.count("state_restores_total") == 1);
+    recovered(24, began.elapsed());
+    assert_eq!(metrics.count("state_records_refused_total"), 3, "{}", running.log());
+    assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
+    assert!(running.log().contains("its code is of none of the keys"), "{}", running.log());
+    wait_until_signed(&settings, OLD);
+
+    // Another key takes the old one's place, and nothing is lost or refused.
+    for keys in [format!("{NEW} {OLD}"), NEW.to_owned()] {
+        assert!(running.terminate().0.success());
+        let settings = signing(&plain, &keys);
+        running = Running::start(&settings);
+        let metrics = running.wait_until("it is back", |it| it.count("state_restores_total") == 1);
+        assert_eq!(metrics.count("state_records_refused_total"), 0, "{}", running.log());
+        assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
+        wait_until_signed(&settings, NEW);
+    }
+    let more = looping("first", "2026-03-02T13:00:00Z", 60);
+    produce(&settings.bootstrap, settings.calls(), &more);
+    running.wait_until_judged(more.len());
+}
+
+#[test]
+fn row_24_a_topic_in_use_is_signed_without_losing_what_is_known() {
+    let Some(broker) = Broker::shared() else { return };
+    let (settings, _, mut running) = judged_once(&broker, "signed-late");
+    assert!(running.terminate().0.success());
+    let signing = signing(&settings, NEW);
+    let accepting = Settings {
+        more: signing.more.replace("STATE_KEY", "STATE_KEY, accept_unsigned: true"),
+        ..signing.clone()
+    };
+    for settings in [&accepting, &signing] {
+        let mut running = Running::start(settings);
+        let metrics = running.wait_until("it is back", |it| it.count("state_restores_total") == 1);
+        assert_eq!(metrics.count("state_records_refused_total"), 0, "{}", running.log());
+        assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
+        wait_until_signed(settings, NEW);
+        assert!(running.terminate().0.success());
+    }
 }
