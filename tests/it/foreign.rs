@@ -19,7 +19,7 @@ use crate::pipeline::shared;
 use crate::running::{Running, Settings, Stored, produce, read, wait_for};
 
 /// The state topic after compaction.
-type Topic = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(crate) type Topic = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 fn restored(records: &Topic) -> Restored {
     let mut restoring = Restoring::new(Arc::from("calls"), 1_000);
@@ -28,7 +28,7 @@ fn restored(records: &Topic) -> Restored {
 }
 
 /// An owner that goes on from what stands in `records`.
-fn owner(records: &Topic, number: u64) -> (Shared, Judge) {
+pub(crate) fn owner(records: &Topic, number: u64) -> (Shared, Judge) {
     ordering_owner(records, number, 0)
 }
 
@@ -45,7 +45,7 @@ fn ordering_owner(records: &Topic, number: u64, reorder_ns: i64) -> (Shared, Jud
 }
 
 /// Judges the calls before `to` and writes down what is known.
-fn go(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) -> Vec<StateRecord> {
+pub(crate) fn go(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) -> Vec<StateRecord> {
     take(judge, calls, to);
     judge.judge_all(&mut |_| {});
     flushed(judge)

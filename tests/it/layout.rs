@@ -16,7 +16,13 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use toolwarden::baseline::peers::{Group, GroupSummary};
 use toolwarden::detect::AgentState;
+use toolwarden::pipeline::baselines::Header;
+use toolwarden::pipeline::epochs::board::Member;
+use toolwarden::pipeline::epochs::entry::{Logged, Report};
+use toolwarden::pipeline::epochs::snapshot::SnapshotPart;
+use toolwarden::state::changelog::{Dead, LessonRecord, Marker, Snapshot};
 use toolwarden::state::codec::FORMAT;
+use toolwarden::state::reached::Reached;
 
 /// What was found out so far.
 #[derive(Default)]
@@ -243,11 +249,20 @@ impl<'de> Deserializer<'de> for Place<'_> {
     forward_to_deserialize_any! { i128 char bytes byte_buf identifier ignored_any }
 }
 
+/// The same without what stands below one of its fields, which is written down elsewhere.
+fn layout_but<T: for<'de> Deserialize<'de>>(name: &str, but: &str) -> BTreeSet<String> {
+    let mut lines = layout::<T>(name);
+    let before = lines.len();
+    lines.retain(|line| !line.starts_with(&format!("{name}.{but}.")));
+    assert!(lines.len() < before, "{name} has no {but}");
+    lines
+}
+
 /// Everything that `T` is made of, a line each, below a name.
 fn layout<T: for<'de> Deserialize<'de>>(name: &str) -> BTreeSet<String> {
     let seen = RefCell::new(Seen::default());
     let is_done = |seen: &Seen| seen.enums.values().all(|(looked, all)| looked >= all);
-    for round in 0..200 {
+    for round in 0..20_000 {
         let place = Place { seen: &seen, path: name.to_owned() };
         drop(T::deserialize(place).unwrap_or_else(|error| panic!("{name}: {error}")));
         if round > 0 && is_done(&seen.borrow()) {
@@ -264,6 +279,19 @@ fn a_state_keeps_its_layout_while_the_format_has_its_number() {
     lines.extend(layout::<AgentState>("agent"));
     lines.extend(layout::<Group>("group"));
     lines.extend(layout::<GroupSummary>("lesson"));
+    // What a partition's changelog holds.
+    lines.extend(layout_but::<Snapshot>("snapshot", "state"));
+    lines.extend(layout::<Dead>("dead"));
+    lines.extend(layout::<Marker>("marker"));
+    lines.extend(layout_but::<LessonRecord>("taught", "summary"));
+    // What the log of groups holds.
+    lines.extend(layout::<Logged>("entry"));
+    lines.extend(layout_but::<Report>("report", "lessons{value}{value}"));
+    lines.extend(layout::<SnapshotPart>("part"));
+    lines.extend(layout::<Member>("member"));
+    // What an export holds besides.
+    lines.extend(layout::<Header>("header"));
+    lines.extend(layout::<Reached>("partition"));
     let actual = lines.join("\n") + "\n";
     assert!(actual.contains("\nagent.live?.sessions"), "what is optional is looked at: {actual}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/state/layout.txt");

@@ -47,5 +47,6 @@ mod shipped;
 mod state;
 mod support;
 mod tidy;
+mod upgrade;
 mod verdicts;
 mod webhook;
