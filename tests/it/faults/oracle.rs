@@ -13,7 +13,8 @@ use tokio::runtime::Builder;
 
 use crate::groups;
 use crate::running::{
-    Running, Settings, Stored, alerts_once, logs, produce, read, wait_for, wait_until_committed,
+    PATIENCE, Running, Settings, Stored, alerts_once, logs, now, produce, read, wait_for,
+    wait_until_committed,
 };
 use crate::support::{succeed, variable};
 
@@ -145,20 +146,32 @@ impl Truth {
         self.knows(settings, running);
     }
 
-    /// Each agent is known by one instance, as the replay knows it.
+    /// Each agent is known by one instance, as the replay knows it. Where everything was committed
+    /// before the last one began, it may still be reading back what is known.
     fn knows(&self, settings: &Settings, running: &[&Running]) {
         for (agent, expected) in &self.known {
-            let known: Vec<Value> = running
-                .iter()
-                .filter_map(|it| {
-                    let output = ask(agent, &["--url", &it.url()]).output().unwrap();
-                    let said = String::from_utf8(output.stdout).unwrap();
-                    output.status.success().then(|| without_time(&said))
-                })
-                .collect();
-            assert!(known.contains(expected), "{}: {known:#?}\n{expected:#?}", settings.name);
+            let began = now();
+            loop {
+                let known = known_of(agent, running);
+                if known.contains(expected) {
+                    break;
+                }
+                let said = || format!("{known:#?}\n{expected:#?}\n{}", logs(running));
+                assert!(began.elapsed() < PATIENCE, "{}: {agent}: {}", settings.name, said());
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
     }
+}
+
+/// What each of `running` knows of an agent, as far as it knows it.
+fn known_of(agent: &str, running: &[&Running]) -> Vec<Value> {
+    let asked = running.iter().filter_map(|it| {
+        let output = ask(agent, &["--url", &it.url()]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| without_time(&said))
+    });
+    asked.collect()
 }
 
 /// Asks what is known of an agent, from a file or an instance.
