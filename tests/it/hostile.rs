@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -177,7 +177,7 @@ fn row_35_a_batch_that_explodes_is_set_aside_within_a_bound_of_memory() {
     assert!(letters.iter().all(|it| it.payload.as_ref().unwrap().len() <= 512 << 10));
     assert!(running.is_alive(), "{}", running.log());
     // What is unpacked at a time, and once more where a record is copied out of its batch.
-    let peak = running.peak_bytes();
+    let peak = running.status_bytes("VmHWM:");
     assert!(peak < 768 << 20, "{} MiB", peak >> 20);
 }
 
@@ -202,7 +202,11 @@ fn row_35_a_batch_too_large_to_unpack_stops_its_partition_alone_and_is_passed_by
     let group = committed(&settings.bootstrap, &settings.name, settings.calls());
     assert_eq!(group[&0].0, 0, "nothing is passed over in silence");
     assert!(running.is_alive(), "{}", running.log());
-    assert!(running.peak_bytes() < 512 << 20, "{} MiB", running.peak_bytes() >> 20);
+    assert!(
+        running.status_bytes("VmHWM:") < 512 << 20,
+        "{} MiB",
+        running.status_bytes("VmHWM:") >> 20
+    );
     // A broker that packs anew lets no such batch in.
     let guarded = Settings::new(broker.bootstrap(), "guarded");
     let limits = ["max.message.bytes=262144", "compression.type=lz4"];
@@ -266,7 +270,7 @@ fn row_36_a_flood_of_agents_and_tools_adds_no_series_and_little_memory() {
         });
         wait_until_committed(&settings, &[&running]);
         let series = running.get("/metrics").1.lines().filter(|it| !it.starts_with('#')).count();
-        (series, running.peak_bytes())
+        (series, running.status_bytes("VmHWM:"))
     };
     // The first hundred let in and refused show the series that there are.
     let (series, _) = flood(0, 2_000);
@@ -314,4 +318,95 @@ fn row_35_a_packed_file_that_explodes_is_replayed_within_a_bound_of_memory() {
         assert!(said.status.success(), "{name}: {words}");
         assert!(words.contains("too_large") && words.contains("1 call"), "{name}: {words}");
     }
+}
+
+/// Calls that give an alert each for many agents, so that something is always on its way.
+fn busy() -> Vec<Stored> {
+    (0..60)
+        .flat_map(|number| looping(&format!("agent-{number}"), "2026-03-02T10:00:00Z", 30))
+        .collect()
+}
+
+/// Takes over without limits from an instance that had too little: nothing that was acknowledged may
+/// be missing, and nothing may be told that a replay does not tell.
+fn take_over(settings: &Settings, calls: &[Stored], starved: Running) {
+    starved.kill();
+    let running = Running::start(settings);
+    wait_until_committed(settings, &[&running]);
+    let expected = replayed(calls, &running.config());
+    let found = wait_for("every alert is there", || {
+        let found = told(settings);
+        (found.len() >= expected.len()).then_some(found)
+    });
+    assert!(found == expected, "{}: {:#?}", settings.name, differences(&found, &expected));
+}
+
+/// Whether everything was judged and committed; how the instance ended, if it did.
+fn outcome(settings: &Settings, instance: &mut Running) -> (bool, Option<ExitStatus>) {
+    let group = committed(&settings.bootstrap, &settings.name, settings.calls());
+    (group.values().all(|(offset, end)| offset == end), instance.ended())
+}
+
+/// It ended of itself, not well, and said something.
+fn ended_with_words(status: ExitStatus, instance: &Running) {
+    let log = instance.log();
+    assert!(!status.success() && !log.trim().is_empty(), "{status}: {log}");
+}
+
+/// Begins with so few files that it cannot do its work, or hardly.
+fn begin_with_files(broker: &Broker, name: &str, limits: &'static str) {
+    let settings = Settings::new(broker.bootstrap(), name);
+    broker.create_topic(settings.calls(), 2, &[]);
+    let calls = busy();
+    produce(&settings.bootstrap, settings.calls(), &calls);
+    let mut starved = Running::spawn(&Settings { limits, ..settings.clone() });
+    let ended = wait_for("it has judged what there is, ended, or said what it lacks", || {
+        let (is_done, ended) = outcome(&settings, &mut starved);
+        let log = starved.log();
+        let lacks = ["Too many open files", "cannot be read yet, asked again"];
+        let lacks = lacks.iter().any(|words| log.contains(words));
+        (is_done || ended.is_some() || lacks).then_some(ended)
+    });
+    if let Some(status) = ended {
+        ended_with_words(status, &starved);
+    }
+    take_over(&settings, &calls, starved);
+}
+
+/// Works, and then gets no more of what `limit` says.
+fn run_out_of(broker: &Broker, name: &str, limit: &dyn Fn(&Running) -> String) {
+    let settings = Settings::new(broker.bootstrap(), name);
+    broker.create_topic(settings.calls(), 2, &[]);
+    let calls = busy();
+    let (first, second) = calls.split_at(calls.len() / 2);
+    produce(&settings.bootstrap, settings.calls(), first);
+    let mut starved = Running::start(&settings);
+    starved.wait_until_judged(first.len());
+    starved.limit(&limit(&starved));
+    produce(&settings.bootstrap, settings.calls(), second);
+    let ended = wait_for("it has judged the rest, or ended", || {
+        let (is_done, ended) = outcome(&settings, &mut starved);
+        (is_done || ended.is_some()).then_some(ended)
+    });
+    if let Some(status) = ended {
+        ended_with_words(status, &starved);
+    }
+    take_over(&settings, &calls, starved);
+}
+
+#[test]
+fn row_43_without_files_it_goes_on_or_ends_with_words_and_loses_nothing() {
+    let Some(broker) = Broker::shared() else { return };
+    begin_with_files(&broker, "some-files", "ulimit -n 48");
+    run_out_of(&broker, "no-files", &|_| "--nofile=3".to_owned());
+    if long_ones_are_wanted() {
+        begin_with_files(&broker, "few-files", "ulimit -n 24");
+        begin_with_files(&broker, "more-files", "ulimit -n 64");
+    }
+}
+
+#[test]
+fn row_43_without_memory_it_goes_on_or_ends_with_words_and_loses_nothing() {
+    let Some(broker) = Broker::shared() else { return };
+    run_out_of(&broker, "no-memory", &|it| format!("--as={}", it.status_bytes("VmSize:")));
 }

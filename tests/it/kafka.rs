@@ -303,7 +303,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn hostile_records_are_set_aside_as_they_came_and_their_neighbours_are_judged() {
+fn row_34_hostile_records_are_set_aside_as_they_came_and_their_neighbours_are_judged() {
     let Some(broker) = Broker::shared() else { return };
     let settings = Settings::new(broker.bootstrap(), "hostile");
     broker.create_topic(settings.calls(), 4, &["max.message.bytes=20000000"]);

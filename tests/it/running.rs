@@ -279,11 +279,18 @@ impl Running {
         self.process.try_wait().unwrap()
     }
 
-    /// The most memory it has had in use, in bytes.
-    pub(crate) fn peak_bytes(&self) -> u64 {
+    /// What the kernel says of it, in bytes: `VmHWM:` is the most memory it has had in use.
+    pub(crate) fn status_bytes(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+        let bytes = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        bytes.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// Sets a limit of the running process, as `prlimit` takes it.
+    pub(crate) fn limit(&self, limit: &str) {
+        let process = self.process.id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &process, limit]).status().unwrap();
+        assert!(set.success(), "{limit}");
     }
 
     /// Whether it runs.

@@ -21,7 +21,7 @@ fn with_field(field: &str) -> Vec<u8> {
 }
 
 #[test]
-fn hostile_records_are_rejected_for_their_reason_and_their_neighbours_are_read() {
+fn row_34_hostile_records_are_rejected_for_their_reason_and_their_neighbours_are_read() {
     let good = decode_auto(GOOD.as_bytes()).call();
     let deep = |open: &str, close: &str| open.repeat(10_000) + "1" + &close.repeat(10_000);
     let long = "i".repeat(IDENTIFIER_BYTES_MAX + 1);
