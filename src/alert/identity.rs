@@ -57,12 +57,11 @@ pub fn incident(
     Some(AlertId::of(&parts, first.hash.0.to_le_bytes()).to_string())
 }
 
-/// The incident that an alert of `rule_id` on how much an agent of `group` does belongs to, by the
-/// hour since the Unix epoch in which it opened: 32 hexadecimal digits. What changes a whole group in
-/// one hour is one incident.
+/// The incident of everything that a `matter` makes of `group` in an hour since the Unix epoch: 32
+/// hexadecimal digits.
 #[must_use]
-pub fn crowd(rule_id: &str, tenant_id: &str, group: &str, hour: i64) -> String {
-    AlertId::of(&["crowd", rule_id, tenant_id, group], hour.to_le_bytes()).to_string()
+pub fn crowd(matter: &str, tenant_id: &str, group: &str, hour: i64) -> String {
+    AlertId::of(&["crowd", matter, tenant_id, group], hour.to_le_bytes()).to_string()
 }
 
 impl fmt::Display for AlertId {

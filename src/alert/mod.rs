@@ -270,7 +270,7 @@ pub struct Alert {
     pub status: AlertStatus,
     /// The incident it belongs to: one tool or target that is new to a whole group is one incident,
     /// whichever agents and sessions it turns up in, and so is more work than usual by agents of one
-    /// group in one hour. The `alert_id` where nothing is shared.
+    /// group in one hour, whatever the rules that tell it. The `alert_id` where nothing is shared.
     #[serde(default)]
     pub dedup_key: String,
     /// The alert that the same incident was told by before; set on the way to a receiver, never on

@@ -105,7 +105,7 @@ fn misses(report: &JudgementReport) -> usize {
     let ramps = report.ramps.iter().filter(|row| row.noticed < row.runs).count();
     let burst = report.burst.iter().filter(|row| row.moved >= MOVED_MAX).count();
     let releases = report.releases.iter();
-    let crowded = releases.clone().filter(|row| row.share() > PAGES_MAX).count();
+    let crowded = releases.clone().filter(|row| row.paged() > PAGES_MAX).count();
     let untold = releases.filter(|row| row.findings != 1).count();
     quiet + late + ramps + burst + crowded + untold
 }
@@ -160,14 +160,16 @@ fn write_burst(out: &mut dyn Write, row: &BurstRow) -> std::io::Result<()> {
 }
 
 fn write_release(out: &mut dyn Write, row: &ReleaseRow) -> std::io::Result<()> {
-    let agents = row.agents;
-    let what = format!("release x3 for 2 h, {}: pages over agents", row.corpus);
+    let release = format!("release x3 for 2 h, {}", row.corpus);
     let by: Vec<String> = row.by.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    let by = by.join(", ");
-    let note = format!("{} of {agents} agents alarmed ({by}), {} pages", row.alarmed, row.pages);
-    let share = row.share();
+    let share = row.paged();
+    let what = format!("{release}: pages over agents");
+    let note = format!("{} pages, {} agents", row.pages, row.agents);
     write_line(out, (share <= PAGES_MAX, &what), (&format!("{share:.3}"), "<= 0.01"), &note)?;
-    let what = format!("release x3 for 2 h, {}: group findings", row.corpus);
+    let what = format!("{release}: agents told of, mostly as updates of these");
+    let note = format!("{} agents: {}", row.alarmed, by.join(", "));
+    write_line(out, (true, &what), (&format!("{:.3}", row.told()), "no bar"), &note)?;
+    let what = format!("{release}: group findings");
     write_line(out, (row.findings == 1, &what), (&row.findings.to_string(), "= 1"), "")
 }
 

@@ -62,7 +62,8 @@ pub(crate) struct RawReceiver {
     #[serde(default = "RawReceiver::retry_for")]
     pub(crate) retry_for: FriendlyDuration,
     /// A firing alert of an incident (`dedup_key`) that was told within this span of event time is
-    /// sent as `updated` with `duplicate_of`, not as a new page; at most 7d, `0s` pages each.
+    /// sent as `updated` with `duplicate_of`, not as a new page, unless it is more severe or ten
+    /// times rarer; at most 7d, `0s` pages each.
     #[serde(default = "RawReceiver::dedup_for")]
     pub(crate) dedup_for: FriendlyDuration,
     /// Notifications a second, at most: after an outage what waits is sent no faster, critical

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertStatus};
+use crate::alert::{Alert, AlertStatus, Severity};
 use crate::event::Timestamp;
 
 /// Notes kept of one receiver; of more, the oldest go.
@@ -58,6 +58,9 @@ pub struct Record {
     pub alert_time: String,
     /// The alert's score.
     pub score: f64,
+    /// The alert's severity; missing in notes of before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// The alert it was sent as an update of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<String>,
@@ -79,6 +82,7 @@ impl Record {
             dedup_key: alert.dedup_key.clone(),
             alert_time: alert.time.clone(),
             score: alert.score,
+            severity: Some(alert.severity),
             duplicate_of: alert.duplicate_of.clone(),
         }
     }
@@ -288,6 +292,7 @@ mod tests {
             dedup_key: "incident".into(),
             alert_time: Timestamp::from_secs(900).to_string(),
             score: 62.5,
+            severity: Some(Severity::High),
             duplicate_of: None,
         }
     }
@@ -303,10 +308,13 @@ mod tests {
     /// Instances of two versions share the log: a note must stay readable.
     #[test]
     fn a_note_is_written_and_read_as_it_always_was() {
-        let wanted = r#"{"outcome":"delivered","attempts":1,"code":202,"time":"1970-01-01T00:16:47.000Z","offset":7,"alert_id":"a","revision":0,"status":"firing","dedup_key":"incident","alert_time":"1970-01-01T00:15:00.000Z","score":62.5}"#;
+        let wanted = r#"{"outcome":"delivered","attempts":1,"code":202,"time":"1970-01-01T00:16:47.000Z","offset":7,"alert_id":"a","revision":0,"status":"firing","dedup_key":"incident","alert_time":"1970-01-01T00:15:00.000Z","score":62.5,"severity":"high"}"#;
         let record = record("a", 7, Outcome::Delivered);
         assert_eq!(String::from_utf8(record.to_json()).unwrap(), wanted);
-        assert_eq!(read_back(std::slice::from_ref(&record)), [record]);
+        assert_eq!(read_back(std::slice::from_ref(&record)), std::slice::from_ref(&record));
+        let before = wanted.replace(r#","severity":"high""#, "");
+        let before: Record = serde_json::from_str(&before).unwrap();
+        assert_eq!(before, Record { severity: None, ..record });
         assert_eq!(key("soc", "a_0"), b"soc/a_0");
     }
 

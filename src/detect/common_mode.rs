@@ -137,7 +137,7 @@ pub(crate) fn of_group(judgement: &Judgement<'_>, state: &AgentState) -> Option<
         .find(|it| it.is_up && it.hour >= from && is_common(rule, it))?;
     let began = began(rule, rhythm, hour);
     Some(Common {
-        incident: incident(rule, state, began),
+        incident: incident(state, began),
         words: format!(
             "Its whole group has done {:.1} times its usual work since {} UTC.",
             hour.factor,
@@ -146,8 +146,10 @@ pub(crate) fn of_group(judgement: &Judgement<'_>, state: &AgentState) -> Option<
     })
 }
 
-fn incident(rule: &Rule<CommonModeParameters>, state: &AgentState, began: i64) -> String {
-    crowd(&rule.words.id, &state.tenant_id, state.group_name(), began)
+/// The incident of whatever is told of how much the agents of a group do, by the hour since the Unix
+/// epoch in which that began. Without the rule in it, so that all a release makes of an hour is one.
+pub(crate) fn incident(state: &AgentState, began: i64) -> String {
+    crowd("work", &state.tenant_id, state.group_name(), began)
 }
 
 fn clock(hour: i64) -> String {
@@ -193,7 +195,7 @@ fn alert(
         alert_id: id.to_string(),
         revision: 0,
         status: AlertStatus::Firing,
-        dedup_key: incident(rule, state, hour.hour),
+        dedup_key: incident(state, hour.hour),
         duplicate_of: None,
         time: Timestamp::from_hour(hour.hour + EPOCHS_BEHIND).to_string(),
         rule_id: words.id.clone(),

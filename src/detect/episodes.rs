@@ -3,7 +3,7 @@
 
 use crate::alert::{
     Alert, AlertId, AlertStatus, Episode, Evidence, Expected, LEARNING_SCORE_MAX, Learning, SCHEMA,
-    SUBJECTS_MAX, Step, Subject, Window, crowd, incident, score,
+    SUBJECTS_MAX, Step, Subject, Window, incident, score,
 };
 use crate::baseline::realised::Excess;
 use crate::detect::agent::AgentState;
@@ -290,9 +290,9 @@ impl AgentState {
         subjects: &[Subject],
     ) -> Option<String> {
         let call = call?;
-        let of_work = || crowd(&rule.id, &self.tenant_id, call.group(), call.time.hour());
-        incident(&rule.id, &self.tenant_id, self.group_name(), subjects)
-            .or_else(|| judges_work(rule.detector).then(of_work))
+        incident(&rule.id, &self.tenant_id, self.group_name(), subjects).or_else(|| {
+            judges_work(rule.detector).then(|| common_mode::incident(self, call.time.hour()))
+        })
     }
 }
 

@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::alert::{Alert, AlertStatus};
+use crate::alert::{Alert, AlertStatus, Severity};
 use crate::deliver::{Outcome, Record};
 use crate::event::Timestamp;
 
 /// Incidents remembered of one receiver; of more, the one told longest ago is forgotten.
 pub const INCIDENTS_MAX: usize = 10_000;
 
-/// An incident that was told pages again when a later alert scores this much higher: ten times
-/// rarer is another matter.
+/// An incident that was told pages again when a later alert is more severe, or scores this much
+/// higher: ten times rarer is another matter.
 const SCORE_RISE: f64 = 20.0;
 
 /// What one receiver was told.
@@ -35,6 +35,14 @@ struct Told {
     at: Timestamp,
     alert_id: String,
     score: f64,
+    severity: Severity,
+}
+
+impl Told {
+    fn of(alert: &Alert, at: Timestamp) -> Self {
+        let Alert { score, severity, .. } = *alert;
+        Self { at, alert_id: alert.alert_id.clone(), score, severity }
+    }
 }
 
 /// What to send of one alert.
@@ -79,7 +87,7 @@ impl Pager {
             self.duplicates.insert(alert.alert_id.clone(), (first.clone(), time));
             return (Page::Duplicate(first), self.shrink());
         }
-        self.remember(&alert.dedup_key, &alert.alert_id, (time, alert.score));
+        self.remember(&alert.dedup_key, Told::of(alert, time));
         (Page::AsIs, self.shrink())
     }
 
@@ -97,7 +105,10 @@ impl Pager {
                 self.duplicates.insert(told.alert_id.clone(), (first.clone(), time));
             }
             None if told.status == AlertStatus::Firing => {
-                self.remember(&told.dedup_key, &told.alert_id, (time, told.score));
+                let (alert_id, score) = (told.alert_id.clone(), told.score);
+                // Notes of before severities were noted page once more rather than not at all.
+                let severity = told.severity.unwrap_or(Severity::Info);
+                self.remember(&told.dedup_key, Told { at: time, alert_id, score, severity });
             }
             None => {}
         }
@@ -137,14 +148,20 @@ impl Pager {
         told.alert_id != alert.alert_id
             && time < told.at.plus(self.span)
             && alert.score < told.score + SCORE_RISE
+            && alert.severity <= told.severity
     }
 
-    fn remember(&mut self, incident: &str, alert_id: &str, (at, score): (Timestamp, f64)) {
-        let key = incident.to_owned();
-        let told = Told { at, alert_id: alert_id.to_owned(), score };
-        if let Some(before) = self.incidents.insert(key.clone(), told) {
+    fn remember(&mut self, incident: &str, mut told: Told) {
+        let (key, at) = (incident.to_owned(), told.at);
+        if let Some(before) = self.incidents.remove(incident) {
             self.by_time.remove(&(before.at, key.clone()));
+            if at < before.at.plus(self.span) {
+                // Worse in one way: how bad it was in the other stays known.
+                told.score = told.score.max(before.score);
+                told.severity = told.severity.max(before.severity);
+            }
         }
+        self.incidents.insert(key.clone(), told);
         self.by_time.insert((at, key));
     }
 
@@ -239,6 +256,31 @@ mod tests {
         let mut pager = Pager::new(DAY);
         decide(&mut pager, "a", "x", 0);
         assert_eq!(pager.decide(&alert("b", "x", "firing", (1, 70.0))).0, Page::AsIs);
+    }
+
+    #[test]
+    fn more_severe_than_before_pages_again_and_is_remembered() {
+        let mut pager = Pager::new(DAY);
+        let of =
+            |id: &str, severity, score| Alert { severity, ..alert(id, "x", "firing", (1, score)) };
+        let mut decide = |id: &str, severity, score| pager.decide(&of(id, severity, score)).0;
+        assert_eq!(decide("a", Severity::Medium, 50.0), Page::AsIs);
+        assert_eq!(decide("b", Severity::Medium, 50.0), Page::Duplicate("a".into()));
+        assert_eq!(decide("c", Severity::High, 45.0), Page::AsIs);
+        assert_eq!(decide("d", Severity::Medium, 75.0), Page::AsIs);
+        assert_eq!(decide("e", Severity::High, 90.0), Page::Duplicate("d".into()));
+    }
+
+    #[test]
+    fn a_note_says_how_severe_it_was_and_an_old_one_that_does_not_pages_once_more() {
+        let first = alert("a", "x", "firing", (1, 50.0));
+        let noted = Record::sending(&first, 7, Timestamp::from_secs(2));
+        let old = Record { severity: None, ..noted.clone() };
+        for (note, page) in [(noted, Page::Duplicate("a".into())), (old, Page::AsIs)] {
+            let mut pager = Pager::new(DAY);
+            pager.recall(&serde_json::from_slice(&note.to_json()).unwrap());
+            assert_eq!(pager.decide(&alert("b", "x", "firing", (2, 50.0))).0, page);
+        }
     }
 
     #[test]

@@ -121,6 +121,24 @@ fn what_an_agent_does_meanwhile_is_milder_and_of_the_groups_incident() {
 }
 
 #[test]
+fn what_agents_are_told_of_in_the_hour_it_began_is_of_the_groups_incident_as_well() {
+    let mut crew = Crew::known(false);
+    for hour in 0..14 {
+        crew.hour(DAYS * 24 + hour, if hour < 11 { 1 } else { 3 });
+        if hour == 11 {
+            // In the middle of it, when nothing is known of the group.
+            crew.work(3, DAYS * 24 + 11, 3_000);
+        }
+    }
+    let incident = &crew.of(Detector::CommonMode)[0].dedup_key;
+    let of_hour = |alert: &&&Alert| alert.time.contains("T11:");
+    let found = crew.of(Detector::CallRate);
+    let flood = found.iter().find(of_hour).unwrap();
+    assert_eq!((&flood.dedup_key, flood.severity), (incident, Severity::High));
+    assert!(!flood.summary.contains("Its whole group"), "{}", flood.summary);
+}
+
+#[test]
 fn an_agents_flood_in_a_quiet_group_is_as_bad_as_ever() {
     let mut crew = Crew::known(false);
     (0..14).for_each(|hour| crew.hour(DAYS * 24 + hour, 1));

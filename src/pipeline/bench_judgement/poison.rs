@@ -24,7 +24,8 @@ const ANCHOR_FACTOR: f64 = 3.0;
 const OF_AMOUNTS: [&str; 7] =
     ["call_rate", "run_size", "bytes_sent", "bytes_read", "rate_shift", "drift", "errors"];
 
-/// Agents of the group that a release changes, all at once.
+/// Agents of the group that a release changes, all at once, however many others are asked for: pages
+/// are a few a release, whatever the size of the group, so that their share hangs on it.
 const RELEASE_AGENTS: u32 = 1_000;
 
 /// What one ramp came to.
@@ -60,9 +61,10 @@ pub struct ReleaseRow {
     pub corpus: &'static str,
     /// Agents of the group.
     pub agents: u32,
-    /// Agents with an alert that pages, within six hours.
+    /// Agents with an alert of their own within six hours that a receiver gets, be it as an update of
+    /// an incident told before.
     pub alarmed: usize,
-    /// Pages that a receiver gets: alerts that are not updates of an incident told before.
+    /// Pages that a receiver gets, the group's finding included: alerts that are not such updates.
     pub pages: usize,
     /// Findings about the group.
     pub findings: usize,
@@ -73,8 +75,18 @@ pub struct ReleaseRow {
 impl ReleaseRow {
     /// Pages over agents.
     #[must_use]
-    pub fn share(&self) -> f64 {
-        f64::from(u32::try_from(self.pages).unwrap_or(u32::MAX)) / f64::from(self.agents.max(1))
+    pub fn paged(&self) -> f64 {
+        self.share(self.pages)
+    }
+
+    /// Agents with an alert of their own over agents.
+    #[must_use]
+    pub fn told(&self) -> f64 {
+        self.share(self.alarmed)
+    }
+
+    fn share(&self, part: usize) -> f64 {
+        f64::from(u32::try_from(part).unwrap_or(u32::MAX)) / f64::from(self.agents.max(1))
     }
 }
 
@@ -176,7 +188,7 @@ fn release(rules: &Rules, options: &Options, corpus: Corpus) -> ReleaseRow {
         corpus,
         seed: options.seed,
         number: 200,
-        agents: RELEASE_AGENTS.min(options.agents),
+        agents: RELEASE_AGENTS,
         workload: Workload::Mixed,
         change: Some(Change { until, ..Change::lasting(from, 3.0) }),
     };
