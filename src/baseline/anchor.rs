@@ -2,16 +2,16 @@
 //! away from that slowly, so slowly that everything that learns went along.
 //!
 //! An anchor never moves by itself: only a person who accepts a level moves it. A recent level, in
-//! which a day counts half after two more, is compared with it by Student's t.
+//! which a day counts half after one and a half more, is compared with it by Student's t.
 
 use serde::{Deserialize, Serialize};
 
 /// Active days after which the anchor is frozen.
 pub const ANCHOR_DAYS: u8 = 14;
 
-/// What a day keeps of the recent level: half after two days. Longer, and a rate that grows by a
-/// tenth a day is three times the anchor before its recent level is twice.
-const RECENT_STEP: f64 = 0.292_893_2;
+/// What a day makes of the recent level: nine tenths of it are of four and a half days. With less, a
+/// rate that grows by a tenth a day is three times the anchor before its recent level is twice.
+const RECENT_STEP: f64 = 0.4;
 
 /// The variance of the recent level of independent days, as a part of theirs.
 const RECENT_VARIANCE: f64 = RECENT_STEP / (2.0 - RECENT_STEP);
@@ -117,9 +117,20 @@ impl Anchor {
         self.is_set().then(|| libm::exp(self.mean()))
     }
 
-    /// Notes that the distance of the recent level was told.
-    pub fn note_told(&mut self) {
-        self.told = narrow(f64::from(self.recent) - self.mean());
+    /// Where the recent level will stand at least when the day under way is over, of which `figure` was
+    /// seen so far; of a rise. More can only take it further.
+    #[must_use]
+    pub fn rise(&self, figure: f64, ratio: f64) -> Option<Drift> {
+        let mut ended = *self;
+        if ended.is_set() {
+            ended.learn(figure);
+        }
+        ended.drift(ratio).filter(|drift| drift.recent > drift.anchor)
+    }
+
+    /// Notes that this was told.
+    pub fn note_told(&mut self, drift: &Drift) {
+        self.told = narrow(libm::log(drift.recent / drift.anchor));
     }
 
     /// Moves the anchor to the recent level, which somebody has accepted.
@@ -229,8 +240,8 @@ mod tests {
         let mut told = 0;
         for day in 0..200 {
             anchor.learn(100.0 * 1.02_f64.powi(day.min(75)));
-            if anchor.drift(2.0).is_some_and(|drift| drift.chance < 1e-3) {
-                anchor.note_told();
+            if let Some(drift) = anchor.drift(2.0).filter(|drift| drift.chance < 1e-3) {
+                anchor.note_told(&drift);
                 told += 1;
             }
         }
@@ -268,6 +279,27 @@ mod tests {
                 is_told.then_some(level)
             });
             prop_assert!(told.unwrap() < 300.0, "{:?}", told);
+        }
+
+        #[test]
+        fn what_was_seen_of_a_day_tells_nothing_that_its_end_would_not(
+            days in prop::collection::vec(80.0_f64..1_000.0, 14..40),
+            whole in 1.0_f64..2_000.0,
+            part in 0.0_f64..=1.0,
+        ) {
+            let mut anchor = Anchor::default();
+            days.iter().for_each(|figure| anchor.learn(*figure));
+            let before = anchor;
+            let seen = anchor.rise(whole * part, 2.0);
+            prop_assert_eq!(anchor, before);
+            anchor.learn(whole);
+            if let Some(seen) = seen {
+                let ended = anchor.drift(2.0).unwrap();
+                prop_assert!(ended.chance <= seen.chance && ended.recent >= seen.recent);
+                anchor.note_told(&seen);
+                let is_next_doubling = ended.recent >= 2.0 * seen.recent;
+                prop_assert_eq!(anchor.drift(2.0).is_some(), is_next_doubling);
+            }
         }
 
         #[test]

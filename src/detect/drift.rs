@@ -1,7 +1,8 @@
 //! An agent that has slowly become another: its days against those of its first fortnight.
 //!
 //! Everything else learns, and what grows by a few in a hundred a day takes it along. The anchor
-//! does not move until somebody accepts the new level. Judged when a day is over.
+//! does not move until somebody accepts the new level. Judged when a day is over, and a rise at each
+//! hour of the day under way.
 
 use crate::alert::{AuditKind, Expected};
 use crate::baseline::anchor::{Anchor, Drift};
@@ -115,7 +116,7 @@ pub(crate) fn end_day(
         moved.extend(level.map(|to| Moved { figure, from: None, to }));
         let recent = anchor.recent_apart(rule.parameters.ratio_min);
         if let Some((accepted, recent)) = accepted.zip(recent)
-            && libm::fabs(libm::log(accepted.max(1e-9) / recent)) <= libm::log(ACCEPTED_WITHIN)
+            && is_accepted(accepted, recent)
         {
             anchor.renew();
             moved.push(Moved { figure, from: before, to: recent });
@@ -123,7 +124,7 @@ pub(crate) fn end_day(
         }
         let Some(drift) = anchor.drift(rule.parameters.ratio_min) else { continue };
         if drift.chance <= rule.words.budget {
-            anchor.note_told();
+            anchor.note_told(&drift);
             let is_worse = worst.as_ref().is_none_or(|(_, worst)| drift.chance < worst.chance);
             worst = if is_worse { Some((figure, drift)) } else { worst };
         }
@@ -136,6 +137,56 @@ pub(crate) fn end_day(
         });
     }
     moved
+}
+
+/// Judges the day under way, at the first call of an hour: as soon as what was seen of it takes a
+/// level up to where it is told, nobody waits for midnight. Only what the end of the day would tell as
+/// well is told, since a day's figures do not fall.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    is_first_of_hour: bool,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
+    let Some(rule) = judgement.rules.drift.as_ref().filter(|_| is_first_of_hour) else { return };
+    let today = state.history.today();
+    let (calls, busiest) = (f64::from(state.history.calls_today), f64::from(state.busiest));
+    let weekday = state.steady().and_then(|steady| steady.day_factor(today));
+    let Some(anchors) = state.anchors.as_deref_mut() else { return };
+    let accepted = judgement.said.expected_level(Detector::Drift);
+    let figures = [
+        (Figure::Calls, Some(calls)),
+        (Figure::Busiest, Some(busiest)),
+        (Figure::Even, weekday.map(|it| calls / it)),
+    ];
+    let mut worst: Option<(Figure, Drift)> = None;
+    for (figure, value) in figures {
+        let anchor = anchors.of(figure);
+        let Some(drift) = value.and_then(|value| anchor.rise(value, rule.parameters.ratio_min))
+        else {
+            continue;
+        };
+        if drift.chance > rule.words.budget
+            || accepted.is_some_and(|it| is_accepted(it, drift.recent))
+        {
+            continue;
+        }
+        anchor.note_told(&drift);
+        if worst.as_ref().is_none_or(|(_, worst)| drift.chance < worst.chance) {
+            worst = Some((figure, drift));
+        }
+    }
+    if let Some((figure, drift)) = worst {
+        let ratio = rule.words.budget / drift.chance.max(1e-12);
+        state.report(judgement, (&rule.words, ratio), verdict, |state| {
+            describe(judgement, state, (figure, drift, today))
+        });
+    }
+}
+
+/// Whether a level that somebody accepted covers `recent`.
+fn is_accepted(accepted: f64, recent: f64) -> bool {
+    libm::fabs(libm::log(accepted.max(1e-9) / recent)) <= libm::log(ACCEPTED_WITHIN)
 }
 
 /// Writes down which anchors were set or moved.

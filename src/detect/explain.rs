@@ -278,7 +278,7 @@ fn nothing(
         }
         Detector::RateShift => "too little speaks of another rate than this hour usually has",
         Detector::Silence => "told when no call comes, never on a call",
-        Detector::Drift => "judged with the first call of a day, once a fortnight is known",
+        Detector::Drift => "judged with the first call of an hour, once a fortnight is known",
         Detector::Version if call.agent_version.is_none() => "the record names no version",
         Detector::Version => "a version it had before, or one on probation with nothing new to say",
         Detector::CommonMode => {

@@ -181,6 +181,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     if let Some(kind) = service {
         rate_shift::audit(&judgement, kind, state, &mut verdict);
     }
+    drift::observe(&judgement, is_first_of_hour, state, &mut verdict);
     version::note(&judgement, state, &mut verdict);
     repeat::observe(&judgement, state, &mut verdict);
     call_rate::observe(&judgement, state, &mut verdict);

@@ -95,6 +95,18 @@ fn a_ramp_is_told_before_three_times_the_anchor() {
 }
 
 #[test]
+fn a_rise_is_told_on_the_day_that_suffices_for_it() {
+    let mut life = Life::new();
+    (0..16).for_each(|day| life.work(day, OFFICE, 120));
+    (16..24).for_each(|day| life.work(day, OFFICE, 400));
+    let told: Vec<_> = life.alerts.iter().filter(|alert| alert.detector == "drift").collect();
+    let hour = &told[0].time[11..13];
+    assert!(("10".."17").contains(&hour), "{}", told[0].time);
+    let is_new = |alert: &&&Alert| alert.status == AlertStatus::Firing;
+    assert_eq!(told.iter().filter(is_new).count(), 1, "not again when the day is over");
+}
+
+#[test]
 fn work_as_it_always_was_is_neither_drift_nor_a_shift() {
     for hours in [ALL_DAY, OFFICE] {
         let mut life = Life::new();
