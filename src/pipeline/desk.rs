@@ -11,7 +11,6 @@ use crate::event::{Position, Timestamp};
 use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::{Audited, Decision};
 use crate::pipeline::keys;
 use crate::pipeline::lane::Lane;
@@ -53,7 +52,6 @@ pub struct Desk {
     dead_letter: Arc<str>,
     audit: Arc<str>,
     metrics: Metrics,
-    tallies: BTreeMap<PartitionId, Tally>,
 }
 
 impl Desk {
@@ -72,7 +70,6 @@ impl Desk {
             dead_letter: Arc::clone(&settings.dead_letter),
             audit: Arc::clone(&settings.audit),
             metrics: metrics.clone(),
-            tallies: BTreeMap::new(),
         }
     }
 
@@ -204,8 +201,7 @@ impl Desk {
     }
 
     /// Moves the counters by what the judges have done since the last time.
-    pub fn count(&mut self, rules: &Rules, lanes: &mut BTreeMap<PartitionId, Lane>) {
-        self.tallies.retain(|id, _| lanes.contains_key(id));
+    pub fn count(&self, rules: &Rules, lanes: &mut BTreeMap<PartitionId, Lane>) {
         for (id, lane) in lanes {
             let counted = lane.judge.take_counted();
             if !counted.is_empty() {
@@ -213,7 +209,7 @@ impl Desk {
             }
             let received = std::mem::take(&mut lane.received);
             let now = lane.judge.tally();
-            let before = self.tallies.insert(*id, now).unwrap_or_default();
+            let before = std::mem::replace(&mut lane.counted, now);
             let Some(source) = self.sources.get(usize::from(id.topic)) else { continue };
             source.metrics.records.inc_by(received.records);
             source.metrics.bytes.inc_by(received.bytes);

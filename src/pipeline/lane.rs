@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::kafka::{GroupMember, Ledger, TopicPartition};
 use crate::pipeline::clock::Moment;
+use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::{Judge, Shared};
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::past::{Learned, Past};
@@ -42,6 +43,8 @@ pub struct Lane {
     pub ledger: Ledger,
     /// What it took in since it was last counted.
     pub received: Received,
+    /// What its judge had done when that was last counted.
+    pub counted: Tally,
     /// Whether it learns from its history or is live.
     pub past: Past,
     /// How what is known of it is kept, if it is.
@@ -79,6 +82,7 @@ impl Lane {
             name,
             ledger,
             received: Received::default(),
+            counted: Tally::default(),
             past: Past::none(),
             keeping: None,
             last_append_ms: None,

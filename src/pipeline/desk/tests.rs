@@ -19,14 +19,14 @@ const LIVE_BURST: i64 = 510;
 const END: i64 = 540;
 
 fn desk() -> Desk {
-    let metrics = Metrics::new(&BuildInfo {
-        version: String::new(),
-        revision: String::new(),
-        librdkafka: String::new(),
-    });
+    let metrics = Metrics::new(&BuildInfo::default());
+    of_sources(&metrics, Arc::from([]))
+}
+
+fn of_sources(metrics: &Metrics, sources: Arc<[Source]>) -> Desk {
     // Nobody listens there: what is sent stays open.
     let client = ClientSettings { brokers: vec!["127.0.0.1:1".into()], ..Default::default() };
-    let outbox = Outbox::new(&client, 1_000, &metrics).unwrap();
+    let outbox = Outbox::new(&client, 1_000, metrics).unwrap();
     let settings = WorkerSettings {
         session_timeout: Duration::from_secs(30),
         index: 0,
@@ -42,7 +42,7 @@ fn desk() -> Desk {
         learn_from: None,
         flush_timeout: Duration::ZERO,
     };
-    Desk::new(&settings, Arc::from([]), outbox, &metrics)
+    Desk::new(&settings, sources, outbox, metrics)
 }
 
 fn lane() -> Lane {
@@ -129,4 +129,24 @@ fn a_partition_that_looks_for_its_history_is_not_idle_and_finishes_nothing() {
     let mut lane = lane();
     lane.past = Past::wanted();
     assert!(!lane.past.takes(7) && lane.newly_finished().is_none() && !lane.is_idle());
+}
+
+/// A partition that starts over has a lane of its own name again, whose judge begins at nothing.
+#[test]
+fn what_a_partition_judged_is_counted_once_also_when_it_starts_over() {
+    let metrics = Metrics::new(&BuildInfo::default());
+    let (topic, counters) = ("calls".into(), metrics.source("calls"));
+    let source = Source { topic, options: decode::Options::default(), metrics: counters };
+    let mut desk = of_sources(&metrics, Arc::from([source.clone()]));
+    let rules = load_rules(&RuleSource::default()).unwrap().rules;
+    let mut lanes = BTreeMap::new();
+    for end in [30, 20, 20] {
+        let mut lane = lane();
+        judge(&mut desk, &mut lane, end);
+        let id = lane.judge.partition();
+        lanes.insert(id, lane);
+        desk.count(&rules, &mut lanes);
+        desk.count(&rules, &mut lanes);
+    }
+    assert_eq!(source.metrics.processed.get(), 70);
 }
