@@ -33,6 +33,8 @@ impl Lease {
         if self.is_over(now) {
             self.doubt = Some(now);
         }
+        // Of a clock that was set back the wait would last as long as that.
+        self.doubt = self.doubt.map(|since| since.min(now));
         self.polled = now;
         lapsed
     }
@@ -107,6 +109,16 @@ mod tests {
         lease.polled(at(60));
         lease.confirmed(at(100));
         assert!(lease.is_in_doubt());
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_no_doubt_last_longer() {
+        let mut lease = Lease::new(Duration::from_secs(30), at(3_600));
+        assert!(lease.polled(at(3_660)) && lease.is_in_doubt());
+        for now in 60..=75 {
+            assert!(!lease.polled(at(now)) && !lease.has_waited(at(now)));
+        }
+        assert!(lease.has_waited(at(76)), "as long as ever, from when it was set back");
     }
 
     #[test]
