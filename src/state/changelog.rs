@@ -11,6 +11,7 @@
 //! was frozen and lost the partition may still write.
 
 mod keys;
+mod lessons;
 mod restoring;
 
 use std::cmp::Reverse;

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use toolwarden::baseline::peers::{Fact, GroupKey};
 use toolwarden::event::{Position, ToolCall};
 use toolwarden::pipeline::journal::{Flush, Lineage, StateRecord};
 use toolwarden::pipeline::judge::{Judge, Shared};
-use toolwarden::state::changelog::{Restored, Restoring, Snapshot, snapshot_to_bytes};
+use toolwarden::state::admission::Passages;
+use toolwarden::state::changelog::{
+    Lesson, Marker, Restored, Restoring, Snapshot, snapshot_to_bytes,
+};
 use toolwarden::state::codec::{self, Kind};
 use toolwarden::state::foreign::{self, Findings};
 use toolwarden::state::{AgentKey, PartitionId};
@@ -218,4 +222,40 @@ fn an_older_record_of_another_process_is_found_and_written_anew_beside_a_real_ka
     });
     assert!(healed.1.stamp > ours.stamp && healed.1.state == ours.state);
     running.wait_until("it is counted", |it| it.sum("state_foreign_writes_total", &[]) >= 1.0);
+}
+
+/// Time passes with a call before its peers are known: hours close, and the call is held. Whoever
+/// judged it and stopped before its marker says again what fell due then.
+#[test]
+fn row_01_what_fell_due_with_a_call_that_the_marker_holds_is_taught_once() {
+    let (_, mut judge) = owner(&Topic::new(), 1);
+    let mut topic: Topic = go(&mut judge, history(), 40).into_iter().collect();
+    let place = (39, 0);
+    let mut lesson = Lesson { place, epoch: 0, group: GroupKey(7), fact: Fact::Agent };
+    let mut closed = 0;
+    for value in topic.values_mut().flatten() {
+        if let Ok(mut marker) = codec::open::<Marker>(Kind::Marker, value) {
+            closed = marker.reached.closed.unwrap();
+            marker.reached.held = vec![place];
+            *value = codec::seal(Kind::Marker, &marker).unwrap();
+        }
+    }
+    let agent = topic.values_mut().flatten().find_map(|value| {
+        let snapshot = codec::open::<Snapshot>(Kind::Snapshot, value).ok()?;
+        Some((value, snapshot))
+    });
+    let (value, Snapshot { mut stamp, state, .. }) = agent.unwrap();
+    stamp.flush += 1;
+    let mut lessons = Vec::new();
+    for epoch in [closed, closed + 1] {
+        lesson.epoch = epoch;
+        lessons.push(lesson.clone());
+    }
+    *value = snapshot_to_bytes(stamp, &[], (&lessons, &Passages::default()), &state).unwrap();
+    let restored = restored(&topic);
+    let taught =
+        |epoch| restored.taught.get(&epoch).is_some_and(|it| it.contains_key(&GroupKey(7)));
+    assert!(!taught(closed), "it was handed out with the hour that is closed");
+    assert!(taught(closed + 1), "the marker knows nothing of it");
+    assert_eq!(restored.agents.iter().map(|it| it.lessons.len()).sum::<usize>(), 1);
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::baseline::peers::{GroupKey, GroupSummary};
+use crate::baseline::peers::GroupKey;
 use crate::state::AgentKey;
 use crate::state::admission::Passage;
 use crate::state::changelog::keys::Named;
+use crate::state::changelog::lessons::Versions;
 use crate::state::changelog::{
     Dead, LessonRecord, MARKERS, Marker, Restored, RestoredAgent, RestoredDead, Snapshot, Stamp,
     Touched, agent_key,
@@ -77,7 +78,7 @@ pub struct Restoring {
     tools_max: usize,
     agents: BTreeMap<AgentKey, Packed>,
     markers: BTreeMap<Stamp, Marker>,
-    lessons: BTreeMap<(i64, GroupKey), BTreeMap<bool, (Stamp, GroupSummary)>>,
+    lessons: BTreeMap<(i64, GroupKey), Versions>,
     /// What an older record was written over, with that record's stamp.
     overwritten: BTreeMap<Touched, Stamp>,
     /// What should be written anew, as far as the last record under its key says so.
@@ -169,11 +170,8 @@ impl Restoring {
         let known = marker.as_ref().unwrap_or(&nothing);
         let mut out = self.outcome;
         let mut flush = known.stamp.flush;
-        for ((epoch, group), turns) in self.lessons {
-            // What was written after the marker belongs to a flush that never ended.
-            let at_marker = turns.into_iter().filter(|(_, (stamp, _))| *stamp <= known.stamp);
-            let newest = at_marker.max_by_key(|(_, (stamp, _))| *stamp);
-            let Some((second, (_, summary))) = newest else { continue };
+        for ((epoch, group), versions) in self.lessons {
+            let Some((second, summary)) = versions.known_to(known.stamp) else { continue };
             out.turns.insert((epoch, group), second);
             if known.reached.closed.is_none_or(|closed| epoch > closed) {
                 out.taught.entry(epoch).or_default().insert(group, summary);
@@ -238,8 +236,8 @@ impl Restoring {
         value: Option<&[u8]>,
     ) -> Result<(), StateError> {
         let Some(value) = value else {
-            if let Some(turns) = self.lessons.get_mut(&place) {
-                turns.remove(&second);
+            if let Some(versions) = self.lessons.get_mut(&place) {
+                versions.delete(second);
             }
             return Ok(());
         };
@@ -248,12 +246,8 @@ impl Restoring {
             let words = "it holds more than one may".to_owned();
             return Err(StateError::Unfit { kind: Kind::Lesson, words });
         }
-        let turns = self.lessons.entry(place).or_default();
-        let is_newer = turns.get(&second).is_none_or(|(stamp, _)| *stamp <= record.stamp);
-        let stamp = record.stamp;
-        if is_newer {
-            turns.insert(second, (stamp, record.summary));
-        }
+        let LessonRecord { stamp, summary, .. } = record;
+        let is_newer = self.lessons.entry(place).or_default().take(second, (stamp, summary));
         let (epoch, group) = place;
         self.note_order(Touched::Lesson { epoch, group, second }, stamp, is_newer);
         Ok(())
@@ -294,15 +288,20 @@ impl Restored {
             }
         };
         let is_ahead = stamp > known.stamp;
-        // What the marker reflects stands in its own lessons.
-        lessons.retain(|lesson| is_ahead && !known.reached.covers(lesson.place));
+        // What the marker reflects stands in its own lessons. Of a call it holds, those of the time
+        // that passed with it were handed out with the hours that it closed.
+        let closed = known.reached.closed;
+        lessons.retain(|lesson| {
+            is_ahead
+                && !known.reached.covers(lesson.place)
+                && closed.is_none_or(|closed| lesson.epoch > closed)
+        });
         passages.retain(|(place, _)| is_ahead && !known.reached.covers(*place));
         if is_ahead {
             self.floor = self.floor.max(Some(stamp.cut));
         }
         for lesson in &lessons {
-            let open = known.reached.closed.map_or(i64::MIN, |closed| closed.saturating_add(1));
-            let groups = self.taught.entry(lesson.epoch.max(open)).or_default();
+            let groups = self.taught.entry(lesson.epoch).or_default();
             groups.entry(lesson.group).or_default().add(lesson.fact.clone());
         }
         let ahead = is_ahead.then(|| Judged::new(stamp.cut, held));
