@@ -44,6 +44,7 @@ mod running;
 mod scale;
 mod serve;
 mod shipped;
+mod sim;
 mod state;
 mod support;
 mod tidy;

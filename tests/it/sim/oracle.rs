@@ -1,0 +1,86 @@
+//! What must be true of a simulation, by one run of the same input in which nothing happened.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use toolwarden::state::codec::agent_from_bytes;
+
+use crate::sim::input::{CANARY, MORNINGS, morning};
+use crate::sim::play::{Outcome, Plan, Said, play};
+use crate::sim::world::{Broken, Met, lock};
+
+/// What an undisturbed run says, by morning and reordering span.
+static UNDISTURBED: Mutex<BTreeMap<(u64, i64), Arc<Said>>> = Mutex::new(BTreeMap::new());
+
+fn undisturbed(number: u64, reorder_ns: i64) -> Arc<Said> {
+    let mut known = UNDISTURBED.lock().unwrap_or_else(PoisonError::into_inner);
+    let said = known.entry((number, reorder_ns)).or_insert_with(|| {
+        let plan = Plan { seed: 0, is_rough: false, reorder_ns };
+        let Outcome { said, wrongs, .. } = play(plan, Broken::Nothing, &morning(number));
+        assert!(wrongs.is_empty(), "without any fault: {wrongs:?}");
+        assert!(said.alerts.len() >= 6 && said.buried.len() == 1, "{:#?}", said.alerts);
+        Arc::new(said)
+    });
+    Arc::clone(said)
+}
+
+/// What a simulation met, or what it found wrong.
+pub(crate) fn judge(seed: u64, broken: Broken) -> Result<(Met, usize), String> {
+    let number = seed % MORNINGS;
+    let reorder_ns = if seed % 3 == 2 { 30_000_000_000 } else { 0 };
+    let wanted = undisturbed(number, reorder_ns);
+    let plan = Plan { seed, is_rough: true, reorder_ns };
+    let played = catch_unwind(AssertUnwindSafe(|| play(plan, broken, &morning(number))));
+    let Ok(Outcome { said, mut wrongs, met, repeats, world }) = played else {
+        return Err("it panicked".to_owned());
+    };
+    let lost = wanted.alerts.difference(&said.alerts).next();
+    wrongs.extend(lost.map(|it| format!("an alert is lost: {it}")));
+    let false_one = said.alerts.difference(&wanted.alerts).next();
+    wrongs.extend(false_one.map(|it| {
+        // The id stands in front.
+        let is_same = |other: &&String| other.get(..90) == it.get(..90);
+        let wanted = wanted.alerts.iter().find(is_same);
+        format!("an alert that is none, or has other bytes: {it}\n  instead of {wanted:?}")
+    }));
+    if said.audits != wanted.audits {
+        wrongs.push("changes are lost, or others".to_owned());
+    }
+    if said.buried != wanted.buried {
+        wrongs.push("what cannot be read is not in the dead-letter topic".to_owned());
+    }
+    for (key, bytes) in &wanted.agents {
+        if said.agents.get(key) != Some(bytes) {
+            let words = difference(said.agents.get(key), bytes);
+            wrongs.push(format!("an agent is known otherwise: {words}"));
+        }
+    }
+    if said.agents.len() != wanted.agents.len() {
+        wrongs.push("there are other agents".to_owned());
+    }
+    if said.peers != wanted.peers {
+        let mut lines = said.peers.lines().zip(wanted.peers.lines()).filter(|(a, b)| a != b);
+        let (found, wanted) = lines.next().unwrap_or_default();
+        wrongs.push(format!("peers are known otherwise: {found} instead of {wanted}"));
+    }
+    let world = lock(&world);
+    for ((topic, _), log) in world.logs.iter().filter(|((topic, _), _)| &**topic != "calls") {
+        let has_it =
+            |bytes: &Vec<u8>| bytes.windows(CANARY.len()).any(|it| it == CANARY.as_bytes());
+        if log.records().any(|record| record.payload.as_ref().is_some_and(has_it)) {
+            wrongs.push(format!("a secret stands in the topic {topic}"));
+        }
+    }
+    if wrongs.is_empty() { Ok((met, repeats)) } else { Err(wrongs.join("\n  ")) }
+}
+
+/// The first words that differ between what is known and what should be.
+fn difference(found: Option<&Vec<u8>>, wanted: &[u8]) -> String {
+    let Some(found) = found else { return "it is not known".to_owned() };
+    let words = |bytes| format!("{:#?}", agent_from_bytes(bytes, 1_000).unwrap());
+    let (found, wanted) = (words(found), words(wanted));
+    let mut lines = found.lines().zip(wanted.lines()).filter(|(a, b)| a != b);
+    let (found, wanted) = lines.next().unwrap_or(("more or fewer lines", ""));
+    format!("{} instead of {}", found.trim(), wanted.trim())
+}
