@@ -175,8 +175,7 @@ impl ClientContext for WorkerContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let up = statistics.brokers.values().any(|broker| broker.state == "UP");
-        self.connected.store(up, Ordering::Relaxed);
+        self.connected.store(statistics::is_reachable(&statistics), Ordering::Relaxed);
         let appended = lock(&self.appended).clone();
         let last_append = |topic: &str, partition| {
             appended.get(&TopicPartition { topic: topic.into(), partition }).copied()

@@ -4,6 +4,13 @@ use rdkafka::statistics::{Partition, Statistics};
 
 use crate::telemetry::{BrokerSnapshot, KafkaSnapshot, PartitionSnapshot};
 
+/// Whether a broker can be reached. librdkafka counts a broker among them that is itself, and that
+/// one is always up.
+pub(crate) fn is_reachable(statistics: &Statistics) -> bool {
+    let mut brokers = statistics.brokers.values();
+    brokers.any(|broker| broker.source != "internal" && broker.state == "UP")
+}
+
 /// The part of `statistics` that is exported; `appended` knows the append time, in milliseconds, of
 /// the last record judged of a partition.
 pub(crate) fn snapshot(
@@ -72,4 +79,31 @@ fn seconds(micros: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a round trip")]
     let micros = micros as f64;
     micros / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::statistics::Broker;
+
+    use super::*;
+
+    fn with(brokers: &[(&str, &str)]) -> Statistics {
+        let brokers = brokers.iter().map(|(source, state)| {
+            let broker = Broker {
+                source: (*source).to_owned(),
+                state: (*state).to_owned(),
+                ..Broker::default()
+            };
+            (format!("{source}/{state}"), broker)
+        });
+        Statistics { brokers: brokers.collect(), ..Statistics::default() }
+    }
+
+    #[test]
+    fn the_client_itself_is_no_broker_that_can_be_reached() {
+        assert!(!is_reachable(&with(&[("internal", "UP"), ("learned", "TRY_CONNECT")])));
+        assert!(is_reachable(&with(&[("internal", "UP"), ("learned", "UP"), ("learned", "INIT")])));
+        assert!(is_reachable(&with(&[("configured", "UP")])));
+        assert!(!is_reachable(&with(&[])));
+    }
 }

@@ -1,6 +1,7 @@
 //! A real Kafka broker for tests, started by `scripts/kafka`. Not a mock: where the mock cluster
 //! does, tests use that.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,6 +15,8 @@ pub(crate) struct Broker {
     directory: PathBuf,
     bootstrap: String,
     own: Option<TempDir>,
+    /// Where the listener is that a proxy stands before.
+    behind: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -26,18 +29,28 @@ impl Broker {
         let set = "scripts/test sets it";
         let bootstrap = variable("TOOLWARDEN_TEST_BROKERS").expect(set);
         let directory = variable("TOOLWARDEN_TEST_KAFKA_DIR").expect(set).into();
-        Some(Self { directory, bootstrap, own: None })
+        Some(Self { directory, bootstrap, own: None, behind: None })
     }
 
     /// A broker of its own, which may be crashed; `None` where slow tests are not wanted.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// A broker of its own with another listener, whose clients are told to come to `proxy`.
+    pub(crate) fn start_behind(proxy: SocketAddr) -> Option<Self> {
+        Self::start_with(&["--advertise", &proxy.port().to_string()])
+    }
+
+    fn start_with(options: &[&str]) -> Option<Self> {
         if !slow_tests_are_wanted() {
             return None;
         }
         let own = tempfile::tempdir().expect("a directory for the broker");
         let directory = own.path().join("kafka");
-        let mut broker = Self { directory, bootstrap: String::new(), own: Some(own) };
-        broker.restart();
+        let own = Some(own);
+        let mut broker = Self { directory, bootstrap: String::new(), own, behind: None };
+        broker.launch(options);
         Some(broker)
     }
 
@@ -58,9 +71,19 @@ impl Broker {
 
     /// Starts the broker again where it was, with what it had.
     pub(crate) fn restart(&mut self) {
-        let said = succeed(&mut self.script("start"));
-        let bootstrap = said.trim().strip_prefix("bootstrap=").expect("it says where it is");
-        bootstrap.clone_into(&mut self.bootstrap);
+        self.launch(&[]);
+    }
+
+    /// Where a proxy finds it.
+    pub(crate) fn behind(&self) -> SocketAddr {
+        self.behind.expect("it was started behind a proxy")
+    }
+
+    fn launch(&mut self, options: &[&str]) {
+        let said = succeed(self.script("start").args(options));
+        let find = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
+        find("bootstrap=").expect("it says where it is").clone_into(&mut self.bootstrap);
+        self.behind = find("behind=").map(|address| address.parse().expect("an address"));
     }
 
     fn script(&self, command: &str) -> Command {

@@ -8,5 +8,8 @@
 mod group;
 mod kill;
 mod log;
+mod members;
+mod network;
 pub(crate) mod oracle;
+mod proxy;
 mod recovery;
