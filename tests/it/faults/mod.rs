@@ -13,3 +13,4 @@ mod network;
 pub(crate) mod oracle;
 mod proxy;
 mod recovery;
+mod table;
