@@ -100,7 +100,7 @@ fn a_rise_is_told_on_the_day_that_suffices_for_it() {
     (0..16).for_each(|day| life.work(day, OFFICE, 120));
     (16..24).for_each(|day| life.work(day, OFFICE, 400));
     let told: Vec<_> = life.alerts.iter().filter(|alert| alert.detector == "drift").collect();
-    let hour = &told[0].time[11..13];
+    let hour = told[0].time.get(11..13).unwrap();
     assert!(("10".."17").contains(&hour), "{}", told[0].time);
     let is_new = |alert: &&&Alert| alert.status == AlertStatus::Firing;
     assert_eq!(told.iter().filter(is_new).count(), 1, "not again when the day is over");
