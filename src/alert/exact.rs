@@ -37,6 +37,9 @@ struct Whole {
     learning: Learning,
     calibration: Option<Calibration>,
     trigger: Option<Evidence>,
+    // Never of what is kept: an alert is cut on its way.
+    #[serde(skip)]
+    is_cut: bool,
     evidence: Vec<Evidence>,
     evidence_total: u64,
     #[serde(with = "subjects")]

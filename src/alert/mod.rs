@@ -5,6 +5,7 @@
 //! them here, every other rendering escapes them for its reader.
 
 mod audit;
+mod cut;
 mod episode;
 pub mod exact;
 mod identity;
@@ -315,6 +316,10 @@ pub struct Alert {
     /// The call on which this was decided; absent when no call caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Evidence>,
+    /// Whether the alert was too large for the alerts topic, and samples, explanations or the
+    /// trigger were left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cut: bool,
     /// Sample calls, oldest first, bounded.
     pub evidence: Vec<Evidence>,
     /// How many calls there are in all, samples included.

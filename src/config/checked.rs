@@ -55,6 +55,8 @@ pub struct Kafka {
     pub prefetch_bytes: usize,
     /// How often offsets are committed.
     pub commit_interval: Duration,
+    /// After how long a worker that does not poll, or a partition that does not move, is stalled.
+    pub stalled_after: Duration,
     /// How long a drain may take on SIGTERM.
     pub shutdown_timeout: Duration,
     /// Further librdkafka properties, checked against the ones toolwarden owns.

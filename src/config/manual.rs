@@ -73,6 +73,7 @@ fn example() -> RawConfig {
             workers: 2,
             prefetch: FriendlySize(64 << 20),
             commit_interval: FriendlyDuration::secs(1),
+            stalled_after: FriendlyDuration::secs(300),
             shutdown_timeout: FriendlyDuration::secs(12),
             security: Some(RawSecurity {
                 protocol: RawProtocol::SaslSsl,

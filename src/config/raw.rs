@@ -97,6 +97,10 @@ pub(crate) struct RawKafka {
     /// How often offsets are committed; 100ms to 1m.
     #[serde(default = "RawKafka::commit_interval")]
     pub(crate) commit_interval: FriendlyDuration,
+    /// After how long a worker that does not poll, or a partition that has records and does not move,
+    /// counts as stalled: the instance is not ready then, and says why; 10s to 1h.
+    #[serde(default = "RawKafka::stalled_after")]
+    pub(crate) stalled_after: FriendlyDuration,
     /// How long work in progress may take to finish after SIGTERM; 1s to 10m.
     #[serde(default = "RawKafka::shutdown_timeout")]
     pub(crate) shutdown_timeout: FriendlyDuration,
@@ -124,6 +128,10 @@ impl RawKafka {
 
     const fn commit_interval() -> FriendlyDuration {
         FriendlyDuration::secs(1)
+    }
+
+    const fn stalled_after() -> FriendlyDuration {
+        FriendlyDuration::secs(300)
     }
 
     const fn shutdown_timeout() -> FriendlyDuration {

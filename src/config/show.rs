@@ -44,6 +44,7 @@ struct ShownKafka {
     workers: usize,
     prefetch: FriendlySize,
     commit_interval: FriendlyDuration,
+    stalled_after: FriendlyDuration,
     shutdown_timeout: FriendlyDuration,
     properties: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -132,6 +133,7 @@ fn kafka(config: &Config) -> ShownKafka {
         workers: kafka.workers,
         prefetch: FriendlySize(kafka.prefetch_bytes),
         commit_interval: FriendlyDuration(kafka.commit_interval),
+        stalled_after: FriendlyDuration(kafka.stalled_after),
         shutdown_timeout: FriendlyDuration(kafka.shutdown_timeout),
         properties: kafka.properties.iter().map(mask).collect(),
         secrets: kafka.secrets.keys().map(|name| (name.clone(), MASK)).collect(),

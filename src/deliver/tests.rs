@@ -69,6 +69,7 @@ fn alert() -> Alert {
         },
         calibration: None,
         trigger: None,
+        is_cut: false,
         evidence: vec![evidence("call_81c2", 9_918_231)],
         evidence_total: 41,
         subjects: Vec::new(),

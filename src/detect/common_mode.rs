@@ -226,6 +226,7 @@ fn alert(
         learning: Learning { peers, ..learning },
         calibration: None,
         trigger: None,
+        is_cut: false,
         evidence: Vec::new(),
         evidence_total: 0,
         subjects: Vec::new(),

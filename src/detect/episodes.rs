@@ -272,6 +272,7 @@ impl AgentState {
             learning,
             calibration: excess.map(|excess| calibration(rule, &excess)),
             trigger: call.map(Evidence::of),
+            is_cut: false,
             evidence: description.evidence,
             evidence_total: description.evidence_total,
             subjects,

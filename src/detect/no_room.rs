@@ -168,6 +168,7 @@ impl Crowd {
             },
             calibration: None,
             trigger: (status == AlertStatus::Firing).then(|| self.first.clone()),
+            is_cut: false,
             evidence: vec![self.first.clone()],
             evidence_total: self.calls.max(1),
             subjects: Vec::new(),

@@ -18,6 +18,7 @@ mod member;
 mod producer;
 mod reader;
 mod statistics;
+mod too_large;
 
 pub use broker::{EmbeddedCluster, Topic, ensure_topics, partition_counts, record_count};
 pub use changelog::{
@@ -34,3 +35,4 @@ pub use producer::{
     Carrier, Ledger, Outbox, OutboxError, OutgoingRecord, Parcel, Receipts, Ticket,
 };
 pub use reader::{TopicReader, TopicRecord};
+pub use too_large::{Cut, WhenTooLarge};

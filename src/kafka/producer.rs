@@ -3,25 +3,28 @@
 //! Every record carries a [`Ticket`] of the source offset that caused it. The ticket is settled
 //! only when the broker has acknowledged the record, and a [`Ledger`] tells the lowest offset that
 //! is still open: nothing from there on may be committed. A record that the broker refused is kept
-//! and sent again, unchanged.
+//! and sent again, unchanged; but for one that is too large ([`WhenTooLarge`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Message};
 
 use crate::kafka::client::code_of;
 use crate::kafka::context::lock;
+use crate::kafka::too_large::WhenTooLarge;
 use crate::kafka::{ClientSettings, KafkaError, log};
 use crate::kill_point::{self, Point};
-use crate::telemetry::{AlertProduceFailed, Event, Metrics};
+use crate::telemetry::{AlertProduceFailed, Event, Metrics, RecordTooLarge};
 
 /// The open offsets of one source partition.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +136,15 @@ pub struct OutgoingRecord {
     pub payload: Option<Vec<u8>>,
     /// Headers, all of them text.
     pub headers: Vec<(&'static str, String)>,
+    /// What to do when the cluster finds it too large.
+    pub when_too_large: WhenTooLarge,
+}
+
+impl OutgoingRecord {
+    /// The bytes of its key and value.
+    fn bytes(&self) -> usize {
+        self.key.len() + self.payload.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// A record and its claim.
@@ -140,6 +152,8 @@ pub struct OutgoingRecord {
 struct Pending {
     record: OutgoingRecord,
     ticket: Ticket,
+    /// Whether it is sent in a batch of its own.
+    alone: bool,
 }
 
 /// Records are waiting, so no more can be taken just now.
@@ -184,11 +198,12 @@ impl Parcel {
     }
 }
 
+#[derive(Clone)]
 struct OutboxContext {
     metrics: Metrics,
     /// Where an acknowledgement stands among the places a test may let the process die.
     acked: Point,
-    refused: Mutex<VecDeque<Pending>>,
+    refused: Arc<Mutex<VecDeque<Pending>>>,
 }
 
 impl std::fmt::Debug for OutboxContext {
@@ -199,7 +214,7 @@ impl std::fmt::Debug for OutboxContext {
 
 impl OutboxContext {
     fn new(metrics: &Metrics, acked: Point) -> Self {
-        Self { metrics: metrics.clone(), acked, refused: Mutex::default() }
+        Self { metrics: metrics.clone(), acked, refused: Arc::default() }
     }
 
     fn arrived(&self, pending: Pending, offset: i64) {
@@ -211,6 +226,35 @@ impl OutboxContext {
         AlertProduceFailed { code }.emit(&self.metrics);
         lock(&self.refused).push_back(pending);
     }
+
+    /// The cluster found a batch too large that `pending` was in.
+    fn too_large(&self, pending: Pending) {
+        if pending.alone {
+            self.reduce(pending);
+        } else {
+            lock(&self.refused).push_back(Pending { alone: true, ..pending });
+        }
+    }
+
+    /// `pending` is too large by itself.
+    fn reduce(&self, pending: Pending) {
+        let Pending { record, ticket, .. } = pending;
+        let (instead, outcome) = record.when_too_large.decide(&record);
+        let key = String::from_utf8_lossy(&record.key);
+        let (topic, bytes) = (&*record.topic, record.bytes());
+        RecordTooLarge { topic, key: &key, bytes, outcome }.emit(&self.metrics);
+        match instead {
+            Some(record) => {
+                lock(&self.refused).push_back(Pending { record, ticket, alone: true });
+            }
+            // It has not arrived, and never will: whoever waits for it waits no longer.
+            None => ticket.settle(),
+        }
+    }
+}
+
+fn is_too_large(error: &LibraryError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 impl ClientContext for OutboxContext {
@@ -225,17 +269,45 @@ impl ProducerContext for OutboxContext {
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         match result {
             Ok(message) => self.arrived(*pending, message.offset()),
+            Err((error, _)) if is_too_large(error) => self.too_large(*pending),
             Err((error, _)) => self.refused(*pending, &code_of(error)),
         }
+    }
+}
+
+type LibraryProducer = ThreadedProducer<OutboxContext, NoCustomPartitioner>;
+
+/// Makes each record a batch of its own. It is there once something was too large.
+struct Loner {
+    config: ClientConfig,
+    producer: Mutex<Option<Arc<LibraryProducer>>>,
+}
+
+impl Loner {
+    fn known(&self) -> Option<Arc<LibraryProducer>> {
+        lock(&self.producer).clone()
+    }
+
+    fn get(&self, context: &OutboxContext) -> Result<Arc<LibraryProducer>, LibraryError> {
+        let mut producer = lock(&self.producer);
+        if let Some(known) = &*producer {
+            return Ok(Arc::clone(known));
+        }
+        let new = Arc::new(self.config.create_with_context(context.clone())?);
+        *producer = Some(Arc::clone(&new));
+        Ok(new)
     }
 }
 
 /// What takes the records of an outbox.
 #[derive(Clone)]
 enum Way {
-    Library(Arc<ThreadedProducer<OutboxContext, NoCustomPartitioner>>),
+    Library(Arc<LibraryProducer>, Arc<Loner>),
     Carrier(Arc<dyn Carrier>),
 }
+
+/// How often a flush goes on with what was too large: a batch, a record, and each cut of it.
+const PASSES_MAX: usize = 24;
 
 /// The producer of alerts and dead letters.
 #[derive(Clone)]
@@ -291,10 +363,16 @@ impl Outbox {
             }
         }
         let context = OutboxContext::new(metrics, acked);
-        let producer: ThreadedProducer<OutboxContext, NoCustomPartitioner> =
-            config.create_with_context(context).map_err(KafkaError::when("create a producer"))?;
-        let context = Arc::clone(producer.client().context());
-        Ok(Self { way: Way::Library(Arc::new(producer)), context, capacity })
+        let producer: LibraryProducer = config
+            .create_with_context(context.clone())
+            .map_err(KafkaError::when("create a producer"))?;
+        config.set("batch.num.messages", "1");
+        let loner = Arc::new(Loner { config, producer: Mutex::default() });
+        Ok(Self {
+            way: Way::Library(Arc::new(producer), loner),
+            context: Arc::new(context),
+            capacity,
+        })
     }
 
     /// A producer of many records at a time, which are compressed and sent in large batches.
@@ -318,7 +396,7 @@ impl Outbox {
 
     /// Sends a record. It is kept until the broker has it, whatever that takes.
     pub fn send(&self, record: OutgoingRecord, ticket: Ticket) {
-        self.produce(Box::new(Pending { record, ticket }));
+        self.produce(Box::new(Pending { record, ticket, alone: false }));
     }
 
     /// Sends again what the broker refused.
@@ -333,7 +411,11 @@ impl Outbox {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         let in_flight = match &self.way {
-            Way::Library(producer) => usize::try_from(producer.in_flight_count()).unwrap_or(0),
+            Way::Library(producer, loner) => {
+                let in_flight =
+                    |it: &LibraryProducer| usize::try_from(it.in_flight_count()).unwrap_or(0);
+                in_flight(producer) + loner.known().map_or(0, |it| in_flight(&it))
+            }
             Way::Carrier(carrier) => carrier.in_flight(),
         };
         in_flight + lock(&self.context.refused).len()
@@ -351,11 +433,21 @@ impl Outbox {
     ///
     /// When `timeout` passes first: what is left has not been settled.
     pub fn flush(&self, timeout: Duration) -> Result<(), OutboxError> {
-        self.retry();
-        match &self.way {
-            // What it says is seen in what is left.
-            Way::Library(producer) => drop(producer.flush(timeout)),
-            Way::Carrier(carrier) => carrier.flush(timeout),
+        for _ in 0..PASSES_MAX {
+            self.retry();
+            match &self.way {
+                // What it says is seen in what is left.
+                Way::Library(producer, loner) => {
+                    drop(producer.flush(timeout));
+                    if let Some(loner) = loner.known() {
+                        drop(loner.flush(timeout));
+                    }
+                }
+                Way::Carrier(carrier) => carrier.flush(timeout),
+            }
+            if !lock(&self.context.refused).iter().any(|pending| pending.alone) {
+                break;
+            }
         }
         match self.unacknowledged() {
             0 => Ok(()),
@@ -365,7 +457,11 @@ impl Outbox {
 
     fn produce(&self, pending: Box<Pending>) {
         let producer = match &self.way {
-            Way::Library(producer) => producer,
+            Way::Library(_, loner) if pending.alone => match loner.get(&self.context) {
+                Ok(loner) => loner,
+                Err(error) => return self.context.refused(*pending, &code_of(&error)),
+            },
+            Way::Library(producer, _) => Arc::clone(producer),
             Way::Carrier(carrier) => {
                 let context = Arc::clone(&self.context);
                 return carrier.carry(Parcel { pending, context });
@@ -384,13 +480,17 @@ impl Outbox {
         outgoing.payload = record.payload.as_deref();
         outgoing.partition = record.partition;
         if let Err((error, outgoing)) = producer.send(outgoing) {
-            if !matches!(
-                error,
-                LibraryError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull)
-            ) {
-                AlertProduceFailed { code: &code_of(&error) }.emit(&self.context.metrics);
+            let pending = *outgoing.delivery_opaque;
+            match error {
+                LibraryError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
+                    lock(&self.context.refused).push_back(pending);
+                }
+                // The library looks at each record by itself.
+                LibraryError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    self.context.reduce(pending);
+                }
+                error => self.context.refused(pending, &code_of(&error)),
             }
-            lock(&self.context.refused).push_back(*outgoing.delivery_opaque);
         }
     }
 }

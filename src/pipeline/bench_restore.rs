@@ -150,6 +150,7 @@ fn write(
             key,
             payload,
             headers: Vec::new(),
+            when_too_large: crate::kafka::WhenTooLarge::LeaveOutBaseline,
         };
         outbox.send(record, ledger.ticket(0));
     };

@@ -15,7 +15,8 @@ use crate::deliver::{
     Phase, Place, Record, id_of, incident_of, key,
 };
 use crate::event::Timestamp;
-use crate::kafka::{Ledger, OutgoingRecord, Ticket};
+use crate::kafka::{Ledger, OutgoingRecord, Ticket, WhenTooLarge};
+use crate::pipeline::cut;
 use crate::pipeline::desk::DEAD_LETTER_BYTES_MAX;
 use crate::pipeline::pager::{Page, Pager, as_duplicate};
 use crate::pipeline::undelivered;
@@ -410,6 +411,7 @@ impl Courier {
                 key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
                 payload: Some(alert.to_json().into_bytes()),
                 headers: vec![("content-type", "application/json".to_owned())],
+                when_too_large: WhenTooLarge::Cut(cut::alert),
             };
             send(record, item.before.ticket(2));
         }
@@ -432,6 +434,7 @@ impl Courier {
                 ("toolwarden-http-status", status),
                 ("toolwarden-detail", letter.detail.to_owned()),
             ],
+            when_too_large: WhenTooLarge::Cut(cut::letter),
         };
         send(record, ticket);
         NotificationDeadLettered { receiver }.emit(&self.metrics);
@@ -491,6 +494,6 @@ fn noted(settings: &CourierSettings, partition: i32, record: &Record) -> Outgoin
         partition: Some(partition),
         key: key(&settings.name, &record.id()),
         payload: Some(record.to_json()),
-        headers: Vec::new(),
+        ..OutgoingRecord::default()
     }
 }

@@ -181,6 +181,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             workers: 2,
             prefetch_bytes: 64 << 20,
             commit_interval: Duration::from_secs(1),
+            stalled_after: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(5),
             properties: BTreeMap::new(),
             secrets: BTreeMap::new(),

@@ -8,9 +8,12 @@ use sha2::{Digest, Sha256};
 use crate::alert::{Alert, AlertStatus};
 use crate::decode::{self, DecodeError, Item, Record};
 use crate::event::{Position, Timestamp};
-use crate::kafka::{Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition};
+use crate::kafka::{
+    Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition, WhenTooLarge,
+};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::cut;
 use crate::pipeline::judge::{Audited, Decision};
 use crate::pipeline::keys;
 use crate::pipeline::lane::Lane;
@@ -280,6 +283,7 @@ impl Desk {
                 key: format!("{}/{}", record.tenant_id, record.agent_id).into_bytes(),
                 payload: Some(record.to_json().into_bytes()),
                 headers: vec![("content-type", "application/json".to_owned())],
+                when_too_large: WhenTooLarge::LeaveOut,
             };
             self.outbox.send(outgoing, lane.ledger.ticket(offset));
         }
@@ -326,6 +330,7 @@ impl Desk {
             key: kept_key.to_vec(),
             payload: Some(kept.to_vec()),
             headers,
+            when_too_large: WhenTooLarge::Cut(cut::letter),
         };
         self.outbox.send(letter, ledger.ticket(offset));
         DeadLettered { kind: DeadLetterKind::Record }.emit(&self.metrics);
@@ -340,6 +345,7 @@ fn record_of(alert: &Alert, topic: &Arc<str>) -> OutgoingRecord {
         key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
         payload: Some(alert.to_json().into_bytes()),
         headers: vec![("content-type", "application/json".to_owned())],
+        when_too_large: WhenTooLarge::Cut(cut::alert),
     }
 }
 

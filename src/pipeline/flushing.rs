@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use crate::kafka::{CODE_HEADER, Ledger, OutgoingRecord, Receipts, Ticket};
+use crate::kafka::{CODE_HEADER, Ledger, OutgoingRecord, Receipts, Ticket, WhenTooLarge};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::journal::{Flush, StateRecord};
@@ -130,7 +130,8 @@ impl Flushing {
                 }
                 Stage::Alerts(flush) => {
                     for record in flush.records {
-                        self.send(record, flush.cut, send);
+                        let unwritten = WhenTooLarge::LeaveOutBaseline;
+                        self.send(record, (flush.cut, unwritten), send);
                     }
                     Stage::Records { marker: flush.marker, commit: flush.commit }
                 }
@@ -140,7 +141,8 @@ impl Flushing {
                 }
                 Stage::Records { marker, commit } => {
                     kill_point::hit(Point::StatesAcked);
-                    self.send(marker, commit, send);
+                    // Without it nothing says how far the flush before it goes.
+                    self.send(marker, (commit, WhenTooLarge::Keep), send);
                     Stage::Marker { commit }
                 }
                 Stage::Marker { commit } => {
@@ -155,7 +157,7 @@ impl Flushing {
     fn send(
         &mut self,
         (key, payload): StateRecord,
-        offset: i64,
+        (offset, when_too_large): (i64, WhenTooLarge),
         send: &mut dyn FnMut(OutgoingRecord, Ticket),
     ) {
         self.records += 1;
@@ -167,6 +169,7 @@ impl Flushing {
             key,
             payload,
             headers: code.map(|code| (CODE_HEADER, code)).into_iter().collect(),
+            when_too_large,
         };
         send(record, self.receipts.ticket(&self.ledger, offset));
     }

@@ -294,6 +294,7 @@ impl Instance {
                 peers_wait: config.peers.wait,
                 idle_after: config.peers.idle_after,
                 held_max: config.limits.held_calls,
+                stalled_after: config.kafka.stalled_after,
                 reorder: config.event_time.reorder,
                 learn_from,
                 session_timeout: client.session_timeout(),
@@ -396,6 +397,7 @@ impl Instance {
             outbox: self.outbox.clone(),
             groups: Arc::clone(&self.groups),
             sources: Arc::clone(&self.sources),
+            stalled_after: config.kafka.stalled_after,
             started: clock::wall(),
             exports: self.exports(config),
         };

@@ -15,8 +15,9 @@ use crate::state::PartitionId;
 /// How often the broker is asked whether a partition is at its end.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// A partition that holds calls and judges none of them for this long is stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// How often a partition that should run and brings nothing is resumed, in case the library holds a
+/// pause that nobody here knows of. Resuming throws away what was fetched ahead.
+const RESUME_EVERY: Duration = Duration::from_secs(30);
 
 /// Records taken in and not yet counted: counters are shared by all workers, and a shared counter
 /// moved for every record would be passed to and fro between processors.
@@ -61,6 +62,9 @@ pub struct Lane {
     /// When it last judged anything, or had nothing to judge.
     last_progress: Moment,
     last_asked: Option<Moment>,
+    /// Whether the broker said, when it was asked last, that there are records to read.
+    behind: bool,
+    last_resumed: Moment,
     finished: Option<i64>,
     /// What may be committed of it as it leaves.
     pub written: Option<i64>,
@@ -91,6 +95,8 @@ impl Lane {
             waiting: None,
             last_progress: now,
             last_asked: None,
+            behind: false,
+            last_resumed: now,
             finished: None,
             written: None,
             is_last_flush: false,
@@ -123,6 +129,7 @@ impl Lane {
     pub fn took_record(&mut self, append_ms: Option<i64>) {
         self.last_append_ms = append_ms.or(self.last_append_ms);
         self.took = true;
+        self.behind = false;
         if self.idle {
             self.idle = false;
             self.judge.set_idle(false);
@@ -185,9 +192,15 @@ impl Lane {
             return false;
         }
         self.last_asked = Some(Moment::now());
-        if consumer.is_at_end(&self.name, self.judge.next_offset()) == Some(true) {
+        let is_at_end = consumer.is_at_end(&self.name, self.judge.next_offset());
+        self.behind = is_at_end == Some(false);
+        if is_at_end == Some(true) {
             self.idle = true;
             self.judge.set_idle(true);
+        }
+        if self.behind && self.last_resumed.elapsed() >= RESUME_EVERY {
+            self.last_resumed = Moment::now();
+            consumer.resume(&self.name);
         }
         self.idle
     }
@@ -204,10 +217,12 @@ impl Lane {
         self.idle
     }
 
-    /// Whether it holds calls and has judged none for minutes.
+    /// Whether it holds calls and has judged none, or has records to read and has taken in none, for
+    /// so long.
     #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        self.judge.held() > 0 && self.last_progress.elapsed() >= STALLED_AFTER
+    pub fn is_stalled(&self, after: Duration) -> bool {
+        let judges_none = self.judge.held() > 0 && self.last_progress.elapsed() >= after;
+        judges_none || self.behind && self.last_record.elapsed() >= after
     }
 
     /// Learns from what lies below `live_from`, which counts as finished: until that is reached,

@@ -12,6 +12,7 @@ pub mod bench_memory;
 pub mod bench_restore;
 pub mod clock;
 pub mod courier;
+pub mod cut;
 pub mod delivery;
 pub mod demo;
 pub mod desk;

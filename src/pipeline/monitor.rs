@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::kafka::Outbox;
-use crate::pipeline::clock;
+use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::Source;
 use crate::pipeline::group_log::GroupLogStatus;
 use crate::pipeline::judge::Shared;
@@ -50,6 +50,8 @@ pub struct Monitor {
     pub groups: Arc<GroupLogStatus>,
     /// The source topics.
     pub sources: Arc<[Source]>,
+    /// After how long a worker that does not poll is stalled.
+    pub stalled_after: Duration,
     /// When the instance started.
     pub started: Timestamp,
     /// Who may have everything that was learned, if anybody may.
@@ -113,13 +115,12 @@ impl Monitor {
                 tell_miscalibrated(&self.shared.rules, &newest, &self.metrics);
                 tell_full(&newest, &self.metrics);
             }
-            let now_stalled = reports.iter().any(|report| report.stalled);
-            if now_stalled != stalled {
-                stalled = now_stalled;
-                if stalled {
-                    StallDetected.emit(&self.metrics);
-                } else {
-                    StallEnded.emit(&self.metrics);
+            let stall = stall(&reports, self.stalled_after);
+            if stall.is_some() != stalled {
+                stalled = stall.is_some();
+                match &stall {
+                    Some(why) => StallDetected { why }.emit(&self.metrics),
+                    None => StallEnded.emit(&self.metrics),
                 }
             }
             if look % LOOKS_A_COUNT == 0 {
@@ -146,8 +147,8 @@ impl Monitor {
         self.tell(KAFKA, connected, "no broker can be reached");
         let joined = !reports.is_empty() && reports.iter().all(|report| report.joined);
         self.tell(GROUP, joined, "the consumer group has not given this instance its share");
-        let stalled = reports.iter().any(|report| report.stalled);
-        self.tell(STREAM, !stalled, "calls are held and none is judged");
+        let stall = stall(reports, self.stalled_after);
+        self.tell(STREAM, stall.is_none(), stall.as_deref().unwrap_or_default());
         let learning = reports.iter().any(|report| report.learning);
         self.tell(HISTORY, !learning, "learning from history");
         let restoring: usize = reports.iter().map(|report| report.restoring).sum();
@@ -161,6 +162,17 @@ impl Monitor {
     fn tell(&self, component: Component, good: bool, reason: &str) {
         self.readiness.set(component, if good { Ok(()) } else { Err(reason.to_owned()) });
     }
+}
+
+/// Why an instance stands still, if it does. A worker that hangs cannot say so itself.
+fn stall(reports: &[Report], after: Duration) -> Option<String> {
+    let silent = |report: &Report| report.at.map(Moment::elapsed).filter(|span| *span >= after);
+    if let Some(span) = reports.iter().filter_map(silent).max() {
+        return Some(format!("a worker has not polled for {} s", span.as_secs()));
+    }
+    let stalled = reports.iter().any(|report| report.stalled);
+    stalled
+        .then(|| "a partition has calls to judge or records to read and does not move".to_owned())
 }
 
 /// Calls that came in partitions that may not be their agents'.

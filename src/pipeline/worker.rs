@@ -63,6 +63,8 @@ pub struct WorkerSettings {
     pub idle_after: Duration,
     /// Calls a partition may hold before it is paused.
     pub held_max: usize,
+    /// After how long a partition that does not move is stalled.
+    pub stalled_after: Duration,
     /// How long calls are held for older ones that may still come.
     pub reorder: Duration,
     /// How much of its history a partition learns from before it goes live.
@@ -92,6 +94,8 @@ pub struct Signals {
 /// What a worker knows of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// When it said this: after a poll, so long ago was the last one.
+    pub at: Option<Moment>,
     /// Whether the group has told it its share.
     pub joined: bool,
     /// Whether a broker can be reached.
@@ -126,7 +130,7 @@ impl Signals {
 
     fn report(&self, worker: usize, report: Report) {
         let mut reports = self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        reports.insert(worker, report);
+        reports.insert(worker, Report { at: Some(Moment::now()), ..report });
     }
 }
 
@@ -311,7 +315,7 @@ impl Worker {
             }
             report.partitions.push(*id);
             report.held += lane.judge.held();
-            report.stalled |= lane.is_stalled();
+            report.stalled |= lane.is_stalled(self.settings.stalled_after);
             report.learning |= !lane.past.is_live();
             report.restoring +=
                 usize::from(lane.keeping.as_ref().is_some_and(Keeping::is_restoring));
@@ -451,8 +455,10 @@ fn rebalance(
                     // taken back once the partition goes on.
                     consumer.pause(&lane.name);
                     lane.keeping = Some(Keeping::of(&lane.name, durable));
-                } else if learn_from.is_some() {
-                    lane.past = Past::wanted();
+                } else {
+                    // The library keeps the pause of an earlier assignment.
+                    consumer.resume(&lane.name);
+                    lane.past = learn_from.map_or_else(Past::none, |_| Past::wanted());
                 }
                 lanes.insert(id, lane);
             }

@@ -86,6 +86,76 @@ impl Event for AlertProduceFailed<'_> {
     }
 }
 
+/// What became of a record that was too large for its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// Less of it is sent in its place.
+    Cut,
+    /// It is not sent.
+    LeftOut,
+    /// It is not sent, and was a baseline.
+    BaselineLeftOut,
+    /// It is sent again until the cluster takes it.
+    Kept,
+}
+
+impl TooLarge {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Cut, Self::LeftOut, Self::BaselineLeftOut, Self::Kept];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::LeftOut => "left_out",
+            Self::BaselineLeftOut => "baseline_left_out",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+/// A record is too large for its topic.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordTooLarge<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The record's key.
+    pub key: &'a str,
+    /// The bytes of its key and value.
+    pub bytes: usize,
+    /// What becomes of it.
+    pub outcome: TooLarge,
+}
+
+impl Event for RecordTooLarge<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, key, bytes, outcome } = self;
+        let (families, outcome_word) = (metrics.families(), outcome.as_str());
+        families.records_too_large.with_label_values(&[outcome_word]).inc();
+        match outcome {
+            TooLarge::Cut => {
+                tracing::warn!(topic, ?key, bytes, "a record was too large and is sent cut");
+            }
+            TooLarge::LeftOut => {
+                tracing::error!(topic, ?key, bytes, "a record was too large and is left out");
+            }
+            TooLarge::BaselineLeftOut => {
+                families.state_unwritten.inc();
+                tracing::error!(topic, ?key, bytes, "a baseline was too large and is left out");
+            }
+            TooLarge::Kept => {
+                tracing::error!(
+                    topic,
+                    ?key,
+                    bytes,
+                    "a record that must arrive is too large: raise the topic's max.message.bytes"
+                );
+            }
+        }
+    }
+}
+
 /// What a dead letter is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadLetterKind {
@@ -361,12 +431,15 @@ impl Event for ReadyChanged<'_> {
 
 /// Records arrive and none is consumed.
 #[derive(Clone, Copy, Debug)]
-pub struct StallDetected;
+pub struct StallDetected<'a> {
+    /// What stands still.
+    pub why: &'a str,
+}
 
-impl Event for StallDetected {
+impl Event for StallDetected<'_> {
     fn emit(self, metrics: &Metrics) {
         set_flag(&metrics.families().kafka_stalled, true);
-        tracing::error!("records arrive in an assigned partition and none is consumed");
+        tracing::error!(why = self.why, "this instance stands still while there is work");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::notifications::FailureReason;
 use crate::telemetry::table::Families;
-use crate::telemetry::{DeadLetterKind, GroupEntryFate, VerdictChange};
+use crate::telemetry::{DeadLetterKind, GroupEntryFate, TooLarge, VerdictChange};
 
 /// Which build runs: the labels of `toolwarden_build_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,9 @@ impl Metrics {
         let it = self.families();
         for kind in DeadLetterKind::ALL {
             it.dead_letters.with_label_values(&[kind.as_str()]);
+        }
+        for outcome in TooLarge::ALL {
+            it.records_too_large.with_label_values(&[outcome.as_str()]);
         }
         for kind in AuditKind::ALL {
             it.audit_records.with_label_values(&[kind.as_str()]);

@@ -26,7 +26,8 @@ pub use events::{
     AgentRefused, AlertDecided, AlertProduceFailed, Audit, CommitFailed, ConsumerError,
     DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,
     PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut, PeersMerged, ReadyChanged,
-    RecordRejected, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
+    RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
+    TooLarge,
 };
 pub use family::{MetricKind, MetricSpec};
 pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};

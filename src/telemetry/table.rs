@@ -190,6 +190,8 @@ table! {
         "Open episodes.";
     alerts_produce_failures: IntCounter = "alerts_produce_failures_total", "alerts", [], NONE,
         "Alerts that the broker did not take.";
+    records_too_large: IntCounterVec = "records_too_large_total", "records", ["outcome"], NONE,
+        "Records that were too large for their topic, by what became of them: `cut` and sent with less in them, `left_out`, `baseline_left_out` (a baseline; after a restart it is as old as its last record), or `kept` and tried again.";
     alerts_unacknowledged: IntGauge = "alerts_unacknowledged", "alerts", [], NONE,
         "Alerts written and not yet acknowledged by the broker.";
     audit_records: IntCounterVec = "audit_records_total", "records", ["kind"], NONE,
@@ -265,5 +267,5 @@ table! {
     kafka_broker_up: SnapshotGauge = "kafka_broker_up", "boolean", ["broker"], NONE,
         "1 while every consumer that uses a broker is connected to it.";
     kafka_stalled: IntGauge = "kafka_stalled", "boolean", [], NONE,
-        "1 while records arrive in an assigned partition and none is consumed.";
+        "1 while a worker does not poll, or an assigned partition has records to read or calls to judge and does not move, for longer than `kafka.stalled_after`.";
 }

@@ -254,7 +254,7 @@ fn episodes_and_states_are_gauges_that_return() {
     EpisodeOpened { severity: Severity::High }.emit(&metrics);
     EpisodeClosed { severity: Severity::High }.emit(&metrics);
     ReadyChanged { ready: true, reason: "" }.emit(&metrics);
-    StallDetected.emit(&metrics);
+    StallDetected { why: "a worker" }.emit(&metrics);
     let text = metrics.encode();
     assert!(text.contains(r#"alerts_active{severity="high"} 1"#), "{text}");
     assert!(text.contains("toolwarden_ready 1") && text.contains("toolwarden_kafka_stalled 1"));

@@ -35,6 +35,7 @@ mod layout;
 mod learning;
 mod metrics;
 mod misplaced;
+mod mock;
 mod model;
 mod order;
 mod pipeline;

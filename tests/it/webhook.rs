@@ -278,6 +278,7 @@ fn alert() -> Alert {
         },
         calibration: None,
         trigger: None,
+        is_cut: false,
         evidence: Vec::new(),
         evidence_total: 41,
         subjects: Vec::new(),

@@ -118,6 +118,11 @@ impl Checker<'_> {
                 raw.commit_interval,
                 (SECOND / 10, 60 * SECOND),
             ),
+            stalled_after: self.duration(
+                "/kafka/stalled_after",
+                raw.stalled_after,
+                (10 * SECOND, Duration::from_secs(3_600)),
+            ),
             shutdown_timeout: self.duration(
                 "/kafka/shutdown_timeout",
                 raw.shutdown_timeout,

@@ -38,6 +38,7 @@ fn of_sources(metrics: &Metrics, sources: Arc<[Source]>) -> Desk {
         peers_wait: Duration::ZERO,
         idle_after: Duration::ZERO,
         held_max: 1_000,
+        stalled_after: Duration::from_secs(300),
         reorder: Duration::ZERO,
         learn_from: None,
         flush_timeout: Duration::ZERO,

@@ -216,6 +216,7 @@ fn settings(reorder_ns: i64) -> WorkerSettings {
         peers_wait: PEERS_WAIT,
         idle_after: IDLE_AFTER,
         held_max: 1_000,
+        stalled_after: Duration::from_secs(300),
         reorder: Duration::from_nanos(u64::try_from(reorder_ns).unwrap()),
         learn_from: None,
         session_timeout: Duration::from_millis(SESSION_MS),
