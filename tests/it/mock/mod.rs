@@ -2,6 +2,8 @@
 //! mock cluster answers with the errors it is told to, and the program runs beside it as a child
 //! process. The names of the tests say the number of the fault and what must hold.
 
+mod group;
+mod load;
 mod produce;
 
 use std::collections::BTreeSet;
