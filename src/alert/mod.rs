@@ -244,14 +244,15 @@ impl Evidence {
     /// The evidence that one call gives.
     #[must_use]
     pub fn of(call: &ToolCall<'_>) -> Self {
+        let source = call.source();
         Self {
             time: call.time.to_string(),
             call_id: call.call_id.to_string(),
             session_id: call.session_id.to_string(),
             tool_name: call.tool_name.to_string(),
-            topic: call.position.topic.to_owned(),
-            partition: call.position.partition,
-            offset: call.position.offset,
+            topic: source.topic.to_owned(),
+            partition: source.partition,
+            offset: source.offset,
         }
     }
 }

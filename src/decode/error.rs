@@ -25,11 +25,13 @@ pub enum Reason {
     BadIdentifier,
     /// None of the formats known.
     UnknownFormat,
+    /// A canonical call whose hashes were made with another key.
+    HashKey,
 }
 
 impl Reason {
     /// Every reason, for the metrics that exist before the first failure.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Parse,
         Self::Utf8,
         Self::TooLarge,
@@ -41,6 +43,7 @@ impl Reason {
         Self::BadTime,
         Self::BadIdentifier,
         Self::UnknownFormat,
+        Self::HashKey,
     ];
 
     /// The word used in metrics and dead letters.
@@ -58,6 +61,7 @@ impl Reason {
             Self::BadTime => "bad_time",
             Self::BadIdentifier => "bad_identifier",
             Self::UnknownFormat => "unknown_format",
+            Self::HashKey => "hash_key",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! call (a chat span, a tombstone, an accepted permission) is an [`Item::Ignored`].
 
 mod calls;
+pub mod canonical;
 mod cloudevents;
 mod digest;
 mod documents;

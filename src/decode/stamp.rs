@@ -73,6 +73,11 @@ impl Stamp {
         if self == Self::Missing { other } else { self }
     }
 
+    /// A time that was read before.
+    pub(super) fn from_time(time: Timestamp) -> Self {
+        Self::within(time)
+    }
+
     fn within(time: Timestamp) -> Self {
         let accepted = time >= Timestamp::from_nanos(0) && time < END;
         if accepted { Self::At(time) } else { Self::Unreadable }

@@ -92,7 +92,7 @@ impl AgentState {
             detector: detector.map(|detector| detector.as_str().to_owned()),
             subject,
             reason,
-            position: AuditPosition::of(&judgement.call.position),
+            position: AuditPosition::of(&judgement.call.source()),
         });
     }
 

@@ -1,6 +1,9 @@
 //! One tool call, in the shape every later room agrees on.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Target, Timestamp};
 
@@ -17,8 +20,23 @@ pub struct Position<'a> {
     pub index: u32,
 }
 
+/// Where a call stood before it was written to the topic it was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The source topic.
+    pub topic: Box<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// The offset of the record in it.
+    pub offset: i64,
+    /// Which call of that record this is, counted from 0.
+    pub index: u32,
+    /// When the broker appended that record, in milliseconds since the Unix epoch, where known.
+    pub append_ms: Option<i64>,
+}
+
 /// What a call does to the world, as far as its record or its name tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// Looks at something and changes nothing.
     Read,
@@ -46,7 +64,7 @@ impl Operation {
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It did what it was asked.
     Ok,
@@ -64,7 +82,7 @@ pub enum Status {
 }
 
 /// What is known of a call's arguments; their text is never kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arguments {
     /// A digest of the arguments that does not depend on the order of their keys.
     ///
@@ -77,7 +95,7 @@ pub struct Arguments {
 }
 
 /// What was wrong with a record that could be used all the same: a set of flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quality(u16);
 
 impl Quality {
@@ -117,6 +135,8 @@ impl Quality {
 pub struct ToolCall<'a> {
     /// Where it was read.
     pub position: Position<'a>,
+    /// Where it stood before, if it was written to that topic again under its agent's key.
+    pub origin: Option<Arc<Origin>>,
     /// When it happened, bounded by the broker's append time.
     pub time: Timestamp,
     /// The customer or organisation.
@@ -175,11 +195,23 @@ impl ToolCall<'_> {
         parts.map_or(&self.agent_id, |(product, _)| product)
     }
 
+    /// Where the source's own record of the call stands: what people are shown.
+    #[must_use]
+    pub fn source(&self) -> Position<'_> {
+        self.origin.as_deref().map_or(self.position, |origin| Position {
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: origin.offset,
+            index: origin.index,
+        })
+    }
+
     /// The same call, borrowing its texts from this one.
     #[must_use]
     pub fn borrowed(&self) -> ToolCall<'_> {
         ToolCall {
             position: self.position,
+            origin: self.origin.clone(),
             time: self.time,
             tenant_id: Cow::Borrowed(&self.tenant_id),
             agent_id: Cow::Borrowed(&self.agent_id),
@@ -209,6 +241,7 @@ impl ToolCall<'_> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         ToolCall {
             position: Position { topic, ..self.position },
+            origin: self.origin,
             time: self.time,
             tenant_id: own(self.tenant_id),
             agent_id: own(self.agent_id),

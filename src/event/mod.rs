@@ -7,6 +7,6 @@ mod call;
 mod target;
 mod time;
 
-pub use call::{Arguments, Operation, Position, Quality, Status, ToolCall};
+pub use call::{Arguments, Operation, Origin, Position, Quality, Status, ToolCall};
 pub use target::{Shown, TARGETS_MAX, Target, TargetKind, WORDS_MAX};
 pub use time::{HOUR_NS, ParseTimestampError, Timestamp};

@@ -129,6 +129,7 @@ fn order(a: &ToolCall<'_>, b: &ToolCall<'_>) -> Ordering {
 /// Copies `call` into `slot`, using the slot's buffers. The topic is left to the partition's owner.
 fn refill(slot: &mut ToolCall<'static>, call: &ToolCall<'_>) {
     slot.position = Position { topic: "", ..call.position };
+    slot.origin.clone_from(&call.origin);
     slot.time = call.time;
     copy(&mut slot.tenant_id, &call.tenant_id);
     copy(&mut slot.agent_id, &call.agent_id);

@@ -57,8 +57,8 @@ impl Watch {
             agent_id: call.agent_id.to_string(),
             session_id: call.session_id.to_string(),
             tool_name: call.tool_name.to_string(),
-            topic: call.position.topic.to_owned(),
-            offset: call.position.offset,
+            topic: call.source().topic.to_owned(),
+            offset: call.source().offset,
             is_judged: fate == Fate::Judged,
             detectors,
         });

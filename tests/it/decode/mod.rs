@@ -1,5 +1,6 @@
 //! Decoding from outside: what whole records of every format come to, good, odd and hostile.
 
+mod canonical;
 mod hostile;
 mod otlp;
 mod properties;
