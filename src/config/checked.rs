@@ -40,6 +40,23 @@ pub struct Config {
     pub server: Server,
 }
 
+impl Config {
+    /// The sources that ingest reads: those not keyed by agent.
+    pub fn unkeyed(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| source.keyed_by == KeyedBy::None)
+    }
+
+    /// The topics that are judged: sources that are keyed by agent, and the calls topic where some
+    /// source is not.
+    #[must_use]
+    pub fn judged_topics(&self) -> Vec<&str> {
+        let keyed = self.sources.iter().filter(|source| source.keyed_by == KeyedBy::Agent);
+        let mut topics: Vec<&str> = keyed.map(|source| source.topic.as_str()).collect();
+        topics.extend(self.unkeyed().next().map(|_| self.topics.calls.as_str()));
+        topics
+    }
+}
+
 /// The cluster and how to consume from it.
 #[derive(Clone, Debug)]
 pub struct Kafka {
@@ -96,11 +113,36 @@ pub struct Source {
     pub format: Format,
     /// The tenant of records that name none.
     pub tenant: Option<String>,
+    /// What its records are keyed by.
+    pub keyed_by: KeyedBy,
+}
+
+/// What the records of a topic are keyed by.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyedBy {
+    /// By agent, or by tenant and agent: all calls of an agent are in one partition.
+    #[default]
+    Agent,
+    /// By something else or nothing: calls are written to the calls topic again, keyed by agent.
+    None,
 }
 
 /// The topics written.
 #[derive(Clone, Debug)]
 pub struct Topics {
+    /// Calls of sources that are not keyed by agent, keyed by tenant and agent.
+    pub calls: String,
     /// Alerts, keyed by tenant and agent.
     pub alerts: String,
     /// What each receiver has, compacted, beside the alerts.

@@ -95,6 +95,7 @@ fn example() -> RawConfig {
             topic: "agent.calls".to_owned(),
             format: Format::Auto,
             tenant: text("acme"),
+            keyed_by: crate::config::checked::KeyedBy::Agent,
         }],
         topics: RawTopics::default(),
         event_time: RawEventTime::default(),

@@ -34,8 +34,8 @@ mod units;
 mod yaml;
 
 pub use checked::{
-    Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
-    State, Topics,
+    Config, EventTime, Kafka, KeyedBy, Limits, Peers, Privacy, Receiver, RuleSource, Server,
+    Source, Start, State, Topics,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub(crate) use load::read_text;

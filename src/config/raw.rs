@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::checked::Start;
+use crate::config::checked::{KeyedBy, Start};
 use crate::config::groups::RawGroup;
 use crate::config::limits::RawLimits;
 use crate::config::receivers::RawReceiver;
@@ -78,8 +78,8 @@ pub(crate) struct RawKafka {
     /// The brokers to start from, each `host:port`.
     #[schemars(length(min = 1))]
     pub(crate) brokers: Vec<String>,
-    /// The consumer group that judges. Each receiver has a group of its own, of
-    /// the same name with `-deliver-` and the receiver's.
+    /// The consumer group that judges. Sources that are not keyed by agent are read by the group
+    /// of the same name with `-ingest`, and each receiver has one with `-deliver-` and its name.
     #[serde(default = "RawKafka::group_id")]
     #[schemars(length(min = 1, max = 200))]
     pub(crate) group_id: String,
@@ -245,6 +245,11 @@ pub(crate) struct RawSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub(crate) tenant: Option<String>,
+    /// What its records are keyed by: `agent`, so that all calls of an agent are in one partition,
+    /// or `none`, where a key is something else or missing. Calls of the latter are first written to
+    /// `topics.calls` again, keyed by tenant and agent, which costs a second trip through the broker.
+    #[serde(default)]
+    pub(crate) keyed_by: KeyedBy,
 }
 
 /// The topics written.
@@ -252,6 +257,10 @@ pub(crate) struct RawSource {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Topics")]
 pub(crate) struct RawTopics {
+    /// Calls of sources that are not keyed by agent, decoded and keyed by tenant and agent. Only
+    /// toolwarden may write it; used where a source has `keyed_by: none`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
+    pub(crate) calls: String,
     /// Alerts, keyed by tenant and agent.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) alerts: String,
@@ -283,6 +292,7 @@ pub(crate) struct RawTopics {
 impl Default for RawTopics {
     fn default() -> Self {
         Self {
+            calls: "toolwarden.calls".to_owned(),
             alerts: "toolwarden.alerts".to_owned(),
             deliveries: "toolwarden.deliveries".to_owned(),
             dead_letter: "toolwarden.dead-letter".to_owned(),

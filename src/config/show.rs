@@ -7,7 +7,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::checked::{Config, Privacy, Receiver, Start, State};
+use crate::config::checked::{Config, Privacy, Receiver, Start, State, Topics};
 use crate::config::groups::RawGroup;
 use crate::config::limits::RawLimits;
 use crate::config::outline::{self, Note};
@@ -159,6 +159,19 @@ fn state(state: &State) -> ShownState {
     }
 }
 
+fn topics(topics: &Topics) -> RawTopics {
+    RawTopics {
+        calls: topics.calls.clone(),
+        alerts: topics.alerts.clone(),
+        deliveries: topics.deliveries.clone(),
+        dead_letter: topics.dead_letter.clone(),
+        audit: topics.audit.clone(),
+        verdicts: topics.verdicts.clone(),
+        state: topics.state.clone(),
+        groups: topics.groups.clone().unwrap_or_default(),
+    }
+}
+
 fn shown(config: &Config) -> Shown {
     let directory = config.rules.directory.as_deref().map(Path::display);
     Shown {
@@ -171,17 +184,10 @@ fn shown(config: &Config) -> Shown {
                 topic: source.topic.clone(),
                 format: source.format,
                 tenant: source.tenant.clone(),
+                keyed_by: source.keyed_by,
             })
             .collect(),
-        topics: RawTopics {
-            alerts: config.topics.alerts.clone(),
-            deliveries: config.topics.deliveries.clone(),
-            dead_letter: config.topics.dead_letter.clone(),
-            audit: config.topics.audit.clone(),
-            verdicts: config.topics.verdicts.clone(),
-            state: config.topics.state.clone(),
-            groups: config.topics.groups.clone().unwrap_or_default(),
-        },
+        topics: topics(&config.topics),
         event_time: RawEventTime {
             lateness: FriendlyDuration(config.event_time.lateness),
             reorder: FriendlyDuration(config.event_time.reorder),

@@ -17,7 +17,7 @@ use crate::deliver::{
 use crate::event::Timestamp;
 use crate::kafka::{Ledger, OutgoingRecord, Ticket, WhenTooLarge};
 use crate::pipeline::cut;
-use crate::pipeline::desk::DEAD_LETTER_BYTES_MAX;
+use crate::pipeline::dead_letter::DEAD_LETTER_BYTES_MAX;
 use crate::pipeline::pager::{Page, Pager, as_duplicate};
 use crate::pipeline::undelivered;
 use crate::telemetry::{

@@ -51,6 +51,8 @@ pub struct DeliverySignals {
     pub stop: AtomicBool,
     /// Whether everything on the topic has been told.
     pub caught_up: AtomicBool,
+    /// Whether a broker can be reached.
+    pub connected: AtomicBool,
     /// Alerts on their way.
     pub open: AtomicUsize,
 }
@@ -371,6 +373,7 @@ impl Delivering {
         self.courier.forget(now, &mut |record, ticket| outbox.send(record, ticket));
         self.courier.measure(now);
         self.signals.open.store(self.courier.held(), Ordering::Relaxed);
+        self.signals.connected.store(self.consumer.is_connected(), Ordering::Relaxed);
         self.signals.caught_up.store(caught_up, Ordering::Relaxed);
     }
 

@@ -23,8 +23,8 @@ use secrecy::SecretString;
 
 use crate::alert::{Alert, AlertStatus, PAGE_SCORE};
 use crate::config::{
-    Config, EventTime, Kafka, Limits, Peers, Privacy, Receiver, RuleSource, Server, Source, Start,
-    State, Topics,
+    Config, EventTime, Kafka, KeyedBy, Limits, Peers, Privacy, Receiver, RuleSource, Server,
+    Source, Start, State, Topics,
 };
 use crate::decode::Format;
 use crate::deliver::render_text;
@@ -186,8 +186,14 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
             properties: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
-        sources: vec![Source { topic: CALLS.to_owned(), format: Format::Native, tenant: None }],
+        sources: vec![Source {
+            topic: CALLS.to_owned(),
+            format: Format::Native,
+            tenant: None,
+            keyed_by: KeyedBy::Agent,
+        }],
         topics: Topics {
+            calls: String::new(),
             alerts: ALERTS.to_owned(),
             deliveries: DELIVERIES.to_owned(),
             dead_letter: DEAD_LETTER.to_owned(),

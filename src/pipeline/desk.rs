@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::alert::{Alert, AlertStatus};
-use crate::decode::{self, DecodeError, Item, Record};
+use crate::decode::{self, DecodeError, Item, Record, canonical};
 use crate::event::{Position, Timestamp};
 use crate::kafka::{
     Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition, WhenTooLarge,
@@ -14,7 +12,8 @@ use crate::kafka::{
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::cut;
-use crate::pipeline::judge::{Audited, Decision};
+use crate::pipeline::dead_letter;
+use crate::pipeline::judge::{Audited, Decision, Judge};
 use crate::pipeline::keys;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::worker::WorkerSettings;
@@ -23,16 +22,8 @@ use crate::state::PartitionId;
 use crate::telemetry::{
     AgentRefused, AlertDecided, Audit, CallsMisplaced, DeadLetterKind, DeadLettered, EpisodeClosed,
     EpisodeOpened, Event, KeyMisfit, Metrics, PartitionsAssigned, PartitionsLost,
-    PartitionsRevoked, PeerLeftOut, RecordRejected, SourceMetrics,
+    PartitionsRevoked, PeerLeftOut, RepeatsPassedOver, SourceMetrics,
 };
-
-/// The most of a record's bytes that a dead letter carries; what is longer is cut and its digest
-/// given, because the dead-letter topic may take less than the source topic does.
-pub const DEAD_LETTER_BYTES_MAX: usize = 512 * 1024;
-
-/// The most of a record's key that a dead letter carries. With a longer one the letter would be
-/// larger than a producer may send, and its partition could never be committed past it.
-const DEAD_LETTER_KEY_BYTES_MAX: usize = 64 * 1024;
 
 /// One source topic.
 #[derive(Clone, Debug)]
@@ -43,6 +34,19 @@ pub struct Source {
     pub options: decode::Options,
     /// Its counters.
     pub metrics: SourceMetrics,
+    /// Where the calls of its records were read first, if ingest wrote it.
+    pub origins: Option<Arc<[Arc<str>]>>,
+}
+
+impl Source {
+    /// Reads everything `record` holds.
+    fn decode(&self, record: &Record<'_>, sink: &mut dyn FnMut(Item<'_>)) {
+        if self.origins.is_some() {
+            canonical::decode(record, &self.options, sink);
+        } else {
+            decode::decode(record, &self.options, sink);
+        }
+    }
 }
 
 /// A worker's desk.
@@ -84,6 +88,13 @@ impl Desk {
         PartitionId { topic, partition }
     }
 
+    /// Has a judge forget how far sources were seen that are not read any more.
+    pub fn keep_marks(&self, judge: &mut Judge) {
+        let source = self.sources.get(usize::from(judge.partition().topic));
+        let origins = source.and_then(|source| source.origins.as_deref()).unwrap_or_default();
+        judge.keep_marks(|topic| origins.iter().any(|origin| &**origin == topic));
+    }
+
     /// Takes one record in: its calls are held for judging, what cannot be read goes to the
     /// dead-letter topic.
     pub fn take(&mut self, record: &Consumed<'_>, lane: &mut Lane) {
@@ -117,7 +128,7 @@ impl Desk {
         };
         let mut rejected: Vec<DecodeError> = Vec::new();
         let (judge, received) = (&mut lane.judge, &mut lane.received);
-        decode::decode(&decoded, &source.options, &mut |item| match item {
+        source.decode(&decoded, &mut |item| match item {
             Item::Call(call) => {
                 match keys::misfit(decoded.key, &call) {
                     None => {}
@@ -231,6 +242,14 @@ impl Desk {
                 CallsMisplaced { topic, partition: id.partition, misfit, calls, now }
                     .emit(&self.metrics);
             }
+            RepeatsPassedOver {
+                topic: &source.topic,
+                partition: id.partition,
+                calls: now.redelivered - before.redelivered,
+                replaced: now.sources_replaced - before.sources_replaced,
+                forgotten: now.marks_forgotten - before.marks_forgotten,
+            }
+            .emit(&self.metrics);
             let refused = now.unjudged - before.unjudged;
             if refused > 0 {
                 source.metrics.unjudged.inc_by(refused);
@@ -291,48 +310,9 @@ impl Desk {
 
     /// Sends the bytes of an unreadable record to the dead-letter topic, with the reason.
     fn bury(&self, record: &Record<'_>, rejected: &[DecodeError], ledger: &Ledger) {
-        let Some(first) = rejected.first() else { return };
-        let Position { topic, partition, offset, .. } = record.position;
-        for error in rejected {
-            RecordRejected {
-                topic,
-                partition,
-                offset,
-                reason: error.reason.as_str(),
-                detail: &error.detail,
-                now: clock::wall(),
-            }
-            .emit(&self.metrics);
-        }
-        let payload = record.payload.unwrap_or_default();
-        let kept = payload.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(payload);
-        let mut headers = vec![
-            ("toolwarden-kind", DeadLetterKind::Record.as_str().to_owned()),
-            ("toolwarden-reason", first.reason.as_str().to_owned()),
-            ("toolwarden-detail", first.detail.clone()),
-            ("toolwarden-rejected", rejected.len().to_string()),
-            ("toolwarden-topic", topic.to_owned()),
-            ("toolwarden-partition", partition.to_string()),
-            ("toolwarden-offset", offset.to_string()),
-        ];
-        if kept.len() < payload.len() {
-            headers.push(("toolwarden-original-bytes", payload.len().to_string()));
-            headers.push(("toolwarden-original-sha256", hex(&Sha256::digest(payload))));
-        }
-        let key = record.key.unwrap_or_default();
-        let kept_key = key.get(..DEAD_LETTER_KEY_BYTES_MAX).unwrap_or(key);
-        if kept_key.len() < key.len() {
-            headers.push(("toolwarden-original-key-bytes", key.len().to_string()));
-        }
-        let letter = OutgoingRecord {
-            topic: Arc::clone(&self.dead_letter),
-            partition: None,
-            key: kept_key.to_vec(),
-            payload: Some(kept.to_vec()),
-            headers,
-            when_too_large: WhenTooLarge::Cut(cut::letter),
-        };
-        self.outbox.send(letter, ledger.ticket(offset));
+        dead_letter::tell(record, rejected, &self.metrics);
+        let letter = dead_letter::letter(record, rejected, &self.dead_letter);
+        self.outbox.send(letter, ledger.ticket(record.position.offset));
         DeadLettered { kind: DeadLetterKind::Record }.emit(&self.metrics);
     }
 }
@@ -355,10 +335,6 @@ fn by_topic(names: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
         topics.entry(&name.topic).or_default().push(name.partition);
     }
     topics
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -7,12 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Start};
-use crate::decode::{self, Ignored, Reason};
 use crate::deliver::{Webhook, WebhookSettings};
 use crate::kafka::{
     ClientSettings, ConsumerSettings, Outbox, PartitionConsumer, librdkafka_version,
@@ -25,11 +22,12 @@ use crate::pipeline::desk::Source;
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::export::RunningExport;
 use crate::pipeline::group_log::{GroupLog, GroupLogStatus};
+use crate::pipeline::ingest::IngestSignals;
 use crate::pipeline::judge::Shared;
 use crate::pipeline::look_up::LookUp;
-use crate::pipeline::monitor::{COMPONENTS, Monitor};
+use crate::pipeline::monitor::{Monitor, components};
 use crate::pipeline::posting::Posting;
-use crate::pipeline::restore::Restorer;
+use crate::pipeline::roles::Roles;
 use crate::pipeline::verdict_feed::VerdictFeed;
 use crate::pipeline::verdicts::VerdictBoard;
 use crate::pipeline::worker::keep::Durable;
@@ -38,13 +36,10 @@ use crate::policy::{self, Groups, Rules};
 use crate::serve::{self, Exporter, Exports, Readiness};
 use crate::state::Agents;
 use crate::state::admission::Room;
-use crate::state::mac::MacKeys;
-use crate::telemetry::{
-    BuildInfo, Event, Known, KnownRule, Metrics, ShutdownFinished, ShutdownStarted,
-};
+use crate::telemetry::{BuildInfo, Event, Metrics, ShutdownFinished, ShutdownStarted};
 
-/// Threads that read partitions back.
-const RESTORERS: usize = 2;
+mod ingesting;
+mod parts;
 
 /// One running instance.
 #[derive(Debug)]
@@ -57,6 +52,8 @@ pub struct Instance {
     pub signals: Arc<Signals>,
     /// What the deliveries know, one a receiver.
     pub deliveries: Vec<Arc<DeliverySignals>>,
+    /// What the ingests know.
+    pub ingest: Arc<IngestSignals>,
     /// What the workers share.
     pub shared: Shared,
     /// Records on their way out.
@@ -68,6 +65,8 @@ pub struct Instance {
     feed_stop: Arc<AtomicBool>,
     /// What the reader of groups knows of itself.
     groups: Arc<GroupLogStatus>,
+    /// Its part of the work.
+    roles: Roles,
 }
 
 /// What an instance knows before it reads its first record.
@@ -77,6 +76,8 @@ pub struct Beginning {
     pub baselines: Option<Baselines>,
     /// How much of its history each partition learns from before it goes live.
     pub learn_from: Option<Duration>,
+    /// Its part of the work.
+    pub roles: Roles,
 }
 
 /// How to reach the cluster, by the configuration.
@@ -149,35 +150,45 @@ impl Instance {
             revision: option_env!("TOOLWARDEN_REVISION").unwrap_or_default().to_owned(),
             librdkafka: librdkafka_version(),
         });
-        seed(&metrics, config, &rules);
-        metrics.config(&digest(config));
+        parts::seed(&metrics, config, &rules);
+        metrics.config(&parts::digest(config));
         let listener = TcpListener::bind(config.server.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.server.listen))?;
         let listen = listener.local_addr().context("cannot tell the address listened on")?;
         let client = client_settings(&config.kafka);
         let outbox = Outbox::new(&client, config.limits.pending_alerts, &metrics)?;
-        let durable = durable(config, &client, &metrics)?;
+        let roles = beginning.roles.with_work_in(config);
+        let durable = if roles.detect { parts::durable(config, &client, &metrics)? } else { None };
         let mut instance = Self {
             listen,
             signals: Arc::default(),
             deliveries: Vec::new(),
+            ingest: Arc::default(),
             shared: shared(config, rules),
-            sources: sources(config, &metrics),
+            sources: parts::sources(config, &metrics),
             threads: Vec::new(),
             shutdown_timeout: config.kafka.shutdown_timeout,
             outbox,
             metrics,
             feed_stop: Arc::default(),
             groups: Arc::default(),
+            roles,
         };
         if let Some(baselines) = beginning.baselines {
             baselines.into_instance(&instance.shared)?;
         }
-        instance.start_verdicts(config)?;
-        instance.start_groups(config)?;
-        instance.start_workers(config, (beginning.learn_from, durable))?;
-        instance.start_delivery(config)?;
+        if roles.detect {
+            instance.start_verdicts(config)?;
+            instance.start_groups(config)?;
+            instance.start_workers(config, (beginning.learn_from, durable))?;
+        }
+        if roles.ingest {
+            instance.start_ingest(config)?;
+        }
+        if roles.deliver {
+            instance.start_delivery(config)?;
+        }
         instance.start_serving(listener, config);
         Ok(instance)
     }
@@ -205,8 +216,10 @@ impl Instance {
     pub fn is_settled(&self) -> bool {
         let reports = self.signals.reports();
         let owned: usize = reports.values().map(|report| report.partitions.len()).sum();
-        owned > 0
-            && reports.values().all(|report| report.caught_up)
+        let has_judged =
+            !self.roles.detect || owned > 0 && reports.values().all(|report| report.caught_up);
+        has_judged
+            && (!self.roles.ingest || self.has_ingested())
             && self.outbox.unacknowledged() == 0
             && self.deliveries.iter().all(|it| it.caught_up.load(Ordering::Relaxed))
     }
@@ -219,6 +232,7 @@ impl Instance {
         let began = Moment::now();
         self.signals.stop.store(true, Ordering::Relaxed);
         self.feed_stop.store(true, Ordering::Relaxed);
+        self.ingest.stop.store(true, Ordering::Relaxed);
         for delivery in &self.deliveries {
             delivery.stop.store(true, Ordering::Relaxed);
         }
@@ -280,7 +294,7 @@ impl Instance {
             let consumer = ConsumerSettings {
                 client: client.clone(),
                 group_id: config.kafka.group_id.clone(),
-                topics: config.sources.iter().map(|source| source.topic.clone()).collect(),
+                topics: config.judged_topics().into_iter().map(str::to_owned).collect(),
                 from_earliest: config.kafka.start == Start::Earliest,
                 prefetch_bytes: config.kafka.prefetch_bytes,
             };
@@ -376,7 +390,7 @@ impl Instance {
 
     /// Everything that was learned, for who has the token; `None` when nobody may have it.
     fn exports(&self, config: &Config) -> Option<Exports> {
-        let token = config.server.export_token.clone()?;
+        let token = config.server.export_token.clone().filter(|_| self.roles.detect)?;
         let export = RunningExport {
             shared: self.shared.clone(),
             signals: Arc::clone(&self.signals),
@@ -388,13 +402,16 @@ impl Instance {
     }
 
     fn start_serving(&self, listener: TcpListener, config: &Config) {
-        let readiness = Arc::new(Readiness::new(self.metrics.clone(), &COMPONENTS));
+        let readiness = Arc::new(Readiness::new(self.metrics.clone(), &components(self.roles)));
         let monitor = Monitor {
             metrics: self.metrics.clone(),
             readiness: Arc::clone(&readiness),
             signals: Arc::clone(&self.signals),
             shared: self.shared.clone(),
             outbox: self.outbox.clone(),
+            roles: self.roles,
+            ingest: Arc::clone(&self.ingest),
+            deliveries: self.deliveries.clone(),
             groups: Arc::clone(&self.groups),
             sources: Arc::clone(&self.sources),
             stalled_after: config.kafka.stalled_after,
@@ -417,77 +434,4 @@ impl Instance {
         self.threads.push(thread.context("cannot start a thread")?);
         Ok(())
     }
-}
-
-/// How what is known is kept, if it is.
-fn durable(
-    config: &Config,
-    client: &ClientSettings,
-    metrics: &Metrics,
-) -> anyhow::Result<Option<Durable>> {
-    metrics.durable(config.state.durable);
-    if !config.state.durable {
-        return Ok(None);
-    }
-    let state: Arc<str> = config.topics.state.as_str().into();
-    let known = config.state.mac_keys.iter().map(ExposeSecret::expose_secret);
-    let keys = MacKeys::new(known, config.state.accept_unsigned);
-    let restorer = Restorer::start(
-        client,
-        (&config.kafka.group_id, Arc::clone(&state), keys),
-        config.limits.tools_per_agent,
-        RESTORERS,
-    )
-    .context("cannot start a thread")?;
-    // Nothing waits for its room: a flush ends before the next begins.
-    let outbox = Outbox::bulk(client, metrics)?;
-    let interval = config.state.flush_interval;
-    Ok(Some(Durable { restorer, outbox, state, interval }))
-}
-
-fn sources(config: &Config, metrics: &Metrics) -> Arc<[Source]> {
-    let source = |source: &crate::config::Source| Source {
-        topic: source.topic.as_str().into(),
-        options: decode::Options {
-            format: source.format,
-            default_tenant: source.tenant.clone(),
-            record_bytes_max: config.limits.record_bytes,
-            hash_key: config.privacy.hash_key,
-            show_targets: config.privacy.show_targets,
-        },
-        metrics: metrics.source(&source.topic),
-    };
-    config.sources.iter().map(source).collect()
-}
-
-/// A short digest of the configuration in force, so that instances that differ can be told apart.
-fn digest(config: &Config) -> String {
-    let shown = crate::config::show_json(config).to_string();
-    Sha256::digest(shown).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Makes every series that can be known from the start.
-fn seed(metrics: &Metrics, config: &Config, rules: &Rules) {
-    let topics: Vec<&str> = config.sources.iter().map(|source| source.topic.as_str()).collect();
-    let receivers: Vec<&str> = config.receivers.iter().map(|it| it.name.as_str()).collect();
-    let known_rule = |words: &crate::policy::Words| (words.id.clone(), words.title.clone());
-    let names: Vec<(String, String)> = rules.words().map(known_rule).collect();
-    let rules: Vec<KnownRule<'_>> = rules
-        .words()
-        .zip(&names)
-        .map(|(words, (rule_id, title))| KnownRule {
-            rule_id,
-            title,
-            severity: words.severity,
-            detector: words.detector.as_str(),
-        })
-        .collect();
-    metrics.seed(&Known {
-        topics: &topics,
-        rejected: &Reason::ALL.map(Reason::as_str),
-        ignored: &Ignored::ALL.map(Ignored::as_str),
-        receivers: &receivers,
-        rules: &rules,
-    });
-    metrics.held_calls_limit(config.limits.held_calls);
 }

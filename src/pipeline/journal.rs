@@ -13,6 +13,7 @@ use crate::state::changelog::{
     lesson_to_bytes, marker_key, marker_to_bytes, snapshot_to_bytes,
 };
 use crate::state::codec::StateError;
+use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
 use crate::state::{AgentKey, Agents};
 
@@ -225,8 +226,8 @@ impl Journal {
     }
 
     /// Everything that changed, to be written. `held` are the calls that were taken in and not
-    /// judged, `open` what open epochs taught, `count` the agents there are and `gate` what is
-    /// remembered of others.
+    /// judged, `open` what open epochs taught, `count` the agents there are, `gate` what is
+    /// remembered of others and `marks` how far sources were seen.
     ///
     /// # Errors
     ///
@@ -236,7 +237,7 @@ impl Journal {
         agents: &Agents,
         reached: Reached,
         (held, open): (&Held, &Taught),
-        (count, gate): (usize, &Gate),
+        (count, gate, marks): (usize, &Gate, &Marks),
     ) -> Result<Option<Flush>, StateError> {
         let Some(cut) = reached.next_offset else { return Ok(None) };
         // An idle partition writes nothing.
@@ -263,6 +264,7 @@ impl Journal {
             last: self.last,
             reached,
             gate: gate.clone(),
+            marks: marks.clone(),
         };
         let topic = Arc::clone(&self.lineage.topic);
         let sealed = marker_to_bytes(&marker)?;

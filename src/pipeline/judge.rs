@@ -5,6 +5,7 @@
 
 mod admitting;
 pub mod kept;
+mod seen;
 pub mod tally;
 pub mod watch;
 
@@ -26,6 +27,7 @@ use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
 use crate::policy::Rules;
 use crate::state::admission::Admission;
 use crate::state::changelog::Lesson;
+use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place};
 use crate::state::{AgentKey, Agents, Arrival, Claim, PartitionId, Updated};
 
@@ -99,6 +101,8 @@ pub struct Judge {
     place: Place,
     /// Who is let in.
     admission: Admission,
+    /// How far the sources of calls that ingest wrote were seen.
+    marks: Marks,
 }
 
 impl Judge {
@@ -134,6 +138,7 @@ impl Judge {
             journal: None,
             place: (0, 0),
             admission,
+            marks: Marks::default(),
         }
     }
 
@@ -169,15 +174,6 @@ impl Judge {
     /// Offsets whose epochs are not published yet are held back in `ledger`.
     pub fn guard(&self, ledger: Ledger) {
         self.shared.board.guard(self.post, ledger);
-    }
-
-    /// Takes one call in; it is judged when its turn comes ([`Self::judge_due`]).
-    pub fn hold(&mut self, call: &ToolCall<'_>) {
-        let position = (call.position.offset, call.position.index);
-        if self.again.as_ref().is_some_and(|again| again.covers(position)) {
-            return;
-        }
-        self.order.push(call);
     }
 
     /// The record at `offset` comes next. With the first one, agents of this partition that are

@@ -1,15 +1,19 @@
 //! Looks after an instance once a second: is it ready, is it stalled, how full is it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::kafka::Outbox;
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::delivery::DeliverySignals;
 use crate::pipeline::desk::Source;
 use crate::pipeline::group_log::GroupLogStatus;
+use crate::pipeline::ingest::{IngestReport, IngestSignals};
 use crate::pipeline::judge::Shared;
 use crate::pipeline::portraits;
+use crate::pipeline::roles::Roles;
 use crate::pipeline::self_check::{tell_full, tell_miscalibrated};
 use crate::pipeline::worker::{Report, Signals};
 use crate::serve::{AppState, Component, Exports, Misplaced, OwnedPartition, Readiness, Status};
@@ -30,8 +34,20 @@ const HISTORY: Component = "history";
 const BASELINES: Component = "baselines";
 const GROUPS: Component = "groups";
 
+const INGEST: Component = "ingest";
+
 /// What an instance needs to do its work.
-pub const COMPONENTS: [Component; 7] = [KAFKA, GROUP, STREAM, OUTBOX, HISTORY, BASELINES, GROUPS];
+#[must_use]
+pub fn components(roles: Roles) -> Vec<Component> {
+    let mut components = vec![KAFKA];
+    if roles.detect {
+        components.extend([GROUP, STREAM, OUTBOX, HISTORY, BASELINES, GROUPS]);
+    }
+    if roles.ingest {
+        components.push(INGEST);
+    }
+    components
+}
 
 /// The watcher of one instance.
 #[derive(Debug)]
@@ -46,6 +62,12 @@ pub struct Monitor {
     pub shared: Shared,
     /// Records on their way out.
     pub outbox: Outbox,
+    /// Its part of the work.
+    pub roles: Roles,
+    /// What the ingests know.
+    pub ingest: Arc<IngestSignals>,
+    /// What the deliveries know.
+    pub deliveries: Vec<Arc<DeliverySignals>>,
     /// The reader of what peers taught.
     pub groups: Arc<GroupLogStatus>,
     /// The source topics.
@@ -143,8 +165,32 @@ impl Monitor {
                 self.metrics.watermark_lag(&source.topic, lag);
             }
         }
-        let connected = reports.iter().any(|report| report.connected);
+        let ingests = self.ingest.reports();
+        let connected = reports.iter().any(|report| report.connected)
+            || ingests.iter().any(|report| report.connected)
+            || self.deliveries.iter().any(|it| it.connected.load(Ordering::Relaxed));
         self.tell(KAFKA, connected, "no broker can be reached");
+        if self.roles.ingest {
+            self.look_at_ingest(&ingests);
+        }
+        if self.roles.detect {
+            self.look_at_workers(reports);
+        }
+    }
+
+    fn look_at_ingest(&self, ingests: &[IngestReport]) {
+        self.metrics.ingest_unacknowledged(ingests.iter().map(|it| it.in_flight).sum());
+        let joined = !ingests.is_empty() && ingests.iter().all(|report| report.joined);
+        let stalled = ingests.iter().any(|report| report.stalled);
+        let reason = if joined {
+            "calls are not acknowledged by the cluster"
+        } else {
+            "the consumer group of ingest has not given this instance its share"
+        };
+        self.tell(INGEST, joined && !stalled, reason);
+    }
+
+    fn look_at_workers(&self, reports: &[Report]) {
         let joined = !reports.is_empty() && reports.iter().all(|report| report.joined);
         self.tell(GROUP, joined, "the consumer group has not given this instance its share");
         let stall = stall(reports, self.stalled_after);

@@ -24,6 +24,7 @@ use crate::detect::AgentState;
 use crate::state::admission::{Gate, Passages};
 use crate::state::codec::{Kind, StateError, seal};
 use crate::state::foreign::Foreign;
+use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
 
 pub use keys::{Touched, agent_key, lesson_key, marker_key, read_stamp};
@@ -118,6 +119,8 @@ pub struct Marker {
     pub last: Option<(i64, u64)>,
     /// What is remembered of agents that were not let in.
     pub gate: Gate,
+    /// How far the sources of calls that ingest wrote were seen.
+    pub marks: Marks,
 }
 
 /// What one open epoch taught about one group.

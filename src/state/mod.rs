@@ -9,6 +9,7 @@ pub mod codec;
 pub mod foreign;
 mod key;
 pub mod mac;
+pub mod marks;
 pub mod reached;
 
 use std::collections::BTreeMap;

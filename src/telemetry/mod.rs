@@ -8,6 +8,7 @@ mod bounds;
 mod events;
 mod family;
 mod groups;
+mod ingest;
 mod kafka;
 mod keeping;
 mod keys;
@@ -31,6 +32,7 @@ pub use events::{
 };
 pub use family::{MetricKind, MetricSpec};
 pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};
+pub use ingest::{IngestBeganAgain, IngestMetrics, RepeatsPassedOver};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use keeping::{
     LOG_CHANGES, LeaseLapsed, RestoreFailed, SourceLogChanged, StateFlushed, StateForeignWrites,

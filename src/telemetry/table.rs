@@ -89,6 +89,17 @@ table! {
     events_misplaced: IntCounterVec = "events_misplaced_total", "calls", ["topic", "reason"], NONE,
         "Tool calls in a partition that may not be their agent's: the record has no key, its key names another agent, or another partition brought the agent before. They are judged.";
 
+    events_repeated: IntCounter = "events_repeated_total", "calls", [], NONE,
+        "Tool calls that ingest wrote to the calls topic again, after a stop: known by their place in the source and passed over.";
+    ingest_calls: IntCounter = "ingest_calls_total", "calls", [], NONE,
+        "Tool calls of sources that are not keyed by agent, sent to the calls topic.";
+    ingest_unacknowledged: IntGauge = "ingest_unacknowledged", "calls", [], NONE,
+        "Tool calls on their way to the calls topic that the broker has not acknowledged.";
+    ingest_restarts: IntCounter = "ingest_restarts_total", "times", [], NONE,
+        "Times the broker refused a call on its way to the calls topic, and ingest began again where the last one arrived.";
+    source_marks_forgotten: IntCounter = "source_marks_forgotten_total", "partitions", [], NONE,
+        "Source partitions of which a partition of the calls topic forgot how far it had seen them, because it knew too many.";
+
     // What is known, kept.
     state_durable: IntGauge = "state_durable", "boolean", [], NONE,
         "1 when what is known of agents is written to the state topic.";

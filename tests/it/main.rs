@@ -28,6 +28,7 @@ mod generate;
 mod groups;
 mod helm;
 mod hostile;
+mod ingest;
 mod judgement;
 mod kafka;
 mod kafka_broker;

@@ -88,6 +88,11 @@ impl Settings {
         &self.sources[0].0
     }
 
+    /// Where ingest writes the calls of sources that are not keyed.
+    pub(crate) fn keyed(&self) -> String {
+        format!("{}.keyed", self.name)
+    }
+
     pub(crate) fn alerts(&self) -> String {
         format!("{}.alerts", self.name)
     }
@@ -138,8 +143,9 @@ impl Settings {
         let [alerts, dead_letter, verdicts, audit, groups] = self.written();
         writeln!(
             text,
-            "topics: {{alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}, \
+            "topics: {{calls: {}, alerts: {alerts}, dead_letter: {dead_letter}, verdicts: {verdicts}, audit: {audit}, \
              groups: {groups}, state: {}, deliveries: {}}}",
+            self.keyed(),
             self.state(),
             self.deliveries()
         )

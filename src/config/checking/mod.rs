@@ -14,7 +14,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::checked::{Config, EventTime, Limits, Peers, RuleSource, Source, Topics};
+use crate::config::checked::{
+    Config, EventTime, KeyedBy, Limits, Peers, RuleSource, Source, Topics,
+};
 use crate::config::document::{Document, Fault};
 use crate::config::environment::Environment;
 use crate::config::groups::RawGroup;
@@ -119,9 +121,11 @@ impl Checker<'_> {
                     topic: source.topic.clone(),
                     format: source.format,
                     tenant: source.tenant.clone(),
+                    keyed_by: source.keyed_by,
                 })
                 .collect(),
             topics: Topics {
+                calls: raw.topics.calls.clone(),
                 alerts: raw.topics.alerts.clone(),
                 deliveries: raw.topics.deliveries.clone(),
                 dead_letter: raw.topics.dead_letter.clone(),
@@ -176,7 +180,9 @@ impl Checker<'_> {
             ("state", &topics.state),
             ("groups", &topics.groups),
         ];
-        for (name, topic) in written {
+        let has_unkeyed = raw.sources.iter().any(|source| source.keyed_by == KeyedBy::None);
+        let calls = has_unkeyed.then_some(("calls", &topics.calls));
+        for (name, topic) in calls.into_iter().chain(written) {
             let first = seen.insert(topic, format!("topics.{name}"));
             let Some(first) = first else { continue };
             let help = if first.starts_with("sources") {

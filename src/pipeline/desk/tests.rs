@@ -137,7 +137,8 @@ fn a_partition_that_looks_for_its_history_is_not_idle_and_finishes_nothing() {
 fn what_a_partition_judged_is_counted_once_also_when_it_starts_over() {
     let metrics = Metrics::new(&BuildInfo::default());
     let (topic, counters) = ("calls".into(), metrics.source("calls"));
-    let source = Source { topic, options: decode::Options::default(), metrics: counters };
+    let source =
+        Source { topic, options: decode::Options::default(), origins: None, metrics: counters };
     let mut desk = of_sources(&metrics, Arc::from([source.clone()]));
     let rules = load_rules(&RuleSource::default()).unwrap().rules;
     let mut lanes = BTreeMap::new();

@@ -101,7 +101,9 @@ impl Judge {
         lineage: Lineage,
     ) -> Result<(), Full> {
         let journal = Journal::new(lineage, &restored);
-        let (marker, gate) = restored.marker.map(|it| (it.reached, it.gate)).unzip();
+        let (marker, kept) = restored.marker.map(|it| (it.reached, (it.gate, it.marks))).unzip();
+        let (gate, marks) = kept.unwrap_or_default();
+        self.marks = marks;
         let mut ahead = Vec::new();
         let mut passages = Vec::new();
         for dead in restored.dead {
@@ -110,7 +112,7 @@ impl Judge {
         }
         // All agents in memory are many more than those of one partition: they are counted as they
         // come.
-        self.admission.begin(gate.unwrap_or_default());
+        self.admission.begin(gate);
         let (admission, deadlines) = (&mut self.admission, &mut self.deadlines);
         let states = restored.agents.into_iter().map(|agent| {
             admission.count(&agent.state.tenant_id);
@@ -215,7 +217,7 @@ impl Judge {
         held.values_mut().for_each(|places| places.sort_unstable());
         let Some(mut journal) = self.journal.take() else { return Ok(None) };
         let open = self.log.open();
-        let admitted = (self.admission.agents(), self.admission.gate());
+        let admitted = (self.admission.agents(), self.admission.gate(), &self.marks);
         let flush = journal.flush(&self.shared.agents, reached, (&held, open), admitted);
         self.journal = Some(journal);
         flush

@@ -18,6 +18,12 @@ pub struct Tally {
     /// Judged or counted, though another partition of the topic feeds the agent: the topic is not
     /// keyed by agent.
     pub astray: u64,
+    /// Passed over: ingest wrote them again.
+    pub redelivered: u64,
+    /// Source partitions that began again at a lower offset.
+    pub sources_replaced: u64,
+    /// Source partitions that were forgotten for want of room.
+    pub marks_forgotten: u64,
     /// Agents that were forgotten because they made no call for too long.
     pub forgotten: u64,
     /// Agents that were not known yet and gave their place to a new one.

@@ -81,6 +81,7 @@ impl Worker {
                     "agents were left out"
                 );
             }
+            self.desk.keep_marks(&mut lane.judge);
             if let Some(live_from) = lane.pinned() {
                 self.consumer.finish(&lane.name, live_from);
             }

@@ -217,7 +217,7 @@ impl Restoring {
     fn take_marker(&mut self, value: Option<&[u8]>) -> Result<(), StateError> {
         let Some(value) = value else { return Ok(()) };
         let marker: Marker = open(Kind::Marker, value)?;
-        if !marker.gate.is_sound() {
+        if !marker.gate.is_sound() || !marker.marks.is_sound() {
             let words = "it holds more than one may".to_owned();
             return Err(StateError::Unfit { kind: Kind::Marker, words });
         }

@@ -73,7 +73,7 @@ impl Instance {
         let shared = Shared { agents, board, ..crate::pipeline::shared(reorder_ns) };
         let options = decode::Options { format: Format::Native, ..decode::Options::default() };
         let topic: Arc<str> = "calls".into();
-        let source = Source { topic, options, metrics: metrics.source("calls") };
+        let source = Source { topic, options, origins: None, metrics: metrics.source("calls") };
         let outbox = |line, capacity| {
             Outbox::by(Arc::new(Sender { client: client.clone(), line }), capacity, &metrics)
         };
