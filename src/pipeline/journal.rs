@@ -17,12 +17,30 @@ use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
 use crate::state::{AgentKey, Agents};
 
-/// About what the lessons of a partition take until it is flushed early, in bytes: an agent's record
-/// holds its own, and must stay below what a broker takes.
+/// About what the lessons of one agent take until its partition is flushed early, in bytes: an agent's
+/// record holds its own, and must stay below what a broker takes.
 pub const LESSONS_SOFT: usize = 192 << 10;
 
 /// The same, at which nothing more is judged before the flush under way has ended.
 pub const LESSONS_HARD: usize = 384 << 10;
+
+/// The lessons of all agents of a partition count as this part of them: 12 MiB are the soft bound.
+const LESSONS_OF_ALL: usize = 64;
+
+/// What an agent taught since the last flush.
+#[derive(Debug, Default)]
+struct AgentLessons {
+    /// About what they take, in bytes.
+    bytes: usize,
+    lessons: Vec<Lesson>,
+}
+
+impl AgentLessons {
+    fn push(&mut self, lesson: Lesson) {
+        self.bytes += weight(&lesson.fact);
+        self.lessons.push(lesson);
+    }
+}
 
 /// One record to write: its key, and its value or nothing to delete what stands there.
 pub type StateRecord = (Vec<u8>, Option<Vec<u8>>);
@@ -67,8 +85,10 @@ pub struct Journal {
     lineage: Lineage,
     next_flush: u64,
     changed: Vec<AgentKey>,
-    lessons: BTreeMap<AgentKey, Vec<Lesson>>,
+    lessons: BTreeMap<AgentKey, AgentLessons>,
+    /// What those of all agents take, and those of the agent that taught most.
     lessons_bytes: usize,
+    lessons_of_one: usize,
     /// When agents came and went since the last flush.
     passages: BTreeMap<AgentKey, Passages>,
     /// The names of agents that were forgotten since the last flush.
@@ -103,7 +123,7 @@ impl Journal {
         let same_log = restored.marker.as_ref().is_none_or(|it| it.stamp.log == lineage.log);
         let reached = restored.marker.as_ref().map(|marker| &marker.reached);
         let mut ahead = BTreeMap::new();
-        let mut lessons: BTreeMap<AgentKey, Vec<Lesson>> = BTreeMap::new();
+        let mut lessons: BTreeMap<AgentKey, AgentLessons> = BTreeMap::new();
         let mut passages: BTreeMap<AgentKey, Passages> = BTreeMap::new();
         let known = restored.agents.iter().map(|it| {
             let names = (&it.state.tenant_id, &it.state.agent_id);
@@ -120,7 +140,8 @@ impl Journal {
                 ahead.insert(key, judged.clone());
             }
             if !taught.is_empty() {
-                lessons.insert(key, taught.clone());
+                let known = lessons.entry(key).or_default();
+                taught.iter().for_each(|lesson| known.push(lesson.clone()));
             }
             if !came.is_empty() {
                 passages.insert(key, came.clone());
@@ -129,11 +150,13 @@ impl Journal {
         let dead = restored.dead.iter();
         let dead =
             dead.map(|it| (AgentKey::from_ids(&it.tenant_id, &it.agent_id), it.flush)).collect();
-        let touched: BTreeSet<GroupKey> = lessons.values().flatten().map(|it| it.group).collect();
+        let touched: BTreeSet<GroupKey> =
+            lessons.values().flat_map(|it| &it.lessons).map(|it| it.group).collect();
         Self {
             next_flush: restored.next_flush,
             changed: Vec::new(),
-            lessons_bytes: lessons.values().flatten().map(|it| weight(&it.fact)).sum(),
+            lessons_bytes: lessons.values().map(|it| it.bytes).sum(),
+            lessons_of_one: lessons.values().map(|it| it.bytes).max().unwrap_or(0),
             lessons,
             passages,
             gone: BTreeMap::new(),
@@ -180,7 +203,9 @@ impl Journal {
     pub fn taught(&mut self, agent: AgentKey, lesson: Lesson) {
         self.touched.insert(lesson.group);
         self.lessons_bytes += weight(&lesson.fact);
-        self.lessons.entry(agent).or_default().push(lesson);
+        let own = self.lessons.entry(agent).or_default();
+        own.push(lesson);
+        self.lessons_of_one = self.lessons_of_one.max(own.bytes);
     }
 
     /// What open epochs taught about `group` is written at the next flush, whatever happens.
@@ -205,10 +230,11 @@ impl Journal {
         self.last = Some((offset, digest));
     }
 
-    /// About how many bytes the lessons take that are not written yet.
+    /// About how many bytes the lessons take that are not written yet: those of the agent that taught
+    /// most, or a part of all of them if that is more.
     #[must_use]
-    pub const fn lessons_bytes(&self) -> usize {
-        self.lessons_bytes
+    pub fn lessons_bytes(&self) -> usize {
+        self.lessons_of_one.max(self.lessons_bytes / LESSONS_OF_ALL)
     }
 
     /// Agents that have changed since the last flush.
@@ -286,7 +312,7 @@ impl Journal {
         let mut lessons = std::mem::take(&mut self.lessons);
         let mut passages = std::mem::take(&mut self.passages);
         let mut gone = std::mem::take(&mut self.gone);
-        self.lessons_bytes = 0;
+        (self.lessons_bytes, self.lessons_of_one) = (0, 0);
         let mut changed = std::mem::take(&mut self.changed);
         if !passages.is_empty() {
             // Who went and came back has changed twice.
@@ -294,7 +320,7 @@ impl Journal {
             changed.dedup();
         }
         for key in changed {
-            let taught = lessons.remove(&key).unwrap_or_default();
+            let taught = lessons.remove(&key).unwrap_or_default().lessons;
             let passages = passages.remove(&key).unwrap_or_default();
             let own = held.get(&key).map_or(&[][..], Vec::as_slice);
             let sealed = if let Some((tenant_id, agent_id)) = gone.remove(&key) {

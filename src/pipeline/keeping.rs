@@ -44,6 +44,8 @@ pub struct Keeping {
     watch: Option<Watch>,
     asked: Moment,
     is_hurried: bool,
+    /// What the last flush cost its worker.
+    pub cost: Duration,
 }
 
 impl Keeping {
@@ -60,6 +62,7 @@ impl Keeping {
             watch: None,
             asked: Moment::now(),
             is_hurried: false,
+            cost: Duration::ZERO,
         }
     }
 

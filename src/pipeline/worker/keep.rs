@@ -22,6 +22,18 @@ use crate::telemetry::{
 /// How long partitions that are to go may take to be written down: the whole group waits.
 const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 
+/// A worker writes down for at most one part in so many of its time, where that is not the interval
+/// that was asked for. What it costs the producer's thread and the broker is about as much again.
+const WRITING_SHARE: u32 = 20;
+
+/// The longest that flushes are put off for that, in intervals: so much is read again after a crash.
+const PUT_OFF_MAX: u32 = 12;
+
+/// How often a partition is flushed when the last flushes of all of a worker's cost it `cost`.
+fn flush_every(interval: Duration, cost: Duration) -> Duration {
+    cost.saturating_mul(WRITING_SHARE).clamp(interval, interval.saturating_mul(PUT_OFF_MAX))
+}
+
 /// What a worker needs to keep what is known.
 #[derive(Clone, Debug)]
 pub struct Durable {
@@ -97,7 +109,12 @@ impl Worker {
         for lane in self.lanes.values_mut() {
             let Some(keeping) = &mut lane.keeping else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
-            if let Some(flushed) = keeping.flushing.step(&lane.ledger, &mut send) {
+            let began = Moment::now();
+            let flushed = keeping.flushing.step(&lane.ledger, &mut send);
+            if keeping.flushing.is_under_way() {
+                keeping.cost += began.elapsed();
+            }
+            if let Some(flushed) = flushed {
                 keeping.flushed();
                 finished(&flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
@@ -112,12 +129,18 @@ impl Worker {
         if under_way {
             return;
         }
+        let costs = self.lanes.values().filter_map(|lane| lane.keeping.as_ref());
+        let interval = flush_every(durable.interval, costs.map(|keeping| keeping.cost).sum());
         let due = self.lanes.values_mut().filter(|lane| {
-            lane.keeping.as_ref().is_some_and(|it| it.is_due(&lane.judge, durable.interval))
+            lane.keeping.as_ref().is_some_and(|it| it.is_due(&lane.judge, interval))
         });
         let began = |lane: &&mut Lane| lane.keeping.as_ref().map(|it| it.flushing.began());
         if let Some(lane) = due.min_by_key(began) {
+            let began = Moment::now();
             begin(lane, &self.metrics);
+            if let Some(keeping) = &mut lane.keeping {
+                keeping.cost = began.elapsed();
+            }
         }
     }
 
@@ -335,5 +358,19 @@ impl Keeping {
     #[must_use]
     pub fn of(name: &TopicPartition, durable: &Durable) -> Self {
         Self::new(name, &durable.restorer, Arc::clone(&durable.state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flushes_that_cost_much_are_put_off_within_a_bound() {
+        let (interval, ms) = (Duration::from_secs(5), Duration::from_millis);
+        assert_eq!(flush_every(interval, Duration::ZERO), interval);
+        assert_eq!(flush_every(interval, ms(250)), interval);
+        assert_eq!(flush_every(interval, ms(500)), Duration::from_secs(10));
+        assert_eq!(flush_every(interval, Duration::MAX), Duration::from_secs(60));
     }
 }
