@@ -266,7 +266,9 @@ impl LiveSession {
     #[must_use]
     pub fn has_named(&self, value: u64) -> bool {
         let host = short(value);
-        self.values.iter().any(|known| known.value() == value || known.domain() == host)
+        // Most calls name what was named before: the hosts of addresses are looked at only else.
+        self.values.iter().any(|known| known.value() == value)
+            || self.values.iter().any(|known| known.domain() == host)
             || self.has_handed_over(value)
     }
 
@@ -370,12 +372,13 @@ impl LiveSession {
     fn note_values(&mut self, tool: u64, targets: &[Target]) {
         let before = self.values.len();
         for target in targets.iter().filter(|target| target.kind.is_target()) {
-            let earlier = self.values.get(..before).unwrap_or_default();
-            let known = earlier.iter().any(|it| it.value() == target.value)
-                || self.has_handed_over(target.value);
+            let first = self.values.iter().position(|it| it.value() == target.value);
+            let known =
+                first.is_some_and(|first| first < before) || self.has_handed_over(target.value);
             let class = class(tool, target.key, target.kind);
-            let is_noted =
-                self.values.iter().any(|it| it.names(target) && (known || it.class() == class));
+            // What names the target has its value, so it stands no earlier than the first that has.
+            let same = first.and_then(|first| self.values.get(first..)).unwrap_or_default();
+            let is_noted = same.iter().any(|it| it.names(target) && (known || it.class() == class));
             if is_noted || self.is_full() {
                 continue;
             }

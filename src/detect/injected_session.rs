@@ -162,8 +162,8 @@ fn judge(
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
     for target in call.targets.iter() {
         let weight = kind_weight(target.kind, acting);
-        let is_known = session.has_named(target.value) || judgement.said.is_expected(target);
-        if weight <= 0.0 || is_known {
+        let is_known = || session.has_named(target.value) || judgement.said.is_expected(target);
+        if weight <= 0.0 || is_known() {
             continue;
         }
         let context = &*context.get_or_insert_with(&mut fill);
