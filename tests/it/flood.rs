@@ -187,8 +187,9 @@ impl Receiver for Outside {
     }
 }
 
-/// A delivery that begins where the group has committed.
+/// A delivery that begins where the group has committed, at the world's time.
 fn begin(outside: &Outside, rate: u32, metrics: &Metrics) -> Delivering {
+    show(outside);
     let settings = CourierSettings {
         name: "soc".into(),
         dedup_for: Duration::from_secs(86_400),
@@ -226,15 +227,19 @@ fn metric(metrics: &Metrics, name: &str) -> f64 {
     text.lines().find_map(|it| it.strip_prefix(&line)).map_or(0.0, |it| it.parse().unwrap())
 }
 
+/// Lets the clocks of this thread show what has passed in the world.
+fn show(outside: &Outside) -> i64 {
+    let passed_ms = outside.world().passed_ms;
+    let wall = Timestamp::from_millis(BEGIN_MS + passed_ms);
+    clock::show(Some(Reading { wall, passed: Duration::from_millis(passed_ms.unsigned_abs()) }));
+    passed_ms
+}
+
 /// Lets the delivery work for so long, or until it has told `until` messages.
 fn work(outside: &Outside, delivery: &mut Delivering, (span_ms, until): (i64, usize)) {
     let end = outside.world().passed_ms + span_ms;
     loop {
-        let passed_ms = outside.world().passed_ms;
-        let wall = Timestamp::from_millis(BEGIN_MS + passed_ms);
-        let passed = Duration::from_millis(passed_ms.unsigned_abs());
-        clock::show(Some(Reading { wall, passed }));
-        if passed_ms >= end || outside.world().told.len() >= until {
+        if show(outside) >= end || outside.world().told.len() >= until {
             return;
         }
         delivery.turn();

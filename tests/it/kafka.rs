@@ -268,7 +268,7 @@ fn no_offset_is_committed_past_an_alert_the_cluster_refuses() {
     let Some(broker) = Broker::shared() else { return };
     let settings = in_memory(Settings::new(broker.bootstrap(), "refused"));
     broker.create_topic(settings.calls(), 1, &["retention.ms=-1"]);
-    broker.create_topic(&settings.alerts(), 1, &["min.insync.replicas=2"]);
+    broker.create_topic(&settings.alerts(), 1, &["message.timestamp.before.max.ms=1"]);
     refuse_alerts(&settings, || {
         assert_eq!(fired(&settings), BTreeSet::new());
         set(&broker, &settings.alerts(), &[]);
