@@ -27,16 +27,13 @@ pub(crate) enum BenchCommand {
     Restore(RestoreArgs),
 }
 
-/// What `bench restore` is told.
+/// Where and how often something is measured beside a Kafka.
 #[derive(Debug, Args)]
-pub(crate) struct RestoreArgs {
+struct Beside {
     /// The brokers to measure on.
     #[arg(long, default_value = "127.0.0.1:9092")]
     broker: String,
-    /// Agents to read back.
-    #[arg(long, default_value_t = 1_000_000)]
-    agents: u32,
-    /// Partitions they are spread over.
+    /// Partitions of the topic.
     #[arg(long, default_value_t = 8)]
     partitions: i32,
     /// Worker threads.
@@ -45,6 +42,16 @@ pub(crate) struct RestoreArgs {
     /// How often it is measured.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+}
+
+/// What `bench restore` is told.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    beside: Beside,
+    /// Agents to read back.
+    #[arg(long, default_value_t = 1_000_000)]
+    agents: u32,
     /// Read back what an earlier run has written, by the beginning of its topics' names.
     #[arg(long)]
     again: Option<String>,
@@ -64,24 +71,14 @@ pub(crate) struct MemoryArgs {
 /// What `bench pipeline` is told.
 #[derive(Debug, Args)]
 pub(crate) struct PipelineArgs {
-    /// The brokers to measure on.
-    #[arg(long, default_value = "127.0.0.1:9092")]
-    broker: String,
+    #[command(flatten)]
+    beside: Beside,
     /// Calls in the topic.
     #[arg(long, default_value_t = 5_000_000)]
     calls: u64,
     /// Agents that make them.
     #[arg(long, default_value_t = 100_000)]
     agents: u32,
-    /// Partitions of the topic.
-    #[arg(long, default_value_t = 8)]
-    partitions: i32,
-    /// Worker threads.
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
-    /// How often each is measured.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
     /// Measure in each round, too, what it does without writing down what it knows.
     #[arg(long)]
     without_state: bool,
@@ -119,13 +116,13 @@ fn configuration(broker: &str) -> Result<Config, Failure> {
 }
 
 fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
-    let config = configuration(&args.broker)?;
+    let config = configuration(&args.beside.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = RestoreOptions {
         agents: args.agents,
-        partitions: args.partitions,
-        workers: args.workers,
-        rounds: args.rounds,
+        partitions: args.beside.partitions,
+        workers: args.beside.workers,
+        rounds: args.beside.rounds,
         again: args.again.clone(),
     };
     let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));
@@ -137,14 +134,14 @@ fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
 }
 
 fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
-    let config = configuration(&args.broker)?;
+    let config = configuration(&args.beside.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = BenchOptions {
         calls: args.calls,
         agents: args.agents,
-        partitions: args.partitions,
-        workers: args.workers,
-        rounds: args.rounds,
+        partitions: args.beside.partitions,
+        workers: args.beside.workers,
+        rounds: args.beside.rounds,
         without_state: args.without_state,
         seed: 1,
     };
