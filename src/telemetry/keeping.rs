@@ -224,7 +224,8 @@ impl Event for SourceLogChanged<'_> {
             expected,
             found,
             lost,
-            "the source's log is not as it was left; see docs/runbooks/source-log.md"
+            "the source's log is not as it was left; see \
+             docs/runbooks/operations/ToolwardenSourceLogChanged.md"
         );
     }
 }
