@@ -222,6 +222,12 @@ impl Peak {
         scale.leave(self.days.centre())
     }
 
+    /// The largest value of today that was not alarming.
+    #[must_use]
+    pub fn today(&self) -> f64 {
+        self.today.into()
+    }
+
     fn model(&self, measure: &Measure) -> MaximumModel {
         self.days.model_around(|| measure.scale.enter(measure.prior.maximum), &measure.prior)
     }

@@ -1,7 +1,7 @@
 //! The statistics that are judged by their daily maxima: what is kept of each, and how one value
 //! is judged at once, in the open window.
 
-use crate::baseline::maxima::Prior;
+use crate::baseline::maxima::{Prior, whole};
 use crate::baseline::peaks::{Measure, Peak, Scale, Seen, Standing};
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
@@ -99,6 +99,11 @@ impl Peaks {
     /// The most runs begun in two hours that a day usually has.
     pub(crate) fn usual_run_rate(&self) -> f64 {
         self.run_rate.as_ref().map_or(1.0, |peak| peak.usual(Scale::Root))
+    }
+
+    /// The most runs begun in two hours today that did not alarm.
+    pub(crate) fn runs_today(&self) -> u32 {
+        self.run_rate.as_ref().map_or(1, |peak| whole(peak.today()))
     }
 
     /// Whether anything is remembered of the runs begun within two hours.
