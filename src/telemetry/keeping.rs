@@ -231,6 +231,12 @@ impl Event for SourceLogChanged<'_> {
 }
 
 impl Metrics {
+    /// Records written to the state topic.
+    #[must_use]
+    pub fn state_records_written(&self) -> u64 {
+        self.families().state_records_written.get()
+    }
+
     /// Whether what is known is written to the state topic.
     pub fn durable(&self, durable: bool) {
         self.families().state_durable.set(i64::from(durable));
