@@ -2,7 +2,6 @@
 //!
 //! Cheap where nothing is written: a judge without a journal keeps none of this.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -84,6 +83,8 @@ pub struct Lineage {
 pub struct Journal {
     lineage: Lineage,
     next_flush: u64,
+    /// Calls of the log that were judged, by every owner there was.
+    judged: u64,
     changed: Vec<AgentKey>,
     lessons: BTreeMap<AgentKey, AgentLessons>,
     /// What those of all agents take, and those of the agent that taught most.
@@ -154,6 +155,7 @@ impl Journal {
             lessons.values().flat_map(|it| &it.lessons).map(|it| it.group).collect();
         Self {
             next_flush: restored.next_flush,
+            judged: restored.marker.as_ref().filter(|_| same_log).map_or(0, |it| it.stamp.judged),
             changed: Vec::new(),
             lessons_bytes: lessons.values().map(|it| it.bytes).sum(),
             lessons_of_one: lessons.values().map(|it| it.bytes).max().unwrap_or(0),
@@ -180,6 +182,11 @@ impl Journal {
         !self.ahead.is_empty() && self.ahead.get(&agent).is_some_and(|judged| judged.covers(place))
     }
 
+    /// A call was judged, or passed over because its agent reflects it already.
+    pub const fn judged(&mut self) {
+        self.judged += 1;
+    }
+
     /// An agent has changed for the first time since it was last written.
     pub fn changed(&mut self, agent: AgentKey) {
         self.changed.push(agent);
@@ -199,18 +206,12 @@ impl Journal {
         self.changed.push(agent);
     }
 
-    /// An agent has taught a group something.
-    pub fn taught(
-        &mut self,
-        agent: AgentKey,
-        group: GroupKey,
-        lessons: impl Iterator<Item = Lesson>,
-    ) {
-        self.touched.insert(group);
+    /// An agent has taught something.
+    pub fn taught(&mut self, agent: AgentKey, lesson: Lesson) {
+        self.touched.insert(lesson.group);
+        self.lessons_bytes += weight(&lesson.fact);
         let own = self.lessons.entry(agent).or_default();
-        let before = own.bytes;
-        lessons.for_each(|lesson| own.push(lesson));
-        self.lessons_bytes += own.bytes - before;
+        own.push(lesson);
         self.lessons_of_one = self.lessons_of_one.max(own.bytes);
     }
 
@@ -287,8 +288,7 @@ impl Journal {
         }
         let flush = self.next_flush;
         let Lineage { log, owner, .. } = self.lineage;
-        let held_back = Reverse(u64::try_from(reached.held.len()).unwrap_or(u64::MAX));
-        let stamp = Stamp { log, cut, held: held_back, flush, owner };
+        let stamp = Stamp { log, judged: self.judged, cut, flush, owner };
         let marker = Marker {
             stamp,
             agents: u64::try_from(count).unwrap_or(u64::MAX),

@@ -14,7 +14,6 @@ mod keys;
 mod lessons;
 mod restoring;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -43,11 +42,11 @@ pub type Taught = BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>;
 pub struct Stamp {
     /// How often the source's log was replaced by another one under the same name.
     pub log: u32,
-    /// The offset after the last record that is reflected.
+    /// How many calls of the log were judged: whoever judged more reflects more, however many it had
+    /// taken in and held.
+    pub judged: u64,
+    /// The offset after the last record taken in.
     pub cut: i64,
-    /// How many calls below the cut were held and are not reflected. Of two that came as far, the
-    /// one that held fewer reflects more, whoever wrote it.
-    pub held: Reverse<u64>,
     /// The number of the flush.
     pub flush: u64,
     /// Who wrote it: when it took over, in milliseconds of wall time, and above every owner before.

@@ -147,6 +147,32 @@ fn row_07_a_successor_that_still_holds_a_call_does_not_hide_the_zombie_that_judg
 }
 
 #[test]
+fn row_07_a_zombie_that_took_more_in_and_held_it_does_not_hide_the_successor_that_judged_more() {
+    let calls = history();
+    let (third, end) = (calls.len() / 3, calls.len() / 3 + 40);
+    let mut topic = Topic::new();
+    let (_first, mut owner_before) = owner(&topic, 1);
+    topic.extend(go(&mut owner_before, calls, third));
+    let (_second, mut frozen) = ordering_owner(&topic, 2, 30_000_000_000);
+    take(&mut frozen, calls, end);
+    frozen.judge_due(&mut |_| {});
+    assert!(frozen.held() > 0);
+    let queued = flushed(&mut frozen);
+    // The successor has taken in fewer calls and judged more of them.
+    let (_third, mut next) = owner(&topic, 3);
+    let written = go(&mut next, calls, end - 1);
+    topic.extend(written.clone());
+    let golden = topic.clone();
+    let mut restoring = Restoring::new(Arc::from("calls"), 1_000);
+    let log = topic.into_iter().chain(queued);
+    log.for_each(|(key, value)| restoring.take(&key, value.as_deref()));
+    let found = restoring.finish();
+    let from = found.marker.as_ref().and_then(|it| it.reached.read_from());
+    assert_eq!(from, i64::try_from(end - 1).ok(), "the successor's marker");
+    assert_eq!(states(found), known(&golden));
+}
+
+#[test]
 fn the_frozen_owner_learns_from_its_successors_records_that_it_is_none_any_more() {
     let (topic, ..) = overtaken();
     let records = (0_i64..).zip(&topic).filter_map(|(offset, (key, value))| {

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     const fn stamp(cut: i64, owner: u64) -> Stamp {
-        Stamp { log: 0, cut, held: std::cmp::Reverse(0), flush: 3, owner }
+        Stamp { log: 0, judged: 0, cut, flush: 3, owner }
     }
 
     #[test]

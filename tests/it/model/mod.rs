@@ -141,8 +141,8 @@ fn row_01_a_flush_while_a_reflected_call_is_held_judges_it_again() {
 }
 
 #[test]
-fn row_07_stamps_that_do_not_count_held_calls_confuse_two_owners() {
-    breaks(holding(Broken::HeldNotStamped), &[BODY, POSITION, FINAL]);
+fn row_07_stamps_of_what_was_taken_in_confuse_two_owners() {
+    breaks(holding(Broken::TakenNotJudged), &[BODY, POSITION, FINAL]);
 }
 
 #[test]

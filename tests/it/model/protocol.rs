@@ -1,7 +1,5 @@
 //! The protocol as a transition system: what each part of it does is said in [`super`].
 
-use std::cmp::Reverse;
-
 use stateright::{Model, Property};
 
 /// Calls of the source partition.
@@ -48,8 +46,8 @@ pub(crate) enum Broken {
     FlushBelowFloor,
     /// A flush begins while a call is held that its agent's record reflects already.
     FlushWhileAheadIsHeld,
-    /// A stamp does not say how many calls were held.
-    HeldNotStamped,
+    /// A stamp says how many calls were taken in, held ones included.
+    TakenNotJudged,
     /// An agent that is forgotten is deleted at once.
     BareTombstone,
     /// The group takes commits of whoever has lost the partition.
@@ -62,9 +60,9 @@ pub(crate) enum Broken {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Stamp {
+    /// How many calls were judged: who judged more reflects more, whatever was taken in and held.
+    judged: u8,
     cut: u8,
-    /// How many calls below the cut were held: who held fewer reflects more.
-    held: Reverse<u32>,
     flush: u8,
     owner: u8,
 }
@@ -381,8 +379,10 @@ impl Protocol {
     /// `Journal::flush`.
     fn flush(&self, lane: &mut Lane) {
         let (cut, flush) = (lane.next, lane.next_flush);
-        let held = if self.is(Broken::HeldNotStamped) { 0 } else { lane.held.count_ones() };
-        let stamp = Stamp { cut, held: Reverse(held), flush, owner: lane.owner };
+        let judged = (0..cut).filter(|event| lane.held & bit(*event) == 0).count();
+        let judged = u8::try_from(judged).unwrap_or(u8::MAX);
+        let judged = if self.is(Broken::TakenNotJudged) { cut } else { judged };
+        let stamp = Stamp { judged, cut, flush, owner: lane.owner };
         if lane.floor.is_some_and(|floor| cut >= floor) {
             lane.floor = None;
             lane.agents.iter_mut().for_each(|agent| agent.ahead = None);
