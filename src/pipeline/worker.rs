@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::event::Timestamp;
-use crate::kafka::{GroupMember, Ledger, Outbox, Polled, Rebalanced, TopicPartition};
+use crate::kafka::{GroupMember, Ledger, Outbox, Polled};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::desk::{Desk, Source};
@@ -19,14 +19,16 @@ use crate::pipeline::judge::Shared;
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::lease::Lease;
-use crate::pipeline::past::{Learned, Past};
+use crate::pipeline::past::Learned;
 use crate::state::PartitionId;
 use crate::telemetry::Metrics;
 
 mod hold;
 pub mod keep;
+mod rebalance;
 
 use keep::{Durable, Leaving};
+use rebalance::rebalance;
 
 /// Records taken in one go before they are judged: few enough that what was decoded is still in the
 /// processor's cache then.
@@ -434,67 +436,4 @@ fn say_learned(lane: &Lane, learned: Learned) {
     let since = learned.since.map(|since| since.to_string()).unwrap_or_default();
     let (calls, untold) = (lane.judge.tally().judged, learned.untold);
     tracing::info!(topic, partition, calls, since, untold, "learned from history, live now");
-}
-
-/// Acts on what a rebalance did. Returns the partitions that are to go once they are written down.
-fn rebalance(
-    lanes: &mut BTreeMap<PartitionId, Lane>,
-    (shared, signals, desk): (&Shared, &Signals, &Desk),
-    (consumer, durable): (&dyn GroupMember, Option<&Durable>),
-    (note, learn_from): (Rebalanced, Option<Duration>),
-) -> Option<Leaving> {
-    let id = |name: &TopicPartition| desk.id_of(&name.topic, name.partition);
-    desk.rebalanced(&note);
-    match note {
-        Rebalanced::Assigned(names) => {
-            for name in names {
-                let (id, ledger) = (id(&name), signals.ledger(id(&name)));
-                let mut lane = Lane::new(shared.clone(), id, name, ledger);
-                if let Some(durable) = durable {
-                    // The pause of an earlier assignment would be kept in any case: it is said, and
-                    // taken back once the partition goes on.
-                    consumer.pause(&lane.name);
-                    lane.keeping = Some(Keeping::of(&lane.name, durable));
-                } else {
-                    // The library keeps the pause of an earlier assignment.
-                    consumer.resume(&lane.name);
-                    lane.past = learn_from.map_or_else(Past::none, |_| Past::wanted());
-                }
-                lanes.insert(id, lane);
-            }
-        }
-        Rebalanced::Revoking(names) => {
-            let leaving = lanes.values_mut().filter(|lane| names.contains(&lane.name));
-            leaving.for_each(Lane::leaves);
-            return Some(Leaving::new(names));
-        }
-        Rebalanced::Revoked(names) => gone(lanes, &names, desk, true),
-        Rebalanced::Lost(names) => {
-            gone(lanes, &names, desk, false);
-            // Somebody else may have read on already: what is known here is of no use.
-            names.iter().for_each(|name| shared.agents.forget(id(name)));
-        }
-    }
-    None
-}
-
-/// Partitions are somebody else's. Dropping a judge publishes what it knows and takes it off the
-/// board.
-fn gone(
-    lanes: &mut BTreeMap<PartitionId, Lane>,
-    names: &[TopicPartition],
-    desk: &Desk,
-    is_ours: bool,
-) {
-    let ids = names.iter().map(|name| desk.id_of(&name.topic, name.partition));
-    for mut lane in ids.filter_map(|id| lanes.remove(&id)) {
-        if let Some(keeping) = &mut lane.keeping {
-            // What the broker has refused until now is not ours to write any more.
-            keeping.yields();
-            // Whoever is next, even in this process, reads what was written.
-            lane.judge.forget();
-        } else if is_ours {
-            lane.judge.release();
-        }
-    }
 }

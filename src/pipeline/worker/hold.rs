@@ -4,7 +4,8 @@
 use crate::kafka::{Rebalanced, TopicPartition};
 use crate::pipeline::clock;
 use crate::pipeline::lane::Lane;
-use crate::pipeline::worker::{Worker, gone, rebalance};
+use crate::pipeline::worker::Worker;
+use crate::pipeline::worker::rebalance::{gone, rebalance};
 use crate::state::foreign::{Findings, Foreign};
 use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
 

@@ -12,8 +12,9 @@ use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::Past;
 use crate::pipeline::restore::{Found, GoOn, LogChange, Restorer, go_on};
+use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::hold::heal_all;
-use crate::pipeline::worker::{Worker, rebalance};
+use crate::pipeline::worker::rebalance::rebalance;
 use crate::state::changelog::Touched;
 use crate::telemetry::{
     Event, Metrics, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
