@@ -6,17 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::context::WorkerContext;
-use crate::kafka::{
-    ClientSettings, GaveUp, GivingUp, GroupMember, History, KafkaError, Rebalanced, TopicPartition,
-};
+use crate::kafka::{ClientSettings, GroupMember, History, KafkaError, Rebalanced, TopicPartition};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
 /// How one worker consumes.
@@ -26,11 +23,6 @@ pub struct ConsumerSettings {
     pub client: ClientSettings,
     /// The group.
     pub group_id: String,
-    /// The name this consumer keeps over restarts, so that the group waits for it as long as a
-    /// session may last; `None` for a member that leaves when it ends.
-    pub member: Option<String>,
-    /// Where it says that it can never go on.
-    pub giving_up: GivingUp,
     /// The topics.
     pub topics: Vec<String>,
     /// Whether a partition without a committed offset begins at its oldest record.
@@ -44,7 +36,6 @@ pub struct PartitionConsumer {
     pub(super) consumer: BaseConsumer<WorkerContext>,
     metrics: Metrics,
     from_earliest: bool,
-    giving_up: GivingUp,
 }
 
 /// How long the broker may take to tell the ends of a partition.
@@ -188,12 +179,6 @@ pub(super) fn digest_of(record: &BorrowedMessage<'_>) -> u64 {
     digest(record.timestamp().to_millis(), record.key(), record.payload())
 }
 
-/// Whether the client can never be used again.
-fn is_fatal(error: &LibraryError) -> bool {
-    matches!(error, LibraryError::MessageConsumptionFatal(_))
-        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
-}
-
 fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
     let mut hash = crc32fast::Hasher::new();
     hash.update(&timestamp_ms.unwrap_or(-1).to_le_bytes());
@@ -241,29 +226,15 @@ impl PartitionConsumer {
                 config.set(key, value);
             }
         }
-        if let Some(member) = &settings.member {
-            config.set("group.instance.id", member);
-        }
+        // Without its warnings nobody learns that it goes on elsewhere.
+        config.set_log_level(RDKafkaLogLevel::Warning);
         let consumer: BaseConsumer<WorkerContext> = config
             .create_with_context(WorkerContext::new(worker, metrics.clone()))
             .map_err(KafkaError::when("create a consumer"))?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(KafkaError::when("subscribe to the source topics"))?;
         let from_earliest = settings.from_earliest;
-        let giving_up = settings.giving_up.clone();
-        Ok(Self { consumer, metrics: metrics.clone(), from_earliest, giving_up })
-    }
-
-    /// Counts an error, and gives up after one that librdkafka never gets over.
-    fn failed(&self, error: &LibraryError) {
-        let fatal = is_fatal(error);
-        ConsumerError { code: &code_of(error), fatal }.emit(&self.metrics);
-        if fatal {
-            // What is reported is only that there was one.
-            let cause = self.consumer.client().fatal_error().map(|(code, _)| code);
-            let replaced = cause == Some(RDKafkaErrorCode::FencedInstanceId);
-            self.giving_up.say(if replaced { GaveUp::Replaced } else { GaveUp::Broken });
-        }
+        Ok(Self { consumer, metrics: metrics.clone(), from_earliest })
     }
 
     fn committed(&self, partition: &TopicPartition) -> Option<i64> {
@@ -297,7 +268,7 @@ impl GroupMember for PartitionConsumer {
         match self.consumer.poll(timeout) {
             Some(Ok(message)) => Polled::Record(Consumed(Held::Fetched(message))),
             Some(Err(error)) => {
-                self.failed(&error);
+                ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
                 Polled::Error
             }
             None => Polled::Nothing,
@@ -379,6 +350,16 @@ impl GroupMember for PartitionConsumer {
         let start = if self.from_earliest { low } else { high };
         let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
         Some(next >= high)
+    }
+
+    fn resets(&self) -> u64 {
+        self.consumer.context().resets()
+    }
+
+    fn oldest(&self, partition: &TopicPartition) -> Option<i64> {
+        let (topic, number) = (&*partition.topic, partition.partition);
+        let ends = self.consumer.fetch_watermarks(topic, number, ANSWER_TIMEOUT);
+        ends.ok().map(|(low, _)| low)
     }
 
     fn history(&self, partition: &TopicPartition, since_ms: i64) -> Result<History, KafkaError> {

@@ -1,7 +1,7 @@
 //! What librdkafka calls back, and the notes it leaves for the worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,6 +14,9 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use crate::kafka::client::code_of;
 use crate::kafka::{log, statistics};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
+
+/// What librdkafka's lines about offsets are marked with.
+const OFFSET_FACILITY: &str = "OFFSET";
 
 /// A partition by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +46,8 @@ pub(crate) struct WorkerContext {
     worker: usize,
     metrics: Metrics,
     connected: AtomicBool,
+    /// How often the library went elsewhere because an offset is not to be had.
+    resets: AtomicU64,
     /// Whether the worker wants to write down what it knows before a partition goes.
     defers: AtomicBool,
     notes: Mutex<VecDeque<Rebalanced>>,
@@ -59,6 +64,7 @@ impl WorkerContext {
             worker,
             metrics,
             connected: AtomicBool::new(true),
+            resets: AtomicU64::new(0),
             defers: AtomicBool::new(false),
             notes: Mutex::default(),
             finished: Mutex::default(),
@@ -69,6 +75,11 @@ impl WorkerContext {
     /// Whether a broker could be reached when last heard of.
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// How often reading went on elsewhere than it should.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// Whether partitions that are to go wait until the worker lets go of them.
@@ -171,6 +182,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ClientContext for WorkerContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Its only word of a partition that is read on from elsewhere; said before any record from
+        // there is handed out.
+        if facility == OFFSET_FACILITY {
+            self.resets.fetch_add(1, Ordering::Relaxed);
+        }
         log::forward(level, facility, message);
     }
 

@@ -74,6 +74,17 @@ pub trait GroupMember: std::fmt::Debug + Send {
     #[must_use]
     fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool>;
 
+    /// How often reading went on elsewhere, in any partition, because what was to be read next is not
+    /// there: retention took it, or the topic was made anew. Counted before the first record from
+    /// there is polled.
+    #[must_use]
+    fn resets(&self) -> u64;
+
+    /// The oldest offset there is of a partition, asked of the broker; `None` when it does not answer
+    /// in time.
+    #[must_use]
+    fn oldest(&self, partition: &TopicPartition) -> Option<i64>;
+
     /// What there is of `partition` since `since_ms`, in milliseconds since the Unix epoch.
     ///
     /// # Errors

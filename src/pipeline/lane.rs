@@ -50,6 +50,10 @@ pub struct Lane {
     pub past: Past,
     /// How what is known of it is kept, if it is.
     pub keeping: Option<Keeping>,
+    /// Whether records went before they were read, so that the next ones are of no use.
+    pub is_cut_off: bool,
+    /// How often its consumer had gone on elsewhere when that was last looked into.
+    pub resets: u64,
     /// The append time of its last record, in milliseconds.
     pub last_append_ms: Option<i64>,
     /// When it last took in a record, to the length of a batch.
@@ -89,6 +93,8 @@ impl Lane {
             counted: Tally::default(),
             past: Past::none(),
             keeping: None,
+            is_cut_off: false,
+            resets: 0,
             last_append_ms: None,
             last_record: now,
             took: false,
@@ -105,11 +111,11 @@ impl Lane {
         }
     }
 
-    /// Whether records are taken in: not before what was known is back, and not once the partition
-    /// is to go.
+    /// Whether records are taken in: not before what was known is back, not once the partition is to
+    /// go, and none beyond records that are missing.
     #[must_use]
     pub fn takes(&self) -> bool {
-        self.keeping.as_ref().is_none_or(Keeping::takes)
+        !self.is_cut_off && self.keeping.as_ref().is_none_or(Keeping::takes)
     }
 
     /// The partition is to go: nothing more is taken in.

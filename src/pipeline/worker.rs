@@ -242,6 +242,9 @@ impl Worker {
                         }
                     }
                     if let Some(lane) = self.lanes.get_mut(&id) {
+                        if hold::cuts_off(lane, &*self.consumer, record.offset(), &self.metrics) {
+                            self.lease.doubt(clock::wall());
+                        }
                         self.desk.take(&record, lane);
                     }
                     kill_point::hit(Point::Polled);

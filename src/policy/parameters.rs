@@ -6,8 +6,7 @@ use serde::Deserialize;
 use crate::policy::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, CommonModeParameters,
     DenialsParameters, DormantToolParameters, DriftParameters, ErrorsParameters, FanOutParameters,
-    RateShiftParameters, RunRateParameters, RunSizeParameters, SilenceParameters,
-    VersionParameters,
+    RateShiftParameters, RunSizeParameters, SilenceParameters, VersionParameters,
 };
 
 /// Parameters of `repeat`.
@@ -211,8 +210,6 @@ pub(crate) enum AnyParameters {
     Drift(DriftParameters),
     /// Of `common_mode`.
     CommonMode(CommonModeParameters),
-    /// Of `run_rate`.
-    RunRate(RunRateParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.

@@ -95,13 +95,11 @@ pub enum Detector {
     Version,
     /// What changes a whole group at once.
     CommonMode,
-    /// Runs begun within two hours, against the most of each day.
-    RunRate,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -123,7 +121,6 @@ impl Detector {
         Self::Drift,
         Self::Version,
         Self::CommonMode,
-        Self::RunRate,
     ];
 
     /// Its place among all detectors, 0 to 31: how groups count by detector.
@@ -158,7 +155,6 @@ impl Detector {
             Self::Drift => "drift",
             Self::Version => "version",
             Self::CommonMode => "common_mode",
-            Self::RunRate => "run_rate",
         }
     }
 }

@@ -123,6 +123,14 @@ impl GroupMember for Outside {
         true
     }
 
+    fn resets(&self) -> u64 {
+        0
+    }
+
+    fn oldest(&self, _: &TopicPartition) -> Option<i64> {
+        Some(0)
+    }
+
     fn is_lost(&self) -> bool {
         false
     }

@@ -1,13 +1,16 @@
 //! The part of a worker that knows whether its partitions are still its own, and that gives up what
 //! is not.
 
-use crate::kafka::{Rebalanced, TopicPartition};
+use crate::kafka::{GroupMember, Rebalanced, TopicPartition};
 use crate::pipeline::clock;
 use crate::pipeline::lane::Lane;
+use crate::pipeline::restore::LogChange;
 use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::rebalance::{gone, rebalance};
 use crate::state::foreign::{Findings, Foreign};
-use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
+use crate::telemetry::{
+    Event, LeaseLapsed, Metrics, SourceLogChanged, StateForeignWrites, StateSuperseded,
+};
 
 impl Worker {
     /// A batch was polled: the group has been heard, or would have been.
@@ -41,6 +44,11 @@ impl Worker {
     /// Finds what others wrote to the partitions of the state topic that are ours, has it written
     /// anew, and lets go of a partition that somebody took over later.
     pub(super) fn mind_foreign_writes(&mut self) {
+        let is_cut_off = |lane: &&Lane| lane.is_cut_off && lane.keeping.is_some();
+        let cut_off = self.lanes.values().filter(is_cut_off).map(|lane| lane.name.clone());
+        for name in cut_off.collect::<Vec<_>>() {
+            self.begin_anew(name);
+        }
         let mut superseded = Vec::new();
         for lane in self.lanes.values_mut().filter(|lane| lane.takes()) {
             let Some(keeping) = &mut lane.keeping else { continue };
@@ -62,6 +70,11 @@ impl Worker {
         let writer = record.stamp.map_or(0, |stamp| stamp.owner);
         let (topic, partition, offset) = (&*name.topic, name.partition, record.offset);
         StateSuperseded { topic, partition, writer, offset }.emit(&self.metrics);
+        self.begin_anew(name);
+    }
+
+    /// Drops what is known of the partition `name` here, and takes up what was written of it.
+    fn begin_anew(&mut self, name: TopicPartition) {
         self.lease.doubt(clock::wall());
         self.desk.count(&self.shared.rules, &mut self.lanes);
         let names = vec![name];
@@ -72,6 +85,48 @@ impl Worker {
         // Nothing is to go of what has just come.
         drop(rebalance(&mut self.lanes, parts, kafka, note));
     }
+}
+
+/// Whether records between the last one taken in and that at `offset` went before they were read. A
+/// gap alone says nothing: compaction and transactions leave some.
+///
+/// Such records were judged by somebody else, who has the partition by now, or by nobody. Whoever
+/// read on would know less than there was to know, and say alerts in other words. So it takes in
+/// nothing more until the group has said whose the partition is, and then takes up what was written:
+/// what was lost is told there.
+pub(super) fn cuts_off(
+    lane: &mut Lane,
+    consumer: &dyn GroupMember,
+    offset: i64,
+    metrics: &Metrics,
+) -> bool {
+    let Some(expected) = lane.judge.next_offset().filter(|next| *next != offset) else {
+        return false;
+    };
+    let resets = consumer.resets();
+    if resets == lane.resets || !lane.takes() || !lane.past.is_live() {
+        return false;
+    }
+    // Without an answer the worst is assumed.
+    let oldest = consumer.oldest(&lane.name);
+    if expected < offset && oldest.is_some_and(|oldest| oldest <= expected) {
+        lane.resets = resets;
+        return false;
+    }
+    if lane.keeping.is_some() {
+        lane.is_cut_off = true;
+        return true;
+    }
+    lane.resets = resets;
+    let (topic, partition, found) = (&*lane.name.topic, lane.name.partition, offset);
+    let (change, lost) = if found < expected {
+        (LogChange::Replaced { expected, end: found }, 0)
+    } else {
+        (LogChange::Overtaken { from: expected, oldest: found }, found - expected)
+    };
+    let change = change.as_str();
+    SourceLogChanged { topic, partition, change, expected, found, lost }.emit(metrics);
+    false
 }
 
 /// Has everything written anew that somebody wrote over, if anything is.

@@ -27,6 +27,7 @@ pub(super) fn rebalance(
             for name in names {
                 let (id, ledger) = (id(&name), signals.ledger(id(&name)));
                 let mut lane = Lane::new(shared.clone(), id, name, ledger);
+                lane.resets = consumer.resets();
                 if let Some(durable) = durable {
                     // The pause of an earlier assignment would be kept in any case: it is said, and
                     // taken back once the partition goes on.

@@ -13,5 +13,4 @@ mod network;
 pub(crate) mod oracle;
 mod proxy;
 mod recovery;
-mod static_members;
 mod table;

@@ -83,9 +83,15 @@ impl Member {
             .filter_map(|(partition, (next, _))| world.log(&topic, partition).at(next).cloned())
             .collect();
         let record = world.random.choice(&ready)?;
+        let low = world.log(&topic, record.partition).low;
         let group = self.of.group(world);
         let member = group.members.get_mut(&life).unwrap();
-        member.positions.get_mut(&record.partition).unwrap().0 = record.offset + 1;
+        let next = &mut member.positions.get_mut(&record.partition).unwrap().0;
+        // What should come next has gone: the client goes on with the oldest record.
+        let is_reset = *next < low;
+        *next = record.offset + 1;
+        member.resets += u64::from(is_reset);
+        world.met.cut_off += u32::from(is_reset);
         Some(Arc::clone(record))
     }
 }
@@ -217,6 +223,17 @@ impl GroupMember for Member {
         let committed = self.of.group(&mut world).committed.get(&partition.partition).copied();
         let log = world.log(&partition.topic, partition.partition);
         Some(next_offset.or(committed).unwrap_or(log.low) >= log.high())
+    }
+
+    fn resets(&self) -> u64 {
+        let is_told = lock(&self.client.world).broken != Broken::GapsUnseen;
+        self.with(|group, life| if is_told { group.members[&life].resets } else { 0 })
+    }
+
+    fn oldest(&self, partition: &TopicPartition) -> Option<i64> {
+        let mut world = lock(&self.client.world);
+        let low = world.log(&partition.topic, partition.partition).low;
+        (!world.once_in(10)).then_some(low)
     }
 
     fn history(&self, _: &TopicPartition, _since_ms: i64) -> Result<History, KafkaError> {

@@ -35,6 +35,8 @@ pub(crate) enum Broken {
     LastCounts,
     /// The group takes commits of whoever has lost the partition.
     ZombieCommits,
+    /// Nobody notices that records went before they were read.
+    GapsUnseen,
 }
 
 /// What ends a process at any step: it unwinds from there, and no destructor of it says a word.
@@ -110,6 +112,8 @@ pub(crate) struct Membership {
     pub(crate) positions: BTreeMap<i32, (i64, bool)>,
     pub(crate) finished: BTreeMap<TopicPartition, i64>,
     pub(crate) defers: bool,
+    /// How often its client went on elsewhere because what was to be read next had gone.
+    pub(crate) resets: u64,
 }
 
 /// A consumer group of one topic.
@@ -278,6 +282,7 @@ pub(crate) struct Met {
     pub(crate) unread: u32,
     pub(crate) jumps: u32,
     pub(crate) commits_refused: u32,
+    pub(crate) cut_off: u32,
 }
 
 /// The cluster, and what there is beside the instances.
