@@ -27,6 +27,7 @@ pub mod runs;
 pub mod session;
 pub mod session_fit;
 pub mod shapes;
+pub mod starts;
 pub mod steady;
 pub mod tools;
 pub mod usage;

@@ -34,6 +34,8 @@ pub const KNOWN_DAYS: f64 = 2.0;
 pub enum Scale {
     /// As they are: for statistics that are themselves logarithms, like evidence.
     Linear,
+    /// Their square root: for small counts, where it makes those around any level scatter alike.
+    Root,
     /// Their natural logarithm, of at least this much: for counts and sizes. Values below the floor
     /// are all alike, which lets days without any count as days.
     Log {
@@ -46,6 +48,7 @@ impl Scale {
     fn enter(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
+            Self::Root => libm::sqrt(value.max(0.0)),
             Self::Log { floor } => libm::log(value.max(floor)),
         }
     }
@@ -53,10 +56,14 @@ impl Scale {
     fn leave(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
+            Self::Root => value.max(0.0) * value.max(0.0),
             Self::Log { .. } => libm::exp(value),
         }
     }
 }
+
+/// Days after which nearly nothing is left of one.
+const FADED_DAYS: u32 = 200;
 
 /// What a statistic is judged by: its scale and what is believed of it before anything was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +116,17 @@ pub struct Seen {
 }
 
 impl Peak {
+    /// As after `days` days of `calls` calls whose largest value was `value`, for a statistic that is
+    /// remembered only from its first other value on. Days beyond the fading of all are left out.
+    #[must_use]
+    pub fn of_days(days: u32, calls: u32, (scale, value): (Scale, f64)) -> Self {
+        let mut peak = Self::default();
+        for _ in 0..days.min(FADED_DAYS) {
+            peak.days.learn_value(scale.enter(value), calls, HALF_LIFE_DAYS);
+        }
+        peak
+    }
+
     /// Where `value` stands, if it is the largest of today that was not alarming. `budget` is the
     /// chance that is just allowed, above 0 and at most 1.
     ///
@@ -204,6 +222,12 @@ impl Peak {
         scale.leave(self.days.centre())
     }
 
+    /// The largest value of today that was not alarming.
+    #[must_use]
+    pub fn today(&self) -> f64 {
+        self.today.into()
+    }
+
     fn model(&self, measure: &Measure) -> MaximumModel {
         self.days.model_around(|| measure.scale.enter(measure.prior.maximum), &measure.prior)
     }
@@ -239,6 +263,14 @@ mod tests {
         let (low, high) = standing.usual;
         assert!(low < 12.0 && 12.0 < high, "{low} {high}");
         assert!(standing.ratio < 1.0 && standing.silent > 24.0, "{standing:?}");
+    }
+
+    #[test]
+    fn days_that_are_made_up_for_are_those_that_were_seen() {
+        assert_eq!(Peak::of_days(20, 100, (LOG, 12.0)), after(20, 12.0));
+        let (many, more) = (Peak::of_days(5_000, 100, (LOG, 12.0)), after(5_000, 12.0));
+        assert!((many.usual(LOG) / more.usual(LOG) - 1.0).abs() < 1e-5);
+        assert!((many.days() / more.days() - 1.0).abs() < 2e-3, "{} {}", many.days(), more.days());
     }
 
     #[test]

@@ -47,8 +47,12 @@ const AWAY_HOURS: u16 = 72;
 /// No agent is taken to be known better than this factor.
 const TOLERANCE_MIN: f64 = 1.2;
 
-/// How many deviations of what is known of the mean are tolerated.
-const TOLERANCE_DEVIATIONS: f64 = 2.0;
+/// How many deviations of what is known of the mean are tolerated: where calls, or starts of runs, know
+/// little of each other, up to this dispersion; and where they come in batches, whose heavy tails
+/// make it look better known than it is.
+const TOLERANCE_DEVIATIONS: f64 = 1.5;
+const ALONE_BELOW: f64 = 2.0;
+const TOLERANCE_DEVIATIONS_BATCHED: f64 = 2.0;
 
 /// Hours that vary by more than this deviation of the logarithm, or batches of more than so many
 /// calls, are no service's.

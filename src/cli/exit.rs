@@ -28,16 +28,23 @@ pub(crate) enum Exit {
     Environment,
 }
 
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Found => 1,
+            Self::Usage => 2,
+            Self::Rules => 3,
+            Self::Configuration => 4,
+            Self::Environment => 5,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Found => 1,
-            Exit::Usage => 2,
-            Exit::Rules => 3,
-            Exit::Configuration => 4,
-            Exit::Environment => 5,
-        })
+        Self::from(exit.code())
     }
 }
 

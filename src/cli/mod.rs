@@ -130,6 +130,18 @@ fn report(failure: &Failure) -> ExitCode {
     failure.exit.into()
 }
 
+/// The exit code as a number, once it is said what failed.
+fn told(ended: &Result<Exit, Failure>) -> i32 {
+    let exit = match ended {
+        Ok(exit) => *exit,
+        Err(failure) => {
+            report(failure);
+            failure.exit
+        }
+    };
+    exit.code().into()
+}
+
 fn version() -> Result<Exit, Failure> {
     let mut out = std::io::stdout();
     writeln!(out, "toolwarden {}", env!("CARGO_PKG_VERSION"))?;

@@ -11,7 +11,7 @@ use crate::cli::engine;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::Config;
-use crate::kafka::{ClientSettings, Topic, ensure_topics, partition_counts};
+use crate::kafka::{ClientSettings, GaveUp, Topic, ensure_topics, partition_counts};
 use crate::pipeline::instance::{Beginning, Instance, client_settings};
 use crate::pipeline::roles::Roles;
 
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         tracing::info!(agents, "known from the start");
     }
     let runtime = crate::cli::runtime()?;
-    let clean = runtime.block_on(async {
+    let (clean, gave_up) = runtime.block_on(async {
         let client = client_settings(&config.kafka);
         make_topics(&config, roles, &client).await?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -97,19 +97,41 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let instance = Instance::start_from(&config, rules, beginning).await?;
         let hash_key = config.privacy.hash_key.fingerprint();
         tracing::info!(listen = %instance.listen, hash_key, "running");
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let gave_up = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            why = instance.gave_up() => Some(why),
+        };
         let ended = tokio::task::spawn_blocking(move || instance.shut_down());
-        Ok::<bool, Failure>(ended.await.unwrap_or(false))
+        Ok::<_, Failure>((ended.await.unwrap_or(false), gave_up))
     })?;
+    let ended = gave_up.map_or(Ok(Exit::Done), |why| Err(end_of(why, &config)));
     if !clean {
         // A consumer that hangs on a cluster that is gone would hold up the process: what it had
         // not finished is not committed, and will be read again.
-        std::process::exit(0);
+        std::process::exit(crate::cli::told(&ended));
     }
-    Ok(Exit::Done)
+    ended
+}
+
+/// Why an instance ends that nobody asked to.
+fn end_of(why: GaveUp, config: &Config) -> Failure {
+    match why {
+        GaveUp::Replaced => {
+            let name = config.kafka.group_instance_id.as_deref().unwrap_or_default();
+            Failure::new(
+                Exit::Configuration,
+                anyhow::anyhow!(
+                    "another process has joined the group as `{name}`: each instance needs a \
+                     `kafka.group_instance_id` of its own"
+                ),
+            )
+        }
+        GaveUp::Broken => Failure::new(
+            Exit::Environment,
+            anyhow::anyhow!("the Kafka client cannot go on: start this instance again"),
+        ),
+    }
 }
 
 /// Creates what is missing of the topics that `roles` write or read of one another.

@@ -64,6 +64,8 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// The consumer group that judges; delivery uses the same name with `-deliver`.
     pub group_id: String,
+    /// The name this instance keeps over restarts; its consumers add their numbers to it.
+    pub group_instance_id: Option<String>,
     /// Where to begin a partition that the group never committed.
     pub start: Start,
     /// Threads that consume and judge.
@@ -81,6 +83,15 @@ pub struct Kafka {
     /// librdkafka properties whose values are secret (`sasl.password`), read from file or
     /// environment.
     pub secrets: BTreeMap<String, SecretString>,
+}
+
+impl Kafka {
+    /// The name that consumer `index` of a group keeps over restarts; `None` for one that leaves its
+    /// group when it ends.
+    #[must_use]
+    pub fn member(&self, index: usize) -> Option<String> {
+        self.group_instance_id.as_ref().map(|id| format!("{id}-{index}"))
+    }
 }
 
 /// Where to begin a partition that the group never committed.

@@ -24,7 +24,8 @@ use crate::decode::Format;
 
 /// Parts of the example that are commented out: they need files, or have a default that differs
 /// from the example.
-const OFF: [&str; 9] = [
+const OFF: [&str; 10] = [
+    "/kafka/group_instance_id",
     "/kafka/security",
     "/kafka/properties",
     "/sources/0/tenant",
@@ -69,6 +70,7 @@ fn example() -> RawConfig {
         kafka: RawKafka {
             brokers: vec!["127.0.0.1:9092".to_owned()],
             group_id: "toolwarden".to_owned(),
+            group_instance_id: text("toolwarden-0"),
             start: crate::config::checked::Start::Earliest,
             workers: 2,
             prefetch: FriendlySize(64 << 20),

@@ -83,6 +83,15 @@ pub(crate) struct RawKafka {
     #[serde(default = "RawKafka::group_id")]
     #[schemars(length(min = 1, max = 200))]
     pub(crate) group_id: String,
+    /// A name of this instance alone that stays the same over restarts, such as `${POD_NAME}` in a
+    /// StatefulSet. While it restarts its partitions wait for it, for at most
+    /// `session.timeout.ms` (a property, 6 s), and the other instances judge on undisturbed; after
+    /// a crash, or when it goes for good, they wait as long. Another process under the same name
+    /// ends the first one. Without it an instance leaves its groups when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(extend("x-expects" = "letters, digits, `.`, `_` and `-`"))]
+    pub(crate) group_instance_id: Option<String>,
     /// Where to begin a partition that the group never committed: `earliest` lets the history in
     /// the topic teach the baselines, `latest` begins with what comes next.
     #[serde(default)]

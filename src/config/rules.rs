@@ -8,7 +8,7 @@ use crate::config::{Positions, RuleSource};
 use crate::policy::{RawRule, Rules};
 
 /// The rules in the program, by their path below `rules/`.
-pub const SHIPPED: [(&str, &str); 21] = [
+pub const SHIPPED: [(&str, &str); 22] = [
     ("rules/argument_shape/burst.yaml", include_str!("../../rules/argument_shape/burst.yaml")),
     ("rules/bytes_read/volume.yaml", include_str!("../../rules/bytes_read/volume.yaml")),
     ("rules/bytes_sent/volume.yaml", include_str!("../../rules/bytes_sent/volume.yaml")),
@@ -28,6 +28,7 @@ pub const SHIPPED: [(&str, &str); 21] = [
     ("rules/new_tool/burst.yaml", include_str!("../../rules/new_tool/burst.yaml")),
     ("rules/rate_shift/shift.yaml", include_str!("../../rules/rate_shift/shift.yaml")),
     ("rules/repeat/loop.yaml", include_str!("../../rules/repeat/loop.yaml")),
+    ("rules/run_rate/many.yaml", include_str!("../../rules/run_rate/many.yaml")),
     ("rules/run_size/long.yaml", include_str!("../../rules/run_size/long.yaml")),
     ("rules/session_fit/stranger.yaml", include_str!("../../rules/session_fit/stranger.yaml")),
     ("rules/silence/stopped.yaml", include_str!("../../rules/silence/stopped.yaml")),

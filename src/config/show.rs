@@ -40,6 +40,8 @@ struct Shown {
 struct ShownKafka {
     brokers: Vec<String>,
     group_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_instance_id: Option<String>,
     start: Start,
     workers: usize,
     prefetch: FriendlySize,
@@ -129,6 +131,7 @@ fn kafka(config: &Config) -> ShownKafka {
     ShownKafka {
         brokers: kafka.brokers.clone(),
         group_id: kafka.group_id.clone(),
+        group_instance_id: kafka.group_instance_id.clone(),
         start: kafka.start,
         workers: kafka.workers,
         prefetch: FriendlySize(kafka.prefetch_bytes),

@@ -16,6 +16,7 @@ use crate::baseline::recent::RecentCalls;
 use crate::baseline::repeats::{RepeatShare, Repeats};
 use crate::baseline::runs::Runs;
 use crate::baseline::session_fit::SessionFit;
+use crate::baseline::starts::Starts;
 use crate::baseline::steady::Steady;
 use crate::baseline::tools::Tools;
 use crate::baseline::versions::{Day, Versions};
@@ -62,13 +63,13 @@ pub struct AgentState {
     pub(crate) share: RepeatShare,
     /// The longest runs of equal calls of the days before.
     pub(crate) runs: BlockMaxima,
-    /// The longest run of equal calls of today.
-    pub(crate) longest_run: u32,
+    /// The longest run of equal calls of today; longer ones than it can hold are alike.
+    pub(crate) longest_run: u16,
     pub(crate) minutes: BlockMaxima,
     /// The busiest minute of today.
     pub(crate) busiest: u32,
     /// Tools used for the first time today.
-    pub(crate) first_uses: u32,
+    pub(crate) first_uses: u16,
     pub(crate) hours: Hours,
     pub(crate) tools: Tools,
     pub(crate) discoveries: Discoveries,
@@ -103,6 +104,8 @@ pub struct AgentState {
     pub(crate) anchors: Option<Box<Anchors>>,
     /// How much it does in an hour, for its group.
     pub(crate) pulse: Pulse,
+    /// The runs it began in this hour and the one before.
+    pub(crate) starts: Starts,
 }
 
 /// How much was seen of an agent.
@@ -229,6 +232,7 @@ impl AgentState {
             audits: None,
             anchors: None,
             pulse: Pulse::default(),
+            starts: Starts::default(),
         }
     }
 
@@ -331,6 +335,7 @@ impl AgentState {
             + self.tenant_id.len()
             + self.agent_id.len()
             + self.tools.heap_bytes()
+            + self.peaks.heap_bytes()
             + self.fit.heap_bytes()
             + self.versions.as_ref().map_or(0, |it| size_of::<Versions>() + it.heap_bytes())
             + burst
@@ -449,7 +454,7 @@ impl AgentState {
         self.fit.end_day(history.calls_today, half_life_days);
         self.fit_told = 0;
         self.runs.learn_capped(
-            self.longest_run,
+            self.longest_run.into(),
             history.calls_today,
             half_life_days,
             &repeat::LONGEST_RUN,

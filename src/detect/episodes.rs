@@ -78,6 +78,7 @@ const fn judges_work(detector: Detector) -> bool {
         detector,
         Detector::CallRate
             | Detector::RunSize
+            | Detector::RunRate
             | Detector::BytesSent
             | Detector::BytesRead
             | Detector::RateShift

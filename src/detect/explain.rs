@@ -261,6 +261,9 @@ fn nothing(
         Detector::RunSize | Detector::BytesSent | Detector::BytesRead => {
             "no more than earlier today, which was silent, or less than the least that counts"
         }
+        Detector::RunRate => {
+            "the call begins no run, or the agent is learned as a service, whose rate is judged instead"
+        }
         Detector::FanOut => {
             "judged at the first call of an hour, when sub-agents were at work in one before"
         }

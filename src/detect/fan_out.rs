@@ -37,6 +37,7 @@ pub(crate) fn observe(
     tell(judgement, state, verdict);
     let Some(busiest) = largest_hour(judgement, state) else { return };
     let agents = busiest.agents;
+    state.begin_peak(Detector::FanOut);
     let FanOutParameters { agents_min, usual_maximum } = rule.parameters;
     let standing = state.stand(
         judgement,

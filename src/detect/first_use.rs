@@ -46,7 +46,8 @@ pub(crate) fn observe(
     }
     let rule = judgement.rules.first_use.as_ref();
     state.first_uses = state.first_uses.saturating_add(1);
-    if state.first_uses > rule.map_or(FIRST_USES_MAX, |rule| rule.parameters.listed_a_day) {
+    let listed_max = rule.map_or(FIRST_USES_MAX, |rule| rule.parameters.listed_a_day);
+    if u32::from(state.first_uses) > listed_max {
         verdict.bounds.note(Bound::FirstUses);
         return used;
     }

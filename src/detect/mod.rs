@@ -34,6 +34,7 @@ mod peaks;
 mod portrait;
 mod rate_shift;
 mod repeat;
+mod run_rate;
 mod run_size;
 mod session_fit;
 mod sessions;
@@ -195,6 +196,7 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     dormant_tool::observe(&judgement, used, state, &mut verdict);
     let run = run_size::count(&judgement, state);
     run_size::observe(&judgement, run, state, &mut verdict);
+    run_rate::observe(&judgement, run.calls == 1, state, &mut verdict);
     errors::observe(&judgement, &sums, state, &mut verdict);
     bytes::observe(&judgement, &sums, state, &mut verdict);
     fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);

@@ -1,7 +1,7 @@
 //! The statistics that are judged by their daily maxima: what is kept of each, and how one value
 //! is judged at once, in the open window.
 
-use crate::baseline::maxima::Prior;
+use crate::baseline::maxima::{Prior, whole};
 use crate::baseline::peaks::{Measure, Peak, Scale, Seen, Standing};
 use crate::detect::agent::AgentState;
 use crate::detect::{Judgement, Verdict};
@@ -22,14 +22,17 @@ pub(crate) const BYTES: Scale = Scale::Log { floor: 1_000.0 };
 const PRIOR_DAYS: f64 = 4.0;
 
 /// Every such statistic of one agent: about a hundred bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Peaks {
     run_size: Peak,
     errors: Peak,
     denials: Peak,
     bytes_sent: Peak,
     bytes_read: Peak,
-    fan_out: Peak,
+    /// Only of an agent that ever had sub-agents.
+    fan_out: Option<Box<Peak>>,
+    /// Only of an agent that ever began two runs within two hours.
+    run_rate: Option<Box<Peak>>,
     today: Told,
 }
 
@@ -54,6 +57,15 @@ pub(crate) struct Reading {
     pub(crate) budget: f64,
 }
 
+/// What a statistic comes to on a day that it is not remembered of: no sub-agents, and runs that begin
+/// hours apart.
+const fn least(detector: Detector) -> (Scale, f64) {
+    match detector {
+        Detector::RunRate => (Scale::Root, 1.0),
+        _ => (COUNT, 0.0),
+    }
+}
+
 impl Peaks {
     /// Notes what the record of a call tells.
     pub(crate) fn note(&mut self, call: &ToolCall<'_>) {
@@ -68,7 +80,7 @@ impl Peaks {
     }
 
     /// The usual largest value of a day of each statistic.
-    pub(crate) fn usual_levels(&self) -> [(&'static str, f64); 6] {
+    pub(crate) fn usual_levels(&self) -> [(&'static str, f64); 7] {
         [
             (Detector::RunSize, RUN_SIZE),
             (Detector::Errors, COUNT),
@@ -76,10 +88,43 @@ impl Peaks {
             (Detector::BytesSent, BYTES),
             (Detector::BytesRead, BYTES),
             (Detector::FanOut, COUNT),
+            (Detector::RunRate, Scale::Root),
         ]
         .map(|(detector, scale)| {
-            (detector.as_str(), self.of(detector).map_or(0.0, |peak| peak.usual(scale)))
+            let least = || Peak::of_days(1, 50, least(detector)).usual(scale);
+            (detector.as_str(), self.of(detector).map_or_else(least, |peak| peak.usual(scale)))
         })
+    }
+
+    /// The most runs begun in two hours that a day usually has.
+    pub(crate) fn usual_run_rate(&self) -> f64 {
+        self.run_rate.as_ref().map_or(1.0, |peak| peak.usual(Scale::Root))
+    }
+
+    /// The most runs begun in two hours today that did not alarm.
+    pub(crate) fn runs_today(&self) -> u32 {
+        self.run_rate.as_ref().map_or(1, |peak| whole(peak.today()))
+    }
+
+    /// Whether anything is remembered of the runs begun within two hours.
+    pub(crate) const fn knows_run_rate(&self) -> bool {
+        self.run_rate.is_some()
+    }
+
+    /// Remembers a statistic that is not, as after so many days of `calls` calls on which it was at
+    /// its least.
+    fn begin(&mut self, detector: Detector, (days, calls): (u32, u32)) {
+        let peak = match detector {
+            Detector::FanOut => &mut self.fan_out,
+            Detector::RunRate => &mut self.run_rate,
+            _ => return,
+        };
+        peak.get_or_insert_with(|| Box::new(Peak::of_days(days, calls, least(detector))));
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        [&self.fan_out, &self.run_rate].into_iter().flatten().count() * size_of::<Peak>()
     }
 
     /// Ends a day of `calls` calls.
@@ -90,7 +135,12 @@ impl Peaks {
         self.denials.end_day(COUNT, calls, status);
         self.bytes_sent.end_day(BYTES, calls, sent);
         self.bytes_read.end_day(BYTES, calls, read);
-        self.fan_out.end_day(COUNT, calls, true);
+        if let Some(peak) = &mut self.fan_out {
+            peak.end_day(COUNT, calls, true);
+        }
+        if let Some(peak) = &mut self.run_rate {
+            peak.end_day(Scale::Root, calls, true);
+        }
         self.today = Told::default();
     }
 
@@ -104,32 +154,41 @@ impl Peaks {
         self.of(detector).map(|peak| peak.range(measure, budget))
     }
 
-    const fn of(&self, detector: Detector) -> Option<&Peak> {
+    fn of(&self, detector: Detector) -> Option<&Peak> {
         match detector {
             Detector::RunSize => Some(&self.run_size),
             Detector::Errors => Some(&self.errors),
             Detector::Denials => Some(&self.denials),
             Detector::BytesSent => Some(&self.bytes_sent),
             Detector::BytesRead => Some(&self.bytes_read),
-            Detector::FanOut => Some(&self.fan_out),
+            Detector::FanOut => self.fan_out.as_deref(),
+            Detector::RunRate => self.run_rate.as_deref(),
             _ => None,
         }
     }
 
-    const fn of_mut(&mut self, detector: Detector) -> Option<&mut Peak> {
+    fn of_mut(&mut self, detector: Detector) -> Option<&mut Peak> {
         match detector {
             Detector::RunSize => Some(&mut self.run_size),
             Detector::Errors => Some(&mut self.errors),
             Detector::Denials => Some(&mut self.denials),
             Detector::BytesSent => Some(&mut self.bytes_sent),
             Detector::BytesRead => Some(&mut self.bytes_read),
-            Detector::FanOut => Some(&mut self.fan_out),
+            Detector::FanOut => self.fan_out.as_deref_mut(),
+            Detector::RunRate => self.run_rate.as_deref_mut(),
             _ => None,
         }
     }
 }
 
 impl AgentState {
+    /// Remembers a statistic from now on that most agents do not need.
+    pub(crate) fn begin_peak(&mut self, detector: Detector) {
+        let days = self.history.days;
+        let calls = self.history.calls / u64::from(days.max(1));
+        self.peaks.begin(detector, (days, u32::try_from(calls).unwrap_or(u32::MAX)));
+    }
+
     /// Learns a value that is too small to fire, whatever the history, or a part of another alert.
     ///
     /// The same as [`Self::stand`] with a reading that may not fire, for most calls.

@@ -59,8 +59,10 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
             changed = Some(AuditKind::ServiceBegun);
         }
         if let Some(service) = &mut state.service {
-            // One in each hour of work, to begin with: the first week tells.
-            let first = || Box::new(Steady::new(hours, midnight));
+            // As if all hours were as busy as the busiest two, to begin with: the first week tells, if
+            // its hours are not cut for being many times too many.
+            let runs = state.peaks.runs_today().saturating_mul(12).max(hours);
+            let first = || Box::new(Steady::new(runs, midnight));
             let known = service.starts.take();
             let is_batched = service.calls.may_be_batched();
             service.starts = is_batched.then(|| known.unwrap_or_else(first));

@@ -47,7 +47,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         state.audit_level(judgement, (Detector::Repeat, f64::from(run.count)), verdict);
         return;
     }
-    state.longest_run = state.longest_run.max(run.count);
+    state.longest_run = state.longest_run.max(u16::try_from(run.count).unwrap_or(u16::MAX));
     if run.evidence < LOWEST {
         return;
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::peaks::{Measure, Scale};
 use crate::detect::agent::AgentState;
-use crate::detect::{bytes, call_rate, errors, fan_out, peaks, repeat, run_size};
+use crate::detect::{bytes, call_rate, errors, fan_out, peaks, repeat, run_rate, run_size};
 use crate::policy::{Detector, Rules};
 
 /// A usual range and its end.
@@ -71,6 +71,13 @@ pub(crate) fn usual(rules: &Rules, state: &AgentState, detector: Detector) -> Op
             let given = (p.usual_maximum, fan_out::DEVIATION, f64::from(p.agents_min));
             let unit = "sub-agents in an hour";
             peak(state, (detector, rule.words.budget), (peaks::COUNT, given), unit)
+        }
+        Detector::RunRate => {
+            let rule = rules.run_rate.as_ref()?;
+            let p = rule.parameters;
+            let given = (p.usual_maximum, run_rate::DEVIATION, f64::from(p.runs_min));
+            let unit = "runs begun in two hours";
+            peak(state, (detector, rule.words.budget), (Scale::Root, given), unit)
         }
         _ => None,
     }

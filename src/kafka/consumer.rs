@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::context::WorkerContext;
-use crate::kafka::{ClientSettings, GroupMember, History, KafkaError, Rebalanced, TopicPartition};
+use crate::kafka::{
+    ClientSettings, GaveUp, GivingUp, GroupMember, History, KafkaError, Rebalanced, TopicPartition,
+};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
 /// How one worker consumes.
@@ -23,6 +27,11 @@ pub struct ConsumerSettings {
     pub client: ClientSettings,
     /// The group.
     pub group_id: String,
+    /// The name this consumer keeps over restarts, so that the group waits for it as long as a
+    /// session may last; `None` for a member that leaves when it ends.
+    pub member: Option<String>,
+    /// Where it says that it can never go on.
+    pub giving_up: GivingUp,
     /// The topics.
     pub topics: Vec<String>,
     /// Whether a partition without a committed offset begins at its oldest record.
@@ -36,6 +45,7 @@ pub struct PartitionConsumer {
     pub(super) consumer: BaseConsumer<WorkerContext>,
     metrics: Metrics,
     from_earliest: bool,
+    giving_up: GivingUp,
 }
 
 /// How long the broker may take to tell the ends of a partition.
@@ -179,6 +189,12 @@ pub(super) fn digest_of(record: &BorrowedMessage<'_>) -> u64 {
     digest(record.timestamp().to_millis(), record.key(), record.payload())
 }
 
+/// Whether the client can never be used again.
+fn is_fatal(error: &LibraryError) -> bool {
+    matches!(error, LibraryError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+}
+
 fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
     let mut hash = crc32fast::Hasher::new();
     hash.update(&timestamp_ms.unwrap_or(-1).to_le_bytes());
@@ -226,6 +242,9 @@ impl PartitionConsumer {
                 config.set(key, value);
             }
         }
+        if let Some(member) = &settings.member {
+            config.set("group.instance.id", member);
+        }
         // Without its warnings nobody learns that it goes on elsewhere.
         config.set_log_level(RDKafkaLogLevel::Warning);
         let consumer: BaseConsumer<WorkerContext> = config
@@ -234,7 +253,20 @@ impl PartitionConsumer {
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(KafkaError::when("subscribe to the source topics"))?;
         let from_earliest = settings.from_earliest;
-        Ok(Self { consumer, metrics: metrics.clone(), from_earliest })
+        let giving_up = settings.giving_up.clone();
+        Ok(Self { consumer, metrics: metrics.clone(), from_earliest, giving_up })
+    }
+
+    /// Counts an error, and gives up after one that librdkafka never gets over.
+    fn failed(&self, error: &LibraryError) {
+        let fatal = is_fatal(error);
+        ConsumerError { code: &code_of(error), fatal }.emit(&self.metrics);
+        if fatal {
+            // What is reported is only that there was one.
+            let cause = self.consumer.client().fatal_error().map(|(code, _)| code);
+            let replaced = cause == Some(RDKafkaErrorCode::FencedInstanceId);
+            self.giving_up.say(if replaced { GaveUp::Replaced } else { GaveUp::Broken });
+        }
     }
 
     fn committed(&self, partition: &TopicPartition) -> Option<i64> {
@@ -268,7 +300,7 @@ impl GroupMember for PartitionConsumer {
         match self.consumer.poll(timeout) {
             Some(Ok(message)) => Polled::Record(Consumed(Held::Fetched(message))),
             Some(Err(error)) => {
-                ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
+                self.failed(&error);
                 Polled::Error
             }
             None => Polled::Nothing,

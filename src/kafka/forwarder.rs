@@ -22,6 +22,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::kafka::client::code_of;
 use crate::kafka::context::lock;
 use crate::kafka::{ClientSettings, KafkaError, OutgoingRecord, Ticket, log};
+use crate::kill_point::{self, Point};
 
 /// The most refusals whose records are named; of more, the rest is met again.
 const UNFIT_MAX: usize = 1_000;
@@ -69,7 +70,10 @@ impl<P: Ord + Send + Sync + 'static> ProducerContext for ForwarderContext<P> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent<P>>) {
         match result {
-            Ok(message) => sent.ticket.settle_at(message.offset()),
+            Ok(message) => {
+                kill_point::hit(Point::IngestAcked);
+                sent.ticket.settle_at(message.offset());
+            }
             Err((error, _)) => {
                 let name = is_for_good(error).then_some(sent.name);
                 self.refused(code_of(error), name);
@@ -149,7 +153,10 @@ impl<P: Ord + Clone + Send + Sync + 'static> Forwarder<P> {
                 .key(record.key.as_slice());
         outgoing.payload = record.payload.as_deref();
         outgoing.partition = record.partition;
-        let Err((error, outgoing)) = self.producer.send(outgoing) else { return false };
+        let Err((error, outgoing)) = self.producer.send(outgoing) else {
+            kill_point::hit(Point::IngestSent);
+            return false;
+        };
         if is_for_good(&error) {
             outgoing.delivery_opaque.ticket.settle();
             return true;

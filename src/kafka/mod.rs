@@ -12,6 +12,7 @@ mod consumer;
 mod context;
 mod feeder;
 mod forwarder;
+mod giving_up;
 mod history;
 mod log;
 mod log_writer;
@@ -30,6 +31,7 @@ pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, PlainRecord, P
 pub use context::{Rebalanced, TopicPartition};
 pub use feeder::{BareConsumer, Feeder};
 pub use forwarder::{Forwarder, Refusal};
+pub use giving_up::{GaveUp, GivingUp};
 pub use history::History;
 pub use log_writer::LogWriter;
 pub use member::GroupMember;

@@ -381,17 +381,7 @@ impl Outbox {
     ///
     /// When a property is not one librdkafka knows.
     pub fn bulk(settings: &ClientSettings, metrics: &Metrics) -> Result<Self, KafkaError> {
-        let mut bulk = settings.clone();
-        // What a process that was frozen has queued must not outlive its right to write it.
-        let session = settings.session_timeout();
-        let known = bulk.properties.get("message.timeout.ms").and_then(|it| it.parse().ok());
-        let timeout =
-            known.filter(|it| *it > 0).map_or(session, |it| session.min(Duration::from_millis(it)));
-        bulk.properties.insert("message.timeout.ms".to_owned(), timeout.as_millis().to_string());
-        for (key, value) in [("linger.ms", "5"), ("compression.type", "zstd")] {
-            bulk.properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-        }
-        Self::with(&bulk, usize::MAX, metrics, Point::StateAcked)
+        Self::with(&settings.bulk(), usize::MAX, metrics, Point::StateAcked)
     }
 
     /// Sends a record. It is kept until the broker has it, whatever that takes.

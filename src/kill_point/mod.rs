@@ -43,6 +43,12 @@ use std::time::Duration;
 /// The places, in the order in which a call meets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
+    /// Ingest has handed a call to its producer.
+    IngestSent,
+    /// The broker has a call in the calls topic; its source's offset is not committed.
+    IngestAcked,
+    /// Ingest has committed.
+    IngestCommitted,
     /// A worker has read a record.
     Polled,
     /// Calls of a partition have been judged; nothing of it is sent.
@@ -75,7 +81,10 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
+        Self::IngestSent,
+        Self::IngestAcked,
+        Self::IngestCommitted,
         Self::Polled,
         Self::Judged,
         Self::AlertSent,
@@ -96,6 +105,9 @@ impl Point {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::IngestSent => "ingest-sent",
+            Self::IngestAcked => "ingest-acked",
+            Self::IngestCommitted => "ingest-committed",
             Self::Polled => "polled",
             Self::Judged => "judged",
             Self::AlertSent => "alert-sent",

@@ -46,6 +46,43 @@ pub struct Speed {
     pub rounds: Vec<f64>,
     /// Their median.
     pub median: f64,
+    /// Processor time a call, of all threads, in microseconds: the median of the rounds. What else
+    /// the machine does changes it less than the calls a second.
+    pub processor_us: f64,
+    /// Records written to the state topic meanwhile: the median of the rounds.
+    pub state_records: f64,
+}
+
+/// What one round of a reader took.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    calls_per_second: f64,
+    processor_us: f64,
+    state_records: f64,
+}
+
+/// A span that is measured.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    began: Moment,
+    processor: Duration,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self { began: Moment::now(), processor: clock::processor() }
+    }
+
+    /// `calls` were read since it was started.
+    fn stop(self, calls: u64) -> Took {
+        let calls = as_f64(calls).max(1.0);
+        let processor = clock::processor().saturating_sub(self.processor);
+        Took {
+            calls_per_second: calls / self.began.elapsed().as_secs_f64(),
+            processor_us: processor.as_secs_f64() * 1e6 / calls,
+            state_records: 0.0,
+        }
+    }
 }
 
 /// What was measured.
@@ -71,6 +108,8 @@ pub struct BenchReport {
     pub without_state: Option<Speed>,
     /// The pipeline's median over the one without.
     pub state_ratio: Option<f64>,
+    /// The processor time a call without writing down what is known over that with it.
+    pub state_processor_ratio: Option<f64>,
 }
 
 /// Measures; `say` is told how it goes.
@@ -100,7 +139,7 @@ pub async fn pipeline(
     let (mut bare, mut whole, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds.max(1) {
         bare.push(read_bare(&client, &format!("{topic}.bare.{round}"), &topic, options.calls)?);
-        say(&format!("round {round}: bare     {:>9.0} calls/s", last(&bare)));
+        say(&format!("round {round}: bare     {}", last(&bare)));
         let group = format!("{topic}.whole.{round}");
         // What another round wrote down would be taken up, and nothing judged.
         let state = format!("{topic}.state.{round}");
@@ -108,16 +147,16 @@ pub async fn pipeline(
         let names = [&topic, &alerts, &letters, &audit, &state];
         let mut config = configuration(base, names, (group, options.workers));
         whole.push(judge_all(&config, rules.clone(), options.calls).await?);
-        say(&format!("round {round}: pipeline {:>9.0} calls/s", last(&whole)));
+        say(&format!("round {round}: pipeline {}", last(&whole)));
         if options.without_state {
             config.kafka.group_id = format!("{topic}.without.{round}");
             config.state.durable = false;
             without.push(judge_all(&config, rules.clone(), options.calls).await?);
-            say(&format!("round {round}: no state {:>9.0} calls/s", last(&without)));
+            say(&format!("round {round}: no state {}", last(&without)));
         }
     }
-    let (bare, pipeline) = (speed(bare), speed(whole));
-    let without_state = options.without_state.then(|| speed(without));
+    let (bare, pipeline) = (speed(&bare), speed(&whole));
+    let without_state = options.without_state.then(|| speed(&without));
     Ok(BenchReport {
         calls: options.calls,
         agents: options.agents,
@@ -126,6 +165,9 @@ pub async fn pipeline(
         workers: options.workers,
         ratio: pipeline.median / bare.median.max(1.0),
         state_ratio: without_state.as_ref().map(|it| pipeline.median / it.median.max(1.0)),
+        state_processor_ratio: without_state
+            .as_ref()
+            .map(|it| it.processor_us / pipeline.processor_us.max(f64::EPSILON)),
         without_state,
         bare,
         pipeline,
@@ -169,8 +211,13 @@ fn fill(client: &ClientSettings, topic: &str, options: &BenchOptions) -> anyhow:
     Ok(bytes / as_f64(sent).max(1.0))
 }
 
-/// Reads the topic with a consumer that does nothing else; calls a second.
-fn read_bare(client: &ClientSettings, group: &str, topic: &str, calls: u64) -> anyhow::Result<f64> {
+/// Reads the topic with a consumer that does nothing else.
+fn read_bare(
+    client: &ClientSettings,
+    group: &str,
+    topic: &str,
+    calls: u64,
+) -> anyhow::Result<Took> {
     let consumer = BareConsumer::new(client, group, topic)?;
     let waiting = Moment::now();
     // The clock starts with the first record: joining a group is not reading.
@@ -179,7 +226,7 @@ fn read_bare(client: &ClientSettings, group: &str, topic: &str, calls: u64) -> a
             bail!("the bare consumer got nothing from {topic} in {PATIENCE:?}");
         }
     }
-    let began = Moment::now();
+    let watch = Watch::start();
     let mut read = 1;
     while read < calls {
         if consumer.next_bytes(Duration::from_secs(10)).is_none() {
@@ -187,18 +234,18 @@ fn read_bare(client: &ClientSettings, group: &str, topic: &str, calls: u64) -> a
         }
         read += 1;
     }
-    Ok(as_f64(calls) / began.elapsed().as_secs_f64())
+    Ok(watch.stop(calls))
 }
 
-/// Lets a whole instance judge the topic; calls a second, from the first call judged.
-async fn judge_all(config: &Config, rules: Rules, calls: u64) -> anyhow::Result<f64> {
+/// Lets a whole instance judge the topic; measured from the first call judged to the last.
+async fn judge_all(config: &Config, rules: Rules, calls: u64) -> anyhow::Result<Took> {
     let instance = Instance::start(config, rules).await?;
     let waiting = Moment::now();
     let (mut began, mut before) = (None, 0);
     loop {
         let judged = instance.calls_accounted_for();
         if judged > 0 && began.is_none() {
-            began = Some(Moment::now());
+            began = Some(Watch::start());
             before = judged;
         }
         if judged >= calls {
@@ -209,20 +256,32 @@ async fn judge_all(config: &Config, rules: Rules, calls: u64) -> anyhow::Result<
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let took = began.context("nothing was judged")?.elapsed();
+    let took = began.context("nothing was judged")?.stop(calls.saturating_sub(before));
+    let took = Took { state_records: as_f64(instance.metrics.state_records_written()), ..took };
     tokio::task::spawn_blocking(move || instance.shut_down()).await?;
-    Ok(as_f64(calls.saturating_sub(before)) / took.as_secs_f64())
+    Ok(took)
 }
 
-fn speed(rounds: Vec<f64>) -> Speed {
-    let mut sorted = rounds.clone();
+fn speed(took: &[Took]) -> Speed {
+    let rounds: Vec<f64> = took.iter().map(|it| it.calls_per_second).collect();
+    let processor_us = median(took.iter().map(|it| it.processor_us));
+    let state_records = median(took.iter().map(|it| it.state_records));
+    Speed { median: median(rounds.iter().copied()), rounds, processor_us, state_records }
+}
+
+fn median(rounds: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = rounds.collect();
     sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
-    Speed { rounds, median }
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn last(rounds: &[f64]) -> f64 {
-    rounds.last().copied().unwrap_or(0.0)
+/// The last round, for people.
+fn last(rounds: &[Took]) -> String {
+    let Some(last) = rounds.last() else { return String::new() };
+    format!(
+        "{:>9.0} calls/s, {:.2} us of processor time a call",
+        last.calls_per_second, last.processor_us
+    )
 }
 
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a count of calls")]

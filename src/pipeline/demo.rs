@@ -177,6 +177,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         kafka: Kafka {
             brokers: brokers.split(',').map(str::to_owned).collect(),
             group_id: "toolwarden".to_owned(),
+            group_instance_id: None,
             start: Start::Earliest,
             workers: 2,
             prefetch_bytes: 64 << 20,

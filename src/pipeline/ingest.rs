@@ -13,15 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::kafka::{
-    ConsumerSettings, Forwarder, GroupMember, KafkaError, Ledger, Outbox, PartitionConsumer,
-    Polled, Rebalanced, Refusal, TopicPartition,
+    ConsumerSettings, Forwarder, GroupMember, KafkaError, Outbox, PartitionConsumer, Polled,
+    Rebalanced, Refusal, TopicPartition,
 };
+use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::desk::Source;
 use crate::telemetry::{Event, IngestBeganAgain, IngestMetrics, Metrics};
 
+mod reading;
 mod taking;
 
+use reading::Reading;
 use taking::take;
 
 /// The first ingest's number among the consumers of an instance, for their statistics.
@@ -38,9 +41,6 @@ const RETRY_POLL: Duration = Duration::from_millis(100);
 
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
-
-/// How often the broker is asked whether a partition is at its end.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// The most calls remembered that no broker takes; of more, some are refused once more.
 const UNFIT_MAX: usize = 1_000;
@@ -185,16 +185,6 @@ impl Ingest {
     }
 }
 
-/// One source partition.
-#[derive(Debug)]
-struct Reading {
-    ledger: Ledger,
-    next_offset: Option<i64>,
-    finished: Option<i64>,
-    is_at_end: bool,
-    last_asked: Option<Moment>,
-}
-
 /// One consumer and one producer, until something is refused.
 #[derive(Debug)]
 struct Round<'i> {
@@ -324,8 +314,7 @@ impl<'i> Round<'i> {
         }
         let mut caught_up = true;
         for (name, reading) in &mut self.partitions {
-            reading.ask(&self.consumer, name);
-            caught_up &= reading.is_at_end && reading.ledger.is_empty();
+            caught_up &= reading.is_caught_up(&self.consumer, name);
         }
         let report = IngestReport {
             joined: self.joined,
@@ -341,12 +330,8 @@ impl<'i> Round<'i> {
     /// Notes what may be committed.
     fn finish_offsets(&mut self) {
         for (name, reading) in &mut self.partitions {
-            let finished = reading.ledger.lowest_open().or(reading.next_offset);
-            if let Some(finished) = finished.filter(|it| reading.finished != Some(*it)) {
-                self.consumer.finish(name, finished);
-                reading.finished = Some(finished);
-                self.moved = true;
-            }
+            reading.compare(&self.consumer, name, &self.ingest.metrics);
+            self.moved |= reading.finish(&self.consumer, name);
         }
     }
 
@@ -354,6 +339,9 @@ impl<'i> Round<'i> {
         self.last_commit = Moment::now();
         if self.moved {
             self.moved = !self.consumer.commit();
+            if !self.moved {
+                kill_point::hit(Point::IngestCommitted);
+            }
         }
     }
 
@@ -372,22 +360,6 @@ impl<'i> Round<'i> {
             drop(self.consumer.poll(RETRY_POLL));
             self.commit();
         }
-    }
-}
-
-impl Reading {
-    fn new() -> Self {
-        let ledger = Ledger::default();
-        Self { ledger, next_offset: None, finished: None, is_at_end: false, last_asked: None }
-    }
-
-    /// Finds out whether there is nothing left to read.
-    fn ask(&mut self, consumer: &PartitionConsumer, name: &TopicPartition) {
-        if self.is_at_end || self.last_asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
-            return;
-        }
-        self.last_asked = Some(Moment::now());
-        self.is_at_end = consumer.is_at_end(name, self.next_offset) == Some(true);
     }
 }
 

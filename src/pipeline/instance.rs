@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use crate::config::{Config, Start};
 use crate::deliver::{Webhook, WebhookSettings};
 use crate::kafka::{
-    ClientSettings, ConsumerSettings, Outbox, PartitionConsumer, librdkafka_version,
+    ClientSettings, ConsumerSettings, GaveUp, GivingUp, Outbox, PartitionConsumer,
+    librdkafka_version,
 };
 use crate::pipeline::baselines::Baselines;
 use crate::pipeline::clock::{self, Moment};
@@ -67,6 +68,8 @@ pub struct Instance {
     groups: Arc<GroupLogStatus>,
     /// Its part of the work.
     roles: Roles,
+    /// Where its consumers say that they can never go on.
+    giving_up: GivingUp,
 }
 
 /// What an instance knows before it reads its first record.
@@ -174,6 +177,7 @@ impl Instance {
             feed_stop: Arc::default(),
             groups: Arc::default(),
             roles,
+            giving_up: GivingUp::default(),
         };
         if let Some(baselines) = beginning.baselines {
             baselines.into_instance(&instance.shared)?;
@@ -222,6 +226,11 @@ impl Instance {
             && (!self.roles.ingest || self.has_ingested())
             && self.outbox.unacknowledged() == 0
             && self.deliveries.iter().all(|it| it.caught_up.load(Ordering::Relaxed))
+    }
+
+    /// Waits until one of its consumers can never go on: the process has to end.
+    pub async fn gave_up(&self) -> GaveUp {
+        self.giving_up.said().await
     }
 
     /// Stops: no more records are taken, alerts are flushed, offsets committed. Returns whether all
@@ -294,6 +303,8 @@ impl Instance {
             let consumer = ConsumerSettings {
                 client: client.clone(),
                 group_id: config.kafka.group_id.clone(),
+                member: config.kafka.member(index),
+                giving_up: self.giving_up.clone(),
                 topics: config.judged_topics().into_iter().map(str::to_owned).collect(),
                 from_earliest: config.kafka.start == Start::Earliest,
                 prefetch_bytes: config.kafka.prefetch_bytes,
@@ -369,6 +380,9 @@ impl Instance {
             let consumer = ConsumerSettings {
                 client: client.clone(),
                 group_id,
+                // Alone in its group of this instance.
+                member: config.kafka.member(0),
+                giving_up: self.giving_up.clone(),
                 topics: vec![config.topics.alerts.clone()],
                 // Where reading begins is found by the look-up; nothing is passed over before.
                 from_earliest: true,

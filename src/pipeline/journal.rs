@@ -206,12 +206,18 @@ impl Journal {
         self.changed.push(agent);
     }
 
-    /// An agent has taught something.
-    pub fn taught(&mut self, agent: AgentKey, lesson: Lesson) {
-        self.touched.insert(lesson.group);
-        self.lessons_bytes += weight(&lesson.fact);
+    /// An agent has taught a group something.
+    pub fn taught(
+        &mut self,
+        agent: AgentKey,
+        group: GroupKey,
+        lessons: impl Iterator<Item = Lesson>,
+    ) {
+        self.touched.insert(group);
         let own = self.lessons.entry(agent).or_default();
-        own.push(lesson);
+        let before = own.bytes;
+        lessons.for_each(|lesson| own.push(lesson));
+        self.lessons_bytes += own.bytes - before;
         self.lessons_of_one = self.lessons_of_one.max(own.bytes);
     }
 

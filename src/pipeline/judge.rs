@@ -302,10 +302,10 @@ impl Judge {
                 let verdict = detect::tick(&context, state, now);
                 (verdict, state.deadline(), state.group)
             });
-            if let Some(Updated { value: (verdict, next, group), is_first, .. }) = ticked {
+            if let Some(Updated { value: (mut verdict, next, group), is_first, .. }) = ticked {
                 self.counted.note(&verdict.facts);
                 self.changed(key, is_first);
-                self.teach(key, (deadline.hour(), group), &verdict.facts);
+                self.teach(key, (deadline.hour(), group), std::mem::take(&mut verdict.facts));
                 // An engine that does not move its deadline would be asked for ever.
                 if let Some(next) = next.filter(|next| *next > now) {
                     self.deadlines.insert((next, key));
@@ -389,15 +389,16 @@ impl Judge {
             before.map(|deadline| self.deadlines.remove(&(deadline, key)));
             after.map(|deadline| self.deadlines.insert((deadline, key)));
         }
-        if let Some((former, facts)) = &verdict.left {
-            self.teach(key, (call.time.hour(), *former), facts);
+        if let Some((former, facts)) = verdict.left.take() {
+            self.teach(key, (call.time.hour(), former), facts);
         }
         self.counted.note(&verdict.facts);
         self.counted.note_bounds(verdict.bounds);
-        self.teach(key, (call.time.hour(), group), &verdict.facts);
+        self.teach(key, (call.time.hour(), group), std::mem::take(&mut verdict.facts));
         if !verdict.tenant_facts.is_empty() {
             let tenant = GroupKey::of_tenant(&call.tenant_id);
-            self.teach(key, (call.time.hour(), tenant), &verdict.tenant_facts);
+            let facts = std::mem::take(&mut verdict.tenant_facts);
+            self.teach(key, (call.time.hour(), tenant), facts);
         }
         let offset = call.position.offset;
         let audited = verdict.audits.drain(..).map(|record| Audited { record, offset });
@@ -413,20 +414,20 @@ impl Judge {
     }
 
     /// What an agent teaches a group.
-    fn teach(&mut self, key: AgentKey, (epoch, group): (i64, GroupKey), facts: &[Fact]) {
+    fn teach(&mut self, key: AgentKey, (epoch, group): (i64, GroupKey), facts: Vec<Fact>) {
         // What was handed out before is nobody's to take up again.
         if facts.is_empty() || self.log.is_retelling() {
             return;
         }
-        self.log.note(epoch, group, facts);
+        self.log.note(epoch, group, &facts);
         if let Some(journal) = &mut self.journal {
-            let closed = self.log.closed();
-            for fact in facts {
+            let (closed, place) = (self.log.closed(), self.place);
+            let lessons = facts.into_iter().map(|fact| {
                 let epoch = fact.epoch().unwrap_or(epoch);
                 let epoch = closed.map_or(epoch, |closed| epoch.max(closed + 1));
-                let fact = fact.clone();
-                journal.taught(key, Lesson { place: self.place, epoch, group, fact });
-            }
+                Lesson { place, epoch, group, fact }
+            });
+            journal.taught(key, group, lessons);
         }
     }
 

@@ -120,6 +120,7 @@ fn place(rules: &mut Rules, raw: RawRule) -> Result<(), String> {
         Detector::Drift => rules.drift = parse(raw)?,
         Detector::Version => rules.version = parse(raw)?,
         Detector::CommonMode => rules.common_mode = parse(raw)?,
+        Detector::RunRate => rules.run_rate = parse(raw)?,
     }
     Ok(())
 }

@@ -23,6 +23,25 @@ impl Default for RunSizeParameters {
     }
 }
 
+/// Parameters of `run_rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunRateParameters {
+    /// Fewer runs begun in two hours never fire. 6: of fewer each could be somebody's whim.
+    pub runs_min: u32,
+    /// There must be at least so many times the usual most of a day, 1 to 100. 2: less is nobody's
+    /// business, however unlikely.
+    pub factor_min: f64,
+    /// The most runs begun in two hours of a day assumed of an agent without history.
+    pub usual_maximum: f64,
+}
+
+impl Default for RunRateParameters {
+    fn default() -> Self {
+        Self { runs_min: 6, factor_min: 2.0, usual_maximum: 4.0 }
+    }
+}
+
 /// Parameters of `errors`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -182,6 +201,14 @@ fn bytes(value: u64) -> Option<String> {
 impl InRange for RunSizeParameters {
     fn mistake(&self) -> Option<String> {
         count("calls_min", self.calls_min).or_else(|| usual(self.usual_maximum))
+    }
+}
+
+impl InRange for RunRateParameters {
+    fn mistake(&self) -> Option<String> {
+        count("runs_min", self.runs_min)
+            .or_else(|| outside("factor_min", self.factor_min, 1.0, 100.0))
+            .or_else(|| usual(self.usual_maximum))
     }
 }
 

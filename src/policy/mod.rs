@@ -28,8 +28,8 @@ pub use catalogue::{Catalogue, Catalogues};
 pub use check::RuleError;
 pub use day_parameters::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, DenialsParameters,
-    DormantToolParameters, ErrorsParameters, FanOutParameters, RunSizeParameters,
-    VersionParameters,
+    DormantToolParameters, ErrorsParameters, FanOutParameters, RunRateParameters,
+    RunSizeParameters, VersionParameters,
 };
 pub use groups::{GroupPattern, Groups};
 pub use parameters::{
@@ -86,6 +86,8 @@ pub struct Rules {
     pub version: Option<Rule<VersionParameters>>,
     /// What changes a whole group at once.
     pub common_mode: Option<Rule<CommonModeParameters>>,
+    /// Runs begun within two hours, against the most of each day.
+    pub run_rate: Option<Rule<RunRateParameters>>,
     /// The bounds of one agent's state and time.
     pub limits: Limits,
     /// The tools that known products ship with.
@@ -180,6 +182,7 @@ impl Rules {
             self.silence.as_mut().map(|rule| &mut rule.words),
             self.version.as_mut().map(|rule| &mut rule.words),
             self.common_mode.as_mut().map(|rule| &mut rule.words),
+            self.run_rate.as_mut().map(|rule| &mut rule.words),
         ];
         for words in all.into_iter().flatten().filter(|words| words.detector == detector) {
             words.budget = budget;
@@ -225,6 +228,7 @@ impl Rules {
             self.drift.as_ref().map(|rule| &rule.words),
             self.version.as_ref().map(|rule| &rule.words),
             self.common_mode.as_ref().map(|rule| &rule.words),
+            self.run_rate.as_ref().map(|rule| &rule.words),
         ]
         .into_iter()
         .flatten()

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use crate::policy::{
     ArgumentShapeParameters, BytesReadParameters, BytesSentParameters, CommonModeParameters,
     DenialsParameters, DormantToolParameters, DriftParameters, ErrorsParameters, FanOutParameters,
-    RateShiftParameters, RunSizeParameters, SilenceParameters, VersionParameters,
+    RateShiftParameters, RunRateParameters, RunSizeParameters, SilenceParameters,
+    VersionParameters,
 };
 
 /// Parameters of `repeat`.
@@ -210,6 +211,8 @@ pub(crate) enum AnyParameters {
     Drift(DriftParameters),
     /// Of `common_mode`.
     CommonMode(CommonModeParameters),
+    /// Of `run_rate`.
+    RunRate(RunRateParameters),
 }
 
 /// Names the parameter that is out of its range, with what it should be.

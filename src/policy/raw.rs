@@ -95,11 +95,13 @@ pub enum Detector {
     Version,
     /// What changes a whole group at once.
     CommonMode,
+    /// Runs begun within two hours, against the most of each day.
+    RunRate,
 }
 
 impl Detector {
     /// Every detector, in the order they judge.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Repeat,
         Self::CallRate,
         Self::NewTool,
@@ -121,6 +123,7 @@ impl Detector {
         Self::Drift,
         Self::Version,
         Self::CommonMode,
+        Self::RunRate,
     ];
 
     /// Its place among all detectors, 0 to 31: how groups count by detector.
@@ -155,6 +158,7 @@ impl Detector {
             Self::Drift => "drift",
             Self::Version => "version",
             Self::CommonMode => "common_mode",
+            Self::RunRate => "run_rate",
         }
     }
 }

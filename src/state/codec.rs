@@ -21,8 +21,14 @@ pub const FORMAT: u16 = 1;
 /// Bytes before the content: magic, format, kind, length.
 const HEAD: usize = 12;
 
+/// Bytes of the length, the last of them.
+const LENGTH: usize = 4;
+
 /// Bytes after it: the checksum.
 const TAIL: usize = 4;
+
+/// Room for a sealed value; that of most agents is smaller, and what is larger grows.
+const SEALED_BYTES: usize = 2 << 10;
 
 /// What an envelope holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,18 +255,22 @@ pub fn check_agent(state: AgentState, tools_max: usize) -> Result<AgentState, St
 /// [`StateError::TooLarge`] for more than its kind may take.
 pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> {
     let unfit = |error: postcard::Error| StateError::Unfit { kind, words: error.to_string() };
-    let content = postcard::to_allocvec(value).map_err(unfit)?;
-    let too_large = StateError::TooLarge { kind, bytes: content.len() };
-    if content.len() > kind.bytes_max() {
-        return Err(too_large);
-    }
-    let Ok(length) = u32::try_from(content.len()) else { return Err(too_large) };
-    let mut bytes = Vec::with_capacity(HEAD + content.len() + TAIL);
+    let mut bytes = Vec::with_capacity(SEALED_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
     bytes.extend_from_slice(&kind.number().to_le_bytes());
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&content);
+    // Its length is not known yet.
+    bytes.resize(HEAD, 0);
+    let mut bytes = postcard::to_extend(value, bytes).map_err(unfit)?;
+    let content = bytes.len() - HEAD;
+    let too_large = StateError::TooLarge { kind, bytes: content };
+    if content > kind.bytes_max() {
+        return Err(too_large);
+    }
+    let Ok(length) = u32::try_from(content) else { return Err(too_large) };
+    if let Some(place) = bytes.get_mut(HEAD - LENGTH..HEAD) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     Ok(bytes)
 }

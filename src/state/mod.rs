@@ -14,6 +14,7 @@ pub mod reached;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
@@ -70,10 +71,6 @@ pub struct PartitionId {
     pub partition: i32,
 }
 
-/// Of agents taken in together so many are let in before those there are counted again: workers that
-/// do so at once may go beyond the room by as many, each.
-const COUNT_EVERY: usize = 256;
-
 /// Where an agent belongs that was taken in from elsewhere, until a partition brings a call of it.
 const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
 
@@ -81,6 +78,9 @@ const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
 #[derive(Debug)]
 pub struct Agents {
     map: DashMap<AgentKey, Box<Resident>, BuildHasherDefault<KeyHasher>>,
+    /// How many are in `map`, which would ask every shard. It is counted after the change, so that
+    /// workers that let agents in at once may go beyond the room by as many as there are of them.
+    count: AtomicUsize,
     room: Room,
     handovers: Mutex<Handovers>,
 }
@@ -138,7 +138,7 @@ impl Agents {
     #[must_use]
     pub fn within(room: Room) -> Self {
         let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
-        Self { map, room, handovers: Mutex::default() }
+        Self { map, count: AtomicUsize::new(0), room, handovers: Mutex::default() }
     }
 
     /// How much room there is.
@@ -150,7 +150,7 @@ impl Agents {
     /// Agents in memory.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The most agents there may be.
@@ -172,7 +172,7 @@ impl Agents {
     /// Whether none is in memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// Shows every agent of a partition, in no order.
@@ -184,7 +184,9 @@ impl Agents {
 
     /// Forgets one agent, and gives what was known of it.
     pub fn remove(&self, key: AgentKey) -> Option<AgentState> {
-        self.map.remove(&key).map(|(_, resident)| resident.state)
+        let (_, resident) = self.map.remove(&key)?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(resident.state)
     }
 
     /// Changes the agent that made `call`. One that is not known is made known first, if `admit`
@@ -218,6 +220,7 @@ impl Agents {
                 let state = AgentState::new(call);
                 let resident = Resident { partition, changed: false, state };
                 let updated = place.insert(Box::new(resident)).change(change);
+                self.count.fetch_add(1, Ordering::Relaxed);
                 Ok(Updated { arrival: Arrival::New, ..updated })
             }
         }
@@ -260,19 +263,17 @@ impl Agents {
         states: impl IntoIterator<Item = AgentState>,
     ) -> Result<(), Full> {
         let partition = partition.unwrap_or(UNCLAIMED);
-        let (mut outcome, mut left) = (Ok(()), 0_usize);
+        let mut outcome = Ok(());
         for state in states {
             let key = AgentKey::from_ids(&state.tenant_id, &state.agent_id);
-            if left == 0 {
-                // Counting asks every shard, so it is not done for each agent.
-                left = self.room.agents.saturating_sub(self.map.len()).min(COUNT_EVERY);
-            }
-            if left == 0 && !self.map.contains_key(&key) {
+            if self.len() >= self.room.agents && !self.map.contains_key(&key) {
                 outcome = Err(Full);
                 continue;
             }
             let resident = Box::new(Resident { partition, changed: false, state });
-            left = left.saturating_sub(usize::from(self.map.insert(key, resident).is_none()));
+            if self.map.insert(key, resident).is_none() {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
         }
         outcome
     }
@@ -378,7 +379,13 @@ impl Agents {
     /// Forgets the agents of a partition.
     pub fn forget(&self, partition: PartitionId) {
         self.handovers().orphans.remove(&partition);
-        self.map.retain(|_, resident| resident.partition != partition);
+        self.map.retain(|_, resident| {
+            let stays = resident.partition != partition;
+            if !stays {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            stays
+        });
     }
 
     fn handovers(&self) -> MutexGuard<'_, Handovers> {

@@ -224,12 +224,19 @@ impl Event for SourceLogChanged<'_> {
             expected,
             found,
             lost,
-            "the source's log is not as it was left; see docs/runbooks/source-log.md"
+            "the source's log is not as it was left; see \
+             docs/runbooks/operations/ToolwardenSourceLogChanged.md"
         );
     }
 }
 
 impl Metrics {
+    /// Records written to the state topic.
+    #[must_use]
+    pub fn state_records_written(&self) -> u64 {
+        self.families().state_records_written.get()
+    }
+
     /// Whether what is known is written to the state topic.
     pub fn durable(&self, durable: bool) {
         self.families().state_durable.set(i64::from(durable));

@@ -2,6 +2,7 @@
 //! on the way, and evidence names the source. Beside a real Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use toolwarden::event::Timestamp;
 
+use crate::faults::oracle::{Operator, random, seed};
 use crate::groups;
 use crate::kafka_broker::Broker;
 use crate::running::{
@@ -255,6 +257,86 @@ fn an_ingest_that_is_killed_loses_no_call_and_none_is_judged_twice() {
     assert!(repeated >= calls.len() / 3, "it began again: {repeated}");
     let (status, _) = ingest.terminate();
     assert!(status.success(), "{}", ingest.log());
+}
+
+/// Where an ingest dies, and the most hits after which it does.
+const STEPS: [(&str, u32); 6] = [
+    ("ingest-sent", 120),
+    ("ingest-acked", 120),
+    ("ingest-committed", 3),
+    ("ingest-sent", 60),
+    ("ingest-acked", 60),
+    ("ingest-committed", 2),
+];
+
+/// How a process ends that is aborted.
+const ABORTED: i32 = 6;
+
+#[test]
+fn row_01_ingest_that_dies_at_each_of_its_steps_loses_no_call_and_none_is_judged_twice() {
+    let Some(broker) = Broker::shared() else { return };
+    let settings = Settings {
+        session_ms: Some(1_500),
+        commit_interval: "100ms",
+        ..settings(&broker, &format!("ingest-steps-{}", seed()))
+    };
+    let mut random = random(&settings.name);
+    let mut lives =
+        STEPS.map(|(point, hits)| format!("{point}:{}", random.u32(1..=hits))).into_iter();
+    let mut begin = || {
+        let mut life = with_role(&settings, "ingest");
+        let point = lives.next();
+        let is_last = point.is_none();
+        life.arguments.extend(point.into_iter().flat_map(|it| ["--kill-point".to_owned(), it]));
+        (Running::spawn(&life), is_last)
+    };
+    let detect = Running::start(&with_role(&settings, "detect"));
+    let calls = calls();
+    let (mut ingest, mut is_last) = begin();
+    let mut sent = 0;
+    for span in spans(&calls) {
+        produce(&settings.bootstrap, settings.calls(), &keyless(span, sent));
+        sent += span.len();
+        wait_for("the calls are taken in", || {
+            if let Some(status) = ingest.ended() {
+                assert_eq!(status.signal(), Some(ABORTED), "{status}\n{}", ingest.log());
+                (ingest, is_last) = begin();
+            }
+            (taken(&detect.metrics(), &settings) >= sent).then_some(())
+        });
+    }
+    assert!(is_last, "it died at every step");
+    let_time_pass(&settings, &calls);
+    holds(&settings, &calls, (&detect, 0), &[&detect, &ingest]);
+}
+
+#[test]
+fn row_21_what_retention_took_before_ingest_read_it_is_counted_to_the_record_and_told() {
+    let Some(broker) = Broker::shared() else { return };
+    let settings = settings(&broker, &format!("ingest-retention-{}", seed()));
+    let first = keyless(&calls()[..50], 0);
+    produce(&settings.bootstrap, settings.calls(), &first);
+    let ingest = with_role(&settings, "ingest");
+    let mut running = Running::start(&ingest);
+    let received = |it: &Series| {
+        it.count_of("records_received_total", &[&format!("topic=\"{}\"", settings.calls())])
+    };
+    running.wait_until("all is taken", |it| received(it) == first.len());
+    assert_eq!(running.metrics().count("source_log_changes_total"), 0, "{}", running.log());
+    assert!(running.terminate().0.success(), "{}", running.log());
+    let ends =
+        committed(&settings.bootstrap, &format!("{}-ingest", settings.name), settings.calls());
+    let lost: Vec<Stored> = (0..7).map(|_| Stored::new(0, "", &b"{}"[..])).collect();
+    produce(&settings.bootstrap, settings.calls(), &lost);
+    produce(&settings.bootstrap, settings.calls(), &keyless(&calls()[50..70], 0));
+    let operator = Operator::of(&settings.bootstrap);
+    operator.delete_below(settings.calls(), ends[&0].1 + 7);
+    let running = Running::start(&ingest);
+    running.wait_until("what is left is taken", |it| received(it) == 20);
+    running.wait_until("the loss is told", |it| it.count("source_log_changes_total") == 1);
+    let metrics = running.metrics();
+    assert_eq!(metrics.count_of("source_log_changes_total", &["change=\"overtaken\""]), 1);
+    assert_eq!(metrics.count("records_lost_total"), 7, "{}", running.log());
 }
 
 #[test]

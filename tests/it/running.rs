@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) session_ms: Option<u32>,
     /// Further properties of librdkafka, each followed by a comma.
     pub(crate) properties: String,
+    /// Further fields of `kafka`, each with its line's end and the next line's indent.
+    pub(crate) kafka: String,
     /// Further fields of `server`, as they stand in the file.
     pub(crate) server: &'static str,
     /// Further sections, as they stand in the file.
@@ -76,6 +78,7 @@ impl Settings {
             commit_interval: "200ms",
             session_ms: Some(6_000),
             properties: String::new(),
+            kafka: String::new(),
             server: "",
             more: String::new(),
             environment: Vec::new(),
@@ -133,9 +136,9 @@ impl Settings {
         });
         let mut text = format!(
             "version: 1\nkafka:\n  brokers: [{:?}]\n  group_id: {}\n  workers: 2\n  \
-             commit_interval: {}\n  shutdown_timeout: 10s\n  \
+             commit_interval: {}\n  shutdown_timeout: 10s\n  {}\
              properties: {{{}{session}}}\nsources:\n",
-            self.bootstrap, self.name, self.commit_interval, self.properties
+            self.bootstrap, self.name, self.commit_interval, self.kafka, self.properties
         );
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();

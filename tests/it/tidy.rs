@@ -19,10 +19,10 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("generate", &["event"]),
     ("telemetry", &["event", "alert"]),
     ("state", &["event", "baseline", "detect"]),
-    ("kafka", &["event", "kill_point", "telemetry"]),
-    ("deliver", &["event", "kill_point", "alert", "telemetry"]),
-    ("config", &["event", "alert", "policy", "decode", "deliver"]),
-    ("serve", &["event", "alert", "telemetry", "state"]),
+    ("kafka", &["kill_point", "telemetry"]),
+    ("deliver", &["event", "alert", "telemetry"]),
+    ("config", &["alert", "policy", "decode", "deliver"]),
+    ("serve", &["telemetry"]),
     (
         "pipeline",
         &[
@@ -172,6 +172,48 @@ fn rooms_name_only_the_rooms_the_arrows_allow() {
                     faults
                         .push(format!("{place}:{number}: `{}` must not name `{name}`", file.room));
                 }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn no_arrow_is_allowed_that_nobody_needs() {
+    let sources = sources();
+    let mut faults = Vec::new();
+    for (room, allowed) in &ARROWS {
+        let own: Vec<&SourceFile> = sources.iter().filter(|file| file.room == *room).collect();
+        for other in *allowed {
+            let ways = [format!("crate::{other}"), format!("toolwarden::{other}")];
+            let is_used = |file: &&SourceFile| ways.iter().any(|way| file.text.contains(way));
+            if !own.iter().any(is_used) {
+                faults.push(format!("`{room}` may name `{other}`, and does not"));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn every_page_of_the_documents_that_is_named_is_there() {
+    let mut faults = Vec::new();
+    let named = tracked_texts()
+        .into_iter()
+        .filter(|path| !path.starts_with(root().join("rules/catalogues")));
+    for path in named {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let mut rest = text.as_str();
+        while let Some((_, after)) = rest.split_once("docs/") {
+            rest = after;
+            let name: String = after
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || "/_.-".contains(*c))
+                .collect();
+            let Some((name, _)) = name.split_once(".md") else { continue };
+            let page = format!("docs/{name}.md");
+            if !root().join(&page).exists() {
+                faults.push(format!("{}: {page}", shown(&path)));
             }
         }
     }

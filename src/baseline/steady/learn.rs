@@ -6,7 +6,8 @@ use crate::baseline::steady::dispersion::Hour;
 use crate::baseline::steady::evidence::narrow;
 use crate::baseline::steady::season::{PRIOR_CALLS, Seen};
 use crate::baseline::steady::{
-    DAY, HOUR, Steady, TOLERANCE_DEVIATIONS, TOLERANCE_MIN, Trust, hour_and_day,
+    ALONE_BELOW, DAY, HOUR, Steady, TOLERANCE_DEVIATIONS, TOLERANCE_DEVIATIONS_BATCHED,
+    TOLERANCE_MIN, Trust, hour_and_day,
 };
 
 /// What an hour keeps of those before: half after a fortnight.
@@ -82,7 +83,9 @@ impl Steady {
         let (hour, day) = hour_and_day(self.bucket);
         let variance = self.uncertainty((hour, day))
             + deviation * deviation * (1.0 + 1.0 / self.season.weeks());
-        let tolerance = libm::exp(TOLERANCE_DEVIATIONS * libm::sqrt(variance)).max(TOLERANCE_MIN);
+        let is_alone = self.dispersion.index() < ALONE_BELOW;
+        let deviations = if is_alone { TOLERANCE_DEVIATIONS } else { TOLERANCE_DEVIATIONS_BATCHED };
+        let tolerance = libm::exp(deviations * libm::sqrt(variance)).max(TOLERANCE_MIN);
         let of_day = self.season.of_day(day);
         let is_habit = of_day >= DAY_OFF || self.season.weeks() >= DAY_OFF_WEEKS;
         if is_habit { tolerance } else { tolerance.max(1.0 / of_day.max(TOLERABLE_MIN)) }

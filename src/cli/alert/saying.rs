@@ -25,10 +25,11 @@ use crate::policy::{Acceptance, Detector, Scope, Stance};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The detectors that find a level usual, and so one that can be expected.
-const LEVELLED: [Detector; 12] = [
+const LEVELLED: [Detector; 13] = [
     Detector::Repeat,
     Detector::CallRate,
     Detector::RunSize,
+    Detector::RunRate,
     Detector::Errors,
     Detector::Denials,
     Detector::BytesSent,

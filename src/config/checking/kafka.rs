@@ -20,10 +20,7 @@ const OWNED: [(&str, &str); 32] = [
     ("bootstrap.servers", "write `kafka.brokers`"),
     ("metadata.broker.list", "write `kafka.brokers`"),
     ("group.id", "write `kafka.group_id`"),
-    (
-        "group.instance.id",
-        "partitions move with the instance that holds them; it is set from the instance's name",
-    ),
+    ("group.instance.id", "write `kafka.group_instance_id`"),
     ("group.protocol", "the order of assignment and restore rests on the classic protocol"),
     ("partition.assignment.strategy", "restore rests on cooperative-sticky assignment"),
     ("auto.offset.reset", "write `kafka.start`"),
@@ -110,6 +107,7 @@ impl Checker<'_> {
         Kafka {
             brokers: raw.brokers.clone(),
             group_id: raw.group_id.clone(),
+            group_instance_id: raw.group_instance_id.clone(),
             start: raw.start,
             workers: raw.workers,
             prefetch_bytes: self.size("/kafka/prefetch", raw.prefetch, (1 << 20, 1 << 30)),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::baseline::maxima::BlockMaxima;
-use crate::baseline::peaks::{Peak, Seen};
+use crate::baseline::peaks::{Peak, Scale, Seen};
 use crate::detect::repeat::LONGEST_RUN;
 use crate::policy::Detector;
 
@@ -143,6 +143,7 @@ proptest! {
             (peaks::COUNT, errors::DEVIATION, 12.0),
             (peaks::COUNT, crate::detect::fan_out::DEVIATION, 9.0),
             (peaks::BYTES, bytes::DEVIATION, 3e5),
+            (Scale::Root, crate::detect::run_rate::DEVIATION, 9.0),
         ];
         for (scale, deviation, usual) in measures {
             let measure = peaks::measure(scale, usual, deviation);

@@ -21,8 +21,16 @@ const RAMPS: [f64; 4] = [0.01, 0.025, 0.05, 0.10];
 const ANCHOR_FACTOR: f64 = 3.0;
 
 /// Detectors that judge how much an agent does. Others may alarm on a ramp, but for no reason.
-const OF_AMOUNTS: [&str; 7] =
-    ["call_rate", "run_size", "bytes_sent", "bytes_read", "rate_shift", "drift", "errors"];
+const OF_AMOUNTS: [&str; 8] = [
+    "call_rate",
+    "run_size",
+    "run_rate",
+    "bytes_sent",
+    "bytes_read",
+    "rate_shift",
+    "drift",
+    "errors",
+];
 
 /// Agents of the group that a release changes, all at once, however many others are asked for: pages
 /// are a few a release, whatever the size of the group, so that their share hangs on it.

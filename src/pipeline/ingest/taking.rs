@@ -10,7 +10,8 @@ use crate::kafka::{
 };
 use crate::pipeline::clock;
 use crate::pipeline::dead_letter;
-use crate::pipeline::ingest::{Ingest, Name, Reading};
+use crate::pipeline::ingest::reading::Reading;
+use crate::pipeline::ingest::{Ingest, Name};
 use crate::telemetry::{DeadLetterKind, DeadLettered, Event};
 
 /// Takes one record in: its calls go to the calls topic, what cannot be read to the dead-letter
@@ -25,14 +26,16 @@ pub(super) fn take(
     let name = TopicPartition { topic: Arc::clone(&source.topic), partition: record.partition() };
     let Some(reading) = partitions.get_mut(&name) else { return false };
     let mut moved = false;
-    if reading.next_offset.is_none() && !consumer.is_from_earliest() {
+    if reading.takes(record.offset())
+        && !consumer.is_from_earliest()
+        && !reading.compare(consumer, &name, &ingest.metrics)
+    {
         // Whoever goes on after a stop must begin here and not at what comes next then: a gap
         // would be taken for calls that were read.
+        reading.compare_no_more();
         consumer.finish(&name, record.offset());
         moved = !consumer.commit();
     }
-    reading.next_offset = Some(record.offset() + 1);
-    reading.is_at_end = false;
     let bytes = record.payload().map_or(0, <[u8]>::len);
     source.metrics.records.inc();
     source.metrics.bytes.inc_by(u64::try_from(bytes).unwrap_or(0));

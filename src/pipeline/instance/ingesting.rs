@@ -18,6 +18,8 @@ impl Instance {
             let consumer = ConsumerSettings {
                 client: client_settings(&config.kafka),
                 group_id: format!("{}-ingest", config.kafka.group_id),
+                member: config.kafka.member(index),
+                giving_up: self.giving_up.clone(),
                 topics: sources.iter().map(|source| source.topic.to_string()).collect(),
                 from_earliest: config.kafka.start == Start::Earliest,
                 prefetch_bytes: config.kafka.prefetch_bytes,

@@ -13,4 +13,5 @@ mod network;
 pub(crate) mod oracle;
 mod proxy;
 mod recovery;
+mod static_members;
 mod table;
