@@ -35,8 +35,9 @@ def lines(path):
 class Judge:
     """The program, the recordings and a place for what is made of them."""
 
-    def __init__(self, program, data, work, rules=None):
-        self.program, self.data, self.work, self.rules = program, data, work, rules
+    def __init__(self, program, data, work, rules=None, seeds=SEEDS):
+        self.program, self.data, self.work = program, data, work
+        self.rules, self.seeds = rules, seeds
 
     def recording(self, name):
         return os.path.join(self.data, "data", name)
@@ -122,7 +123,7 @@ def redrawn(judge, protocol):
     script = os.path.join(judge.data, "prototypes", "redraw.py")
     where, streams = os.path.join(judge.work, "..", "redrawn"), []
     for suite in SUITES:
-        for seed in SEEDS:
+        for seed in judge.seeds:
             name = os.path.join(where, f"stream_{suite}_{protocol}_{seed}")
             if not os.path.exists(name + ".sessions.jsonl.gz"):
                 command = [sys.executable, script, suite, protocol, str(seed), where]
@@ -263,10 +264,11 @@ def table(judge, quick):
 # --- generated ------------------------------------------------------------------------------------
 
 
-def generated_rows(judge, full):
+def generated_rows(judge, full, parts=()):
     """Generated, service-like traffic: the program judges itself and prints its rows."""
     size = ["--agents", "1000", "--days", "60"] if full else ["--agents", "100", "--days", "20"]
     rules = ["--rules", judge.rules] if judge.rules else []
+    rules += [word for part in parts for word in ("--part", part)]
     command = [judge.program, "bench", "judgement", *size, *rules]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bench:
         for line in bench.stdout:
@@ -332,6 +334,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="leave out the re-drawn streams")
     parser.add_argument("--sensitivity", action="store_true", help="every figure with each parameter times .7 and 1.4")
     parser.add_argument("--detector", action="append", help="with --sensitivity: only the parameters of this one; may be given again")
+    parser.add_argument("--part", action="append", default=[], help="with --sensitivity: this part of the generated traffic as well; may be given again")
+    parser.add_argument("--seed", action="append", type=int, help="draw the re-drawn streams with this seed instead of 1, 2 and 3; may be given again")
     parser.add_argument("--full", action="store_true", help="1,000 generated agents on 60 days, instead of 100 on 20")
     parser.add_argument("--keep", help="keep alerts in this directory")
     parser.add_argument("program")
@@ -340,7 +344,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = os.path.join(arguments.keep or temporary, "shipped")
         os.makedirs(work, exist_ok=True)
-        judge = Judge(os.path.abspath(arguments.program), arguments.data, work)
+        seeds = arguments.seed or SEEDS
+        judge = Judge(os.path.abspath(arguments.program), arguments.data, work, seeds=seeds)
         table(judge, arguments.quick)
         if not arguments.quick:
             generated_rows(judge, arguments.full)
@@ -350,7 +355,10 @@ def main():
                 again = os.path.join(os.path.dirname(work), os.path.basename(directory) + "_alerts")
                 os.makedirs(again, exist_ok=True)
                 try:
-                    table(Judge(judge.program, arguments.data, again, directory), True)
+                    changed = Judge(judge.program, arguments.data, again, directory)
+                    table(changed, True)
+                    if arguments.part:
+                        generated_rows(changed, False, arguments.part)
                 except subprocess.CalledProcessError as refused:
                     if refused.returncode != REFUSED:
                         raise
