@@ -5,6 +5,7 @@
 //! whole, what the one before reflects. Whoever starts reads everything there is before any of its
 //! partitions is judged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,9 +22,10 @@ use crate::pipeline::epochs::follower::{Follower, Step, Taken};
 use crate::pipeline::epochs::kept::Kept;
 use crate::pipeline::epochs::link::{Link, LogSink};
 use crate::pipeline::epochs::snapshot::{FROM_ELSEWHERE, Snapshot, SnapshotPart};
+use crate::pipeline::restore::LogChange;
 use crate::telemetry::{
     Event, GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead,
-    Metrics, PeerLeftOut,
+    Metrics, PeerLeftOut, SourceLogChanged,
 };
 
 /// How long a poll waits; stopping waits as long.
@@ -36,7 +38,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often partitions are counted, so that new ones are waited for.
-const COUNT_EVERY: Duration = Duration::from_secs(60);
+const COUNT_EVERY: Duration = Duration::from_secs(20);
 
 /// An instance that has more records than this to read is behind.
 const BEHIND: i64 = 1_000;
@@ -86,6 +88,8 @@ pub struct GroupLog {
     elsewhere: Kept,
     looked: Moment,
     counted: Moment,
+    /// Partitions of each source topic, when they were last counted.
+    counts: BTreeMap<Arc<str>, i32>,
     lag: i64,
     /// The topic is another one than was read.
     replaced: bool,
@@ -132,6 +136,7 @@ impl GroupLog {
             elsewhere,
             looked: now,
             counted: now,
+            counts: BTreeMap::new(),
             lag: 0,
             replaced: false,
         })
@@ -320,12 +325,13 @@ impl GroupLog {
 
     /// Asks for the partitions of the source topics to be waited for, those that are not yet.
     /// Returns whether there are any.
-    fn count_members(&self) -> anyhow::Result<bool> {
+    fn count_members(&mut self) -> anyhow::Result<bool> {
         let mut counts = Vec::new();
         for topic in &*self.sources {
             let count = self.reader.partitions_of(topic)?;
             counts.push((Arc::clone(topic), i32::try_from(count).unwrap_or(i32::MAX)));
         }
+        self.tell_added(&counts);
         let missing = self.board.with_log(|board, link, _| {
             let is_missing = |(topic, count): &(Arc<str>, i32)| {
                 (0..*count).any(|partition| {
@@ -341,6 +347,23 @@ impl GroupLog {
             missing
         });
         Ok(missing.unwrap_or(false))
+    }
+
+    /// Says so when a topic has more partitions than when this instance last counted them.
+    fn tell_added(&mut self, counts: &[(Arc<str>, i32)]) {
+        for (topic, now) in counts {
+            let before = self.counts.insert(Arc::clone(topic), *now).unwrap_or(*now);
+            if before > 0 && *now > before {
+                self.tell_one_added(topic, (before, *now));
+            }
+        }
+    }
+
+    fn tell_one_added(&self, topic: &str, (before, now): (i32, i32)) {
+        let (expected, found) = (i64::from(before), i64::from(now));
+        let change = LogChange::Repartitioned { before, now }.as_str();
+        SourceLogChanged { topic, partition: before, change, expected, found, lost: 0 }
+            .emit(&self.metrics);
     }
 
     fn read_one(&mut self, began: Moment) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The log is not what it was: deleted, cut, damaged. Rows 21, 22 and 24.
+//! The log is not what it was: deleted, cut, damaged. Rows 21 to 24.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +79,42 @@ fn row_22_a_topic_that_is_deleted_and_made_anew_is_told_and_read_from_its_beginn
     assert_eq!(changes(&running, "replaced"), 1, "{}", running.log());
     wait_for("the new loop is told", || fired(&settings).contains("anew").then_some(()));
     assert_eq!(running.metrics().count("records_received_total"), anew.len());
+}
+
+#[test]
+fn row_23_partitions_that_are_added_are_told_and_read_from_their_beginning() {
+    let Some(broker) = Broker::shared() else { return };
+    // The first partition rests meanwhile, and is not waited for as long as in other tests.
+    let quick = Settings {
+        more: "state: {flush_interval: 100ms}\n".to_owned(),
+        properties: "topic.metadata.refresh.interval.ms: 1000, ".to_owned(),
+        ..settings(broker.bootstrap(), &format!("added-{}", seed()))
+    };
+    let (settings, operator, running) = judged_with(quick);
+    operator.raise(settings.calls(), 2);
+    let on_the_new_one = |agent: &str, start: &str| {
+        let calls = looping(agent, start, 40);
+        calls.into_iter().map(|call| Stored { partition: 1, ..call }).collect::<Vec<_>>()
+    };
+    // What comes before anybody has noticed.
+    let early = on_the_new_one("early", "2026-03-02T12:00:00Z");
+    produce(&settings.bootstrap, settings.calls(), &early);
+    let began = now();
+    running.wait_until("it is told", |it| {
+        it.count_of("source_log_changes_total", &["change=\"repartitioned\""]) > 0
+    });
+    // There is nowhere yet to keep what is known of its agents, so nothing of it is judged.
+    wait_for("it says what it waits for", || {
+        running.log().contains("cannot read the ends of a partition").then_some(())
+    });
+    assert!(!fired(&settings).contains("early"));
+    operator.raise(&settings.state(), 2);
+    wait_for("the early loop is told", || fired(&settings).contains("early").then_some(()));
+    recovered(23, began.elapsed());
+    let late = on_the_new_one("late", "2026-03-02T13:00:00Z");
+    produce(&settings.bootstrap, settings.calls(), &late);
+    wait_for("the late loop is told", || fired(&settings).contains("late").then_some(()));
+    assert_eq!(running.metrics().count("records_received_total"), 60 + early.len() + late.len());
 }
 
 #[test]

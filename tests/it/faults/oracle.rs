@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
@@ -73,6 +73,15 @@ impl Operator {
             let created = runtime.block_on(client.create_topics([&new], &AdminOptions::new()));
             created.unwrap().pop().unwrap().ok()
         });
+    }
+
+    /// Gives a topic more partitions: so many altogether.
+    pub(crate) fn raise(&self, topic: &str, partitions: usize) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let more = [NewPartitions::new(topic, partitions)];
+        let client = self.client();
+        let raised = runtime.block_on(client.create_partitions(&more, &AdminOptions::new()));
+        raised.unwrap().pop().unwrap().unwrap();
     }
 
     /// Deletes a topic with all it holds.
