@@ -16,6 +16,12 @@ impl<T> Default for Exact<T> {
     }
 }
 
+impl<T> From<Vec<T>> for Exact<T> {
+    fn from(list: Vec<T>) -> Self {
+        Self(list.into())
+    }
+}
+
 impl<T> Deref for Exact<T> {
     type Target = [T];
 
@@ -50,6 +56,15 @@ impl<T> Exact<T> {
         self.change(|list| {
             list.reserve_exact(1);
             list.insert(place.min(list.len()), new);
+        });
+    }
+
+    /// Puts some in at `place`, or at the end when there are fewer.
+    pub fn insert_all<const N: usize>(&mut self, place: usize, new: [T; N]) {
+        self.change(|list| {
+            let place = place.min(list.len());
+            list.reserve_exact(N);
+            list.splice(place..place, new);
         });
     }
 
@@ -165,7 +180,8 @@ mod tests {
         assert_eq!(list[..], [5, 2, 3, 4]);
         assert_eq!((list.remove(0), list.remove(9)), (Some(5), None));
         list.insert(1, 8);
-        list.insert(9, 6);
+        list.insert_all(9, [6]);
+        list.insert_all(1, []);
         assert_eq!(list[..], [2, 8, 3, 4, 6]);
         assert_eq!(list.take_out(|n| *n % 2 == 0), [2, 8, 4, 6]);
         assert_eq!((list[..].len(), list.heap_bytes()), (1, 8));

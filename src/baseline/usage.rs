@@ -186,68 +186,74 @@ impl GroupUsage {
     }
 }
 
-/// Counts by place: those that are in use, or all of them once that is shorter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Counts {
-    /// Places with their counts, ascending.
-    Few(Exact<(u8, u8)>),
-    /// Every place.
-    Many(Box<[u8]>),
-}
+/// Counts by place: pairs of a place in use and its count, ascending by place, or a count for every
+/// place once that is shorter. Which of the two it is shows in its length.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Counts(Exact<u8>);
 
 /// Places in use from which all are kept.
 const MANY: usize = 112;
 
 impl Counts {
-    fn of(&self, place: u8) -> u8 {
-        match self {
-            Self::Few(few) => {
-                let at = few.binary_search_by_key(&place, |(known, _)| *known);
-                at.ok().and_then(|at| few.get(at)).map_or(0, |(_, count)| *count)
-            }
-            Self::Many(all) => all.get(usize::from(place)).copied().unwrap_or(0),
+    fn is_of_all(&self) -> bool {
+        self.0.len() == AGENT_PLACES
+    }
+
+    /// Where the pair of a place is, or would be.
+    fn find(&self, place: u8) -> Result<usize, usize> {
+        let (pairs, _) = self.0.as_chunks::<2>();
+        pairs.binary_search_by_key(&place, |[known, _]| *known)
+    }
+
+    /// Where the count of a place is, if it has one.
+    fn at(&self, place: u8) -> Option<usize> {
+        if self.is_of_all() {
+            return Some(place.into());
         }
+        self.find(place).ok().map(|pair| 2 * pair + 1)
+    }
+
+    fn of(&self, place: u8) -> u8 {
+        self.at(place).and_then(|at| self.0.get(at)).copied().unwrap_or(0)
     }
 
     /// Counts one more and says how many there are.
     fn add(&mut self, place: u8) -> u8 {
-        if let Self::Few(few) = self {
-            match few.binary_search_by_key(&place, |(known, _)| *known) {
-                Ok(at) => return few.get_mut(at).map_or(0, |(_, count)| raise(count)),
-                Err(at) if few.len() < MANY => {
-                    few.insert(at, (place, 1));
-                    return 1;
-                }
-                Err(_) => {
-                    let mut all = vec![0; AGENT_PLACES].into_boxed_slice();
-                    for (known, count) in few.iter() {
-                        all.get_mut(usize::from(*known)).into_iter().for_each(|it| *it = *count);
-                    }
-                    *self = Self::Many(all);
-                }
-            }
+        if self.at(place).is_none() {
+            self.make_place(place);
         }
-        match self {
-            Self::Many(all) => all.get_mut(usize::from(place)).map_or(0, raise),
-            Self::Few(_) => 0,
+        self.at(place).and_then(|at| self.0.get_mut(at)).map_or(0, raise)
+    }
+
+    /// Makes a place for the count of what was not used so far.
+    fn make_place(&mut self, place: u8) {
+        let (pairs, _) = self.0.as_chunks::<2>();
+        if pairs.len() < MANY {
+            let before = pairs.partition_point(|[known, _]| *known < place);
+            self.0.insert_all(2 * before, [place, 0]);
+            return;
         }
+        let mut all = vec![0; AGENT_PLACES];
+        for [known, count] in pairs {
+            all.get_mut(usize::from(*known)).into_iter().for_each(|it| *it = *count);
+        }
+        self.0 = all.into();
     }
 
     fn halve(&mut self) {
-        match self {
-            Self::Few(few) => few.retain_mut(|(_, count)| {
-                *count /= 2;
-                *count > 0
-            }),
-            Self::Many(all) => all.iter_mut().for_each(|count| *count /= 2),
+        if self.is_of_all() {
+            self.0.iter_mut().for_each(|count| *count /= 2);
+            return;
         }
+        let (pairs, _) = self.0.as_chunks::<2>();
+        let halves = pairs.iter().map(|[place, count]| [*place, count / 2]);
+        let kept: Vec<u8> = halves.filter(|[_, count]| *count > 0).flatten().collect();
+        self.0 = kept.into();
     }
 
     fn heap_bytes(&self) -> usize {
-        match self {
-            Self::Few(few) => few.heap_bytes(),
-            Self::Many(all) => all.len(),
-        }
+        self.0.heap_bytes()
     }
 }
 
@@ -271,7 +277,7 @@ pub struct OwnUsage {
 impl Default for OwnUsage {
     fn default() -> Self {
         Self {
-            counts: Counts::Few(Exact::new()),
+            counts: Counts::default(),
             totals: [0; 3],
             told: [0; 3],
             waiting: [Usage::default(); BATCH],
@@ -438,7 +444,7 @@ mod tests {
             assert!((0..=255_u8).all(|place| own.counts.of(place) == plain[usize::from(place)]));
             assert!(own.memory_bytes() <= size_of::<OwnUsage>() + AGENT_PLACES);
         }
-        assert!(matches!(own.counts, Counts::Many(_)));
+        assert!(own.counts.is_of_all());
     }
 
     proptest! {

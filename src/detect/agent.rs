@@ -19,15 +19,14 @@ use crate::baseline::session_fit::SessionFit;
 use crate::baseline::starts::Starts;
 use crate::baseline::steady::Steady;
 use crate::baseline::tools::Tools;
-use crate::baseline::versions::{Day, Versions};
+use crate::baseline::versions::Day;
 use crate::baseline::window::{Sums, TenMinutes};
 use crate::detect::Verdict;
-use crate::detect::audit::AuditDay;
 use crate::detect::drift::Anchors;
 use crate::detect::episodes::{Open, resolve};
-use crate::detect::grouping::{Grouping, product};
-use crate::detect::learning::Return;
+use crate::detect::grouping::product;
 use crate::detect::peaks::Peaks;
+use crate::detect::rare::Rare;
 use crate::detect::repeat;
 use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
@@ -78,16 +77,12 @@ pub struct AgentState {
     /// The last hour of its sub-agents that was judged, since the Unix epoch.
     pub(crate) family_hour: i32,
     pub(crate) peaks: Peaks,
-    /// Only of an agent that is not simply in the group its id names.
-    pub(crate) grouping: Option<Box<Grouping>>,
     /// What the detectors reached today.
     pub(crate) shadow: Shadow,
     /// Whether today counts for the self-check: the agent was known when it began.
     pub(crate) is_day_counted: bool,
-    /// Only of an agent whose records name one.
-    pub(crate) versions: Option<Box<Versions>>,
-    /// When it last came back after a long silence.
-    pub(crate) returned: Option<Box<Return>>,
+    /// What few agents have.
+    pub(crate) rare: Rare,
     pub(crate) fit: Fit,
     /// Episodes of calls that fit no session that opened today.
     pub(crate) fit_told: u8,
@@ -98,8 +93,6 @@ pub struct AgentState {
     pub(crate) hours_seen: u32,
     /// What is learned of an agent that may be steady.
     pub(crate) service: Option<Box<Service>>,
-    /// What was written of it today.
-    pub(crate) audits: Option<Box<AuditDay>>,
     /// What its first fortnight was like.
     pub(crate) anchors: Option<Box<Anchors>>,
     /// How much it does in an hour, for its group.
@@ -187,7 +180,6 @@ pub(crate) struct Live {
     pub(crate) sessions: Sessions,
     pub(crate) runs: Runs,
     pub(crate) window: TenMinutes,
-    pub(crate) shape_burst: Option<Box<ShapeBurst>>,
     /// Sessions, the one of the newest call last.
     pub(crate) fits: Exact<SessionFit>,
 }
@@ -217,11 +209,9 @@ impl AgentState {
             shape_bursts: 0,
             family_hour: i32::MIN,
             peaks: Peaks::default(),
-            grouping: None,
             shadow: Shadow::default(),
             is_day_counted: false,
-            versions: None,
-            returned: None,
+            rare: Rare::default(),
             fit: Fit::default(),
             fit_told: 0,
             burst: None,
@@ -229,7 +219,6 @@ impl AgentState {
             live: None,
             hours_seen: 0,
             service: None,
-            audits: None,
             anchors: None,
             pulse: Pulse::default(),
             starts: Starts::default(),
@@ -316,13 +305,11 @@ impl AgentState {
     pub fn memory_bytes(&self) -> usize {
         let trail = |calls: &Vec<Evidence>| calls.capacity() * size_of::<Evidence>();
         let live = self.live.as_ref().map_or(0, |live| {
-            let shapes = live.shape_burst.as_ref();
             size_of::<Live>()
                 + live.trails.heap_bytes()
                 + live.runs.heap_bytes()
                 + live.repeats.heap_bytes()
                 + live.window.heap_bytes()
-                + shapes.map_or(0, |burst| size_of::<ShapeBurst>() + trail(&burst.trail))
                 + live.sessions.heap_bytes()
                 + live.fits.heap_bytes()
                 + live.fits.iter().map(SessionFit::heap_bytes).sum::<usize>()
@@ -337,7 +324,7 @@ impl AgentState {
             + self.tools.heap_bytes()
             + self.peaks.heap_bytes()
             + self.fit.heap_bytes()
-            + self.versions.as_ref().map_or(0, |it| size_of::<Versions>() + it.heap_bytes())
+            + self.rare.heap_bytes()
             + burst
             + live
             + self.anchors.as_ref().map_or(0, |_| size_of::<Anchors>())
@@ -346,9 +333,6 @@ impl AgentState {
                 let excess = it.calls.excess.as_ref().map_or(0, |_| size_of::<Excess>());
                 size_of::<Service>() + starts + excess
             })
-            + self.audits.as_ref().map_or(0, |it| size_of::<AuditDay>() + it.heap_bytes())
-            + self.grouping.as_ref().map_or(0, |group| size_of::<Grouping>() + group.heap_bytes())
-            + self.returned.as_ref().map_or(0, |_| size_of::<Return>())
             + self.open.heap_bytes()
             + self.open.iter().map(Open::heap_bytes).sum::<usize>()
     }
@@ -361,7 +345,7 @@ impl AgentState {
     /// The same, of a group that was looked up before.
     pub(crate) fn peers_among(&self, peers: &Peers, group: Option<&GroupSummary>) -> u64 {
         let agents = group.map_or(0, |group| group.agents);
-        let since = self.grouping.as_ref().map_or(self.since.hour(), |group| group.since_hour);
+        let since = self.rare.grouping().map_or(self.since.hour(), |group| group.since_hour);
         let is_counted = since <= peers.epoch;
         agents.saturating_sub(u64::from(is_counted))
     }
@@ -441,7 +425,7 @@ impl AgentState {
 
     fn end_day(&mut self, half_life_days: f64) {
         let history = &mut self.history;
-        if let Some(versions) = &mut self.versions {
+        if let Some(versions) = self.rare.versions_mut() {
             versions.end_day(&Day {
                 calls: history.calls_today,
                 busiest: self.busiest,
@@ -465,7 +449,7 @@ impl AgentState {
         self.busiest = 0;
         self.first_uses = 0;
         self.hours.end_day();
-        self.audits = None;
+        self.rare.forget_audits();
     }
 
     fn rest_at(&self) -> Timestamp {

@@ -88,18 +88,18 @@ fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState) -> f64 {
     let call = judgement.call;
     let is_over = |burst: &ShapeBurst| call.time > burst.last.plus_secs(EPISODE_GAP_SECS);
     let live = state.live();
-    if live.shape_burst.as_deref().is_none_or(is_over) {
-        live.shape_burst = Some(Box::new(ShapeBurst {
+    if live.trails.shape_burst().is_none_or(is_over) {
+        live.trails.begin_shape_burst(ShapeBurst {
             weight: 0.0,
             calls: 0,
             started: call.time,
             last: call.time,
             has_alerted: false,
             trail: Vec::new(),
-        }));
+        });
         state.shape_bursts = state.shape_bursts.saturating_add(1);
     }
-    let Some(burst) = state.live().shape_burst.as_deref_mut() else { return 0.0 };
+    let Some(burst) = state.live().trails.shape_burst_mut() else { return 0.0 };
     burst.weight += if call.operation.is_acting() { 1.0 } else { READING_WEIGHT };
     burst.calls = burst.calls.saturating_add(1);
     burst.started = burst.started.min(call.time);
@@ -110,7 +110,7 @@ fn join_burst(judgement: &Judgement<'_>, state: &mut AgentState) -> f64 {
 
 /// A burst that alerts is no discovery.
 fn take_back(state: &mut AgentState) {
-    if let Some(burst) = state.live().shape_burst.as_deref_mut()
+    if let Some(burst) = state.live().trails.shape_burst_mut()
         && !std::mem::replace(&mut burst.has_alerted, true)
     {
         state.shape_bursts = state.shape_bursts.saturating_sub(1);
@@ -133,7 +133,7 @@ fn describe(
     (weight, silent): (f64, f64),
 ) -> Description {
     let call = judgement.call;
-    let burst = state.live.as_ref().and_then(|live| live.shape_burst.as_deref());
+    let burst = state.live.as_ref().and_then(|live| live.trails.shape_burst());
     let (calls, started, trail): (u32, _, &[Evidence]) =
         burst.map_or((1, call.time, &[]), |burst| (burst.calls, burst.started, &burst.trail));
     Description {

@@ -75,7 +75,7 @@ impl AgentState {
         verdict: &mut Verdict,
         describe: impl FnOnce(&Self) -> (Option<Subject>, String),
     ) {
-        let Some(is_last) = self.audits.get_or_insert_default().take(kind) else {
+        let Some(is_last) = self.rare.audits_or_new().take(kind) else {
             verdict.bounds.note(Bound::Audits);
             return;
         };
@@ -117,7 +117,7 @@ impl AgentState {
         verdict: &mut Verdict,
         subject: impl FnOnce() -> Subject,
     ) {
-        if self.audits.as_ref().is_some_and(|day| day.applied.contains(&hash)) {
+        if self.rare.audits().is_some_and(|day| day.applied.contains(&hash)) {
             return;
         }
         let told = verdict.audits.len();
@@ -133,7 +133,7 @@ impl AgentState {
             (Some(subject), reason)
         });
         if verdict.audits.len() > told
-            && let Some(day) = &mut self.audits
+            && let Some(day) = self.rare.audits_mut()
         {
             day.applied.push(hash);
         }
@@ -156,7 +156,7 @@ pub(crate) fn of_agent(
 ) {
     of_learning(judgement, before, state, verdict);
     let time = judgement.call.time;
-    let returned = state.returned.as_ref().map(|it| (it.day, it.silent_days));
+    let returned = state.rare.returned().map(|it| (it.day, it.silent_days));
     if let Some((day, silent_days)) = returned
         && day == time.day()
         && before.newest.day() < day

@@ -69,13 +69,13 @@ struct Wish<'a> {
 impl AgentState {
     /// The name of the agent's group.
     pub(crate) fn group_name(&self) -> &str {
-        let named = self.grouping.as_ref().map(|grouping| &*grouping.name);
+        let named = self.rare.grouping().map(|grouping| &*grouping.name);
         named.filter(|name| !name.is_empty()).unwrap_or_else(|| product(&self.agent_id))
     }
 
     /// What an alert says of the agent's group.
     pub(crate) fn peer_group(&self) -> PeerGroup {
-        let basis = self.grouping.as_ref().map_or(PeerBasis::Id, |grouping| grouping.basis);
+        let basis = self.rare.grouping().map_or(PeerBasis::Id, |grouping| grouping.basis);
         PeerGroup { name: self.group_name().to_owned(), basis }
     }
 }
@@ -98,7 +98,7 @@ pub(crate) fn settle(
     if let Some(name) = call.agent_group.as_deref() {
         return declare(state, name, call, verdict);
     }
-    let basis = state.grouping.as_ref().map(|grouping| grouping.basis);
+    let basis = state.rare.grouping().map(|grouping| grouping.basis);
     match basis {
         // The operator took the group back.
         Some(PeerBasis::Configured) => {
@@ -123,10 +123,12 @@ fn declare(state: &mut AgentState, name: &str, call: &ToolCall<'_>, verdict: &mu
     }
     let hash = short(hash_texts(&[name])).max(1);
     let since = state.since.hour();
-    let known = state.grouping.get_or_insert_with(|| {
+    if state.rare.grouping().is_none() {
         let by_id = Wish { name: product(&call.agent_id), basis: PeerBasis::Id };
-        Box::new(Grouping { decided_day: i32::MIN, ..grouping(since, &by_id, call) })
-    });
+        let undecided = Grouping { decided_day: i32::MIN, ..grouping(since, &by_id, call) };
+        state.rare.set_grouping(undecided);
+    }
+    let Some(known) = state.rare.grouping_mut() else { return };
     let is_of_records = known.basis == PeerBasis::Declared;
     let is_time = !is_of_records || day_of(call) >= known.decided_day.saturating_add(DAYS_BETWEEN);
     if is_of_records && known.is_called(name, &call.agent_id) {
@@ -142,7 +144,7 @@ fn declare(state: &mut AgentState, name: &str, call: &ToolCall<'_>, verdict: &mu
 fn is_due(context: &Context<'_>, state: &AgentState, call: &ToolCall<'_>) -> bool {
     // The day that ends with this call is not counted yet.
     let days = state.history.days.saturating_add(1);
-    let last = state.grouping.as_ref().map(|grouping| grouping.decided_day);
+    let last = state.rare.grouping().map(|grouping| grouping.decided_day);
     let is_time = last.is_none_or(|last| day_of(call) >= last.saturating_add(DAYS_BETWEEN));
     days >= INFERRED_AFTER_DAYS
         && is_time
@@ -174,7 +176,7 @@ fn infer(
     let name = inferred.unwrap_or_else(|| state.group_name().to_owned());
     let basis = if name == product(&call.agent_id) { PeerBasis::Id } else { PeerBasis::Inferred };
     change(state, &Wish { name: &name, basis }, call, verdict);
-    if let Some(grouping) = &mut state.grouping {
+    if let Some(grouping) = state.rare.grouping_mut() {
         grouping.decided_day = day_of(call);
     }
 }
@@ -193,12 +195,16 @@ fn product_of<'a>(context: &Context<'a>, tools: &[u64]) -> Option<&'a Catalogue>
 fn change(state: &mut AgentState, wish: &Wish<'_>, call: &ToolCall<'_>, verdict: &mut Verdict) {
     let key = GroupKey::of(&state.tenant_id, wish.name);
     let is_by_id = wish.name == product(&state.agent_id);
-    if key == state.group && state.grouping.is_none() && is_by_id && wish.basis == PeerBasis::Id {
+    if key == state.group
+        && state.rare.grouping().is_none()
+        && is_by_id
+        && wish.basis == PeerBasis::Id
+    {
         // An agent that is on its own, and was looked at.
-        state.grouping = Some(Box::new(grouping(state.since.hour(), wish, call)));
+        state.rare.set_grouping(grouping(state.since.hour(), wish, call));
         return;
     }
-    let known = state.grouping.as_ref();
+    let known = state.rare.grouping();
     let has_name = state.group_name() == wish.name;
     if has_name && known.is_some_and(|known| known.basis == wish.basis && known.declared == 0) {
         return;
@@ -211,7 +217,7 @@ fn change(state: &mut AgentState, wish: &Wish<'_>, call: &ToolCall<'_>, verdict:
     if key != state.group {
         leave(state, key, call, verdict);
     }
-    state.grouping = Some(Box::new(grouping(since, wish, call)));
+    state.rare.set_grouping(grouping(since, wish, call));
 }
 
 fn grouping(since_hour: i64, wish: &Wish<'_>, call: &ToolCall<'_>) -> Grouping {

@@ -70,11 +70,11 @@ impl AgentState {
     pub(crate) fn note_return(&mut self, time: Timestamp) {
         let silent_days = time.day().saturating_sub(self.newest.day());
         if self.history.calls > 0 && silent_days >= SILENT_DAYS {
-            self.returned = Some(Box::new(Return {
+            self.rare.set_returned(Return {
                 day: time.day(),
                 silent_days,
                 active_days: self.history.days,
-            }));
+            });
         }
     }
 
@@ -82,8 +82,8 @@ impl AgentState {
     pub(crate) fn days_around(&self, days: u32, now: Timestamp) -> i64 {
         let days = i64::from(days);
         let silent = self
-            .returned
-            .as_ref()
+            .rare
+            .returned()
             .filter(|returned| now.day().saturating_sub(returned.day) <= days)
             .map_or(0, |returned| returned.silent_days);
         days - silent.min(days)
@@ -144,7 +144,7 @@ impl AgentState {
 
     /// How far an agent that came back is known again, 0 to 1; `None` when it was never away.
     fn staleness(&self) -> Option<f64> {
-        let returned = self.returned.as_ref()?;
+        let returned = self.rare.returned()?;
         let days = self.history.days.saturating_sub(returned.active_days);
         let (needed, _) = LEARNED;
         (days < needed).then(|| float(days.into()) / float(needed.into()))

@@ -32,6 +32,7 @@ mod new_tool;
 pub mod no_room;
 mod peaks;
 mod portrait;
+mod rare;
 mod rate_shift;
 mod repeat;
 mod run_rate;

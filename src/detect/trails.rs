@@ -1,7 +1,7 @@
 //! The calls that led up to what may become an alert: few agents have any, so they are kept apart.
 
 use crate::alert::Evidence;
-use crate::detect::agent::keep;
+use crate::detect::agent::{ShapeBurst, keep};
 use crate::event::ToolCall;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ struct Held {
     /// Which equal calls the first trail is of.
     looped: u64,
     trails: [Vec<Evidence>; 4],
+    /// Argument shapes new to the agent.
+    shape_burst: Option<Box<ShapeBurst>>,
 }
 
 impl Trail {
@@ -72,13 +74,28 @@ impl Trails {
         self.keep(Trail::Loop, call);
     }
 
+    /// The burst of argument shapes under way.
+    pub(crate) fn shape_burst(&self) -> Option<&ShapeBurst> {
+        self.held.as_ref()?.shape_burst.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn shape_burst_mut(&mut self) -> Option<&mut ShapeBurst> {
+        self.held.as_mut()?.shape_burst.as_deref_mut()
+    }
+
+    /// Begins another burst of argument shapes.
+    pub(crate) fn begin_shape_burst(&mut self, burst: ShapeBurst) {
+        self.held.get_or_insert_default().shape_burst = Some(Box::new(burst));
+    }
+
     /// Forgets a trail.
     pub(crate) fn forget(&mut self, trail: Trail) {
         let Some(held) = &mut self.held else { return };
         if let Some(calls) = held.trails.get_mut(trail.place()).filter(|calls| !calls.is_empty()) {
             *calls = Vec::new();
         }
-        if held.trails.iter().all(Vec::is_empty) {
+        if held.shape_burst.is_none() && held.trails.iter().all(Vec::is_empty) {
             self.held = None;
         }
     }
@@ -87,7 +104,10 @@ impl Trails {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| {
             let calls: usize = held.trails.iter().map(Vec::capacity).sum();
-            size_of::<Held>() + calls * size_of::<Evidence>()
+            let burst = held.shape_burst.as_ref();
+            size_of::<Held>()
+                + burst.map_or(0, |_| size_of::<ShapeBurst>())
+                + (calls + burst.map_or(0, |burst| burst.trail.capacity())) * size_of::<Evidence>()
         })
     }
 }

@@ -33,12 +33,12 @@ const CALLS: (f64, f64) = (0.75, 1.33);
 pub(crate) fn note(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
     let call = judgement.call;
     let version = call.agent_version.as_deref();
-    if version.is_none() && state.versions.is_none() {
+    if version.is_none() && state.rare.versions().is_none() {
         return;
     }
     let (days, calls) = LEARNED;
     let is_known = state.history.days >= days && state.history.calls > calls;
-    let versions = state.versions.get_or_insert_default();
+    let versions = state.rare.versions_or_new();
     let mut change = versions.note(version, call.time, is_known);
     if let Change::Ended(end) = change {
         let over = versions.end(end, call.time);
@@ -54,7 +54,7 @@ pub(crate) fn note(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &
         return;
     }
     let before = (change == Change::Began).then(|| before(judgement, state));
-    let Some(versions) = &mut state.versions else { return };
+    let Some(versions) = state.rare.versions_mut() else { return };
     let day = i32::try_from(call.time.day()).unwrap_or(0);
     verdict.facts.push(Fact::Version { version: versions.current(), day });
     if let (Some(on), Some(before)) = (versions.under_probation(), before) {
@@ -85,7 +85,7 @@ pub(crate) fn observe(
     verdict: &mut Verdict,
 ) {
     let call = judgement.call;
-    let Some(versions) = &mut state.versions else { return };
+    let Some(versions) = state.rare.versions_mut() else { return };
     let failed = match call.status {
         Status::Ok => Some(false),
         Status::Error | Status::Denied | Status::Timeout => Some(true),
@@ -109,7 +109,7 @@ pub(crate) fn observe(
 
 /// What an alert says of the version it was decided under.
 pub(crate) fn learning(state: &AgentState) -> Option<VersionLearning> {
-    let (standing, since) = state.versions.as_ref()?.standing();
+    let (standing, since) = state.rare.versions()?.standing();
     let state = match standing {
         Standing::Untold => return None,
         Standing::Known => VersionState::Known,
@@ -130,7 +130,7 @@ fn before(judgement: &Judgement<'_>, state: &AgentState) -> Before {
         days,
         calls: state.history.usual_day.calls(),
         minute: [low, high, model.limit(BUSY_CHANCE)],
-        ended: state.versions.as_ref().map_or_else(Ended::default, |versions| versions.ended),
+        ended: state.rare.versions().map_or_else(Ended::default, |versions| versions.ended),
     }
 }
 

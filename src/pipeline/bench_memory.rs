@@ -295,6 +295,8 @@ mod tests {
         assert!(report.live_peak <= 5, "{}", report.live_peak);
         assert!(report.peak_gib >= report.resident_gib);
         assert_eq!(report.calls, u64::from(2 * CALLS_A_DAY * 40 + CALLS_A_SESSION * 5));
+        assert!(report.idle_state_bytes <= 1_331.0, "at rest: {}", report.idle_state_bytes);
+        assert!(report.live_state_bytes <= 2_048.0, "at work: {}", report.live_state_bytes);
         assert!(report.idle_state_bytes < report.live_state_bytes);
     }
 }

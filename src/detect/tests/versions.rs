@@ -114,7 +114,7 @@ fn a_version_a_call_is_told_once_and_stays_small() {
     let found = findings(&alerts);
     assert_eq!((found.len(), facts), (1, 1), "in seven days");
     assert!(found[0].summary.contains("more than 8 other new versions"), "{}", found[0].summary);
-    assert!(state.versions.unwrap().heap_bytes() == 0);
+    assert!(state.rare.versions().unwrap().heap_bytes() == 0);
 }
 
 #[test]
