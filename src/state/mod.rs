@@ -78,8 +78,8 @@ const UNCLAIMED: PartitionId = PartitionId { topic: u16::MAX, partition: -1 };
 #[derive(Debug)]
 pub struct Agents {
     map: DashMap<AgentKey, Box<Resident>, BuildHasherDefault<KeyHasher>>,
-    /// How many are in `map`, which would ask every shard. It is counted after the change, so that
-    /// workers that let agents in at once may go beyond the room by as many as there are of them.
+    /// How many are in `map`, which would ask every shard. One that comes counts before it is there
+    /// and one that goes until it is gone, so that it is never less than there are.
     count: AtomicUsize,
     room: Room,
     handovers: Mutex<Handovers>,
@@ -219,8 +219,8 @@ impl Agents {
             Entry::Vacant(place) => {
                 let state = AgentState::new(call);
                 let resident = Resident { partition, changed: false, state };
-                let updated = place.insert(Box::new(resident)).change(change);
                 self.count.fetch_add(1, Ordering::Relaxed);
+                let updated = place.insert(Box::new(resident)).change(change);
                 Ok(Updated { arrival: Arrival::New, ..updated })
             }
         }
@@ -271,8 +271,9 @@ impl Agents {
                 continue;
             }
             let resident = Box::new(Resident { partition, changed: false, state });
-            if self.map.insert(key, resident).is_none() {
-                self.count.fetch_add(1, Ordering::Relaxed);
+            self.count.fetch_add(1, Ordering::Relaxed);
+            if self.map.insert(key, resident).is_some() {
+                self.count.fetch_sub(1, Ordering::Relaxed);
             }
         }
         outcome
