@@ -203,5 +203,7 @@ fn the_rendered_configuration_passes_the_programs_own_check() {
 fn check() -> Command {
     let mut check = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
     check.args(["check", "--config"]);
+    // As the chart sets it.
+    check.env("POD_NAME", "toolwarden-0");
     check
 }
