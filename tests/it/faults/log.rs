@@ -64,6 +64,32 @@ fn row_21_what_retention_took_before_it_was_read_is_counted_to_the_record_and_to
 }
 
 #[test]
+fn row_21_what_retention_takes_in_front_of_a_running_reader_is_told_and_what_is_left_is_judged() {
+    let Some(broker) = Broker::shared() else { return };
+    let settings = Settings {
+        // Longer than it stands still.
+        session_ms: Some(20_000),
+        ..settings(broker.bootstrap(), &format!("overtaken-{}", seed()))
+    };
+    let (settings, operator, running) = judged_with(settings);
+    running.signal("STOP");
+    // The request that is under way is answered with this; there is no other while it stands still.
+    produce(&settings.bootstrap, settings.calls(), &looping("bait", "2026-03-02T10:30:00Z", 1));
+    produce(&settings.bootstrap, settings.calls(), &looping("gone", "2026-03-02T11:00:00Z", 40));
+    let late = looping("late", "2026-03-02T12:00:00Z", 60);
+    produce(&settings.bootstrap, settings.calls(), &late);
+    operator.delete_below(settings.calls(), 101);
+    let began = now();
+    running.signal("CONT");
+    running.wait_until("the loss is told", |it| it.count("records_lost_total") >= 40);
+    wait_for("what is left is judged", || fired(&settings).contains("late").then_some(()));
+    wait_until_committed(&settings, &[&running]);
+    recovered(21, began.elapsed());
+    assert_eq!(changes(&running, "overtaken"), 1, "{}", running.log());
+    assert!(!fired(&settings).contains("gone"), "{}", running.log());
+}
+
+#[test]
 fn row_22_a_topic_that_is_deleted_and_made_anew_is_told_and_read_from_its_beginning() {
     let Some(broker) = Broker::shared() else { return };
     let (settings, operator, mut running) = judged_once(&broker, "anew");
