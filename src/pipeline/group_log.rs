@@ -25,7 +25,7 @@ use crate::pipeline::epochs::snapshot::{FROM_ELSEWHERE, Snapshot, SnapshotPart};
 use crate::pipeline::restore::LogChange;
 use crate::telemetry::{
     Event, GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead,
-    Metrics, PeerLeftOut, SourceLogChanged,
+    Metrics, PeerLeftOut,
 };
 
 /// How long a poll waits; stopping waits as long.
@@ -360,10 +360,7 @@ impl GroupLog {
     }
 
     fn tell_one_added(&self, topic: &str, (before, now): (i32, i32)) {
-        let (expected, found) = (i64::from(before), i64::from(now));
-        let change = LogChange::Repartitioned { before, now }.as_str();
-        SourceLogChanged { topic, partition: before, change, expected, found, lost: 0 }
-            .emit(&self.metrics);
+        LogChange::Repartitioned { before, now }.in_partition(topic, before).emit(&self.metrics);
     }
 
     fn read_one(&mut self, began: Moment) -> anyhow::Result<()> {

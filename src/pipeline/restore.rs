@@ -18,6 +18,7 @@ use crate::pipeline::watch::{FOREIGN_MAX, Looking, Seen, answers};
 use crate::state::changelog::{Restored, Restoring};
 use crate::state::foreign::{Written, foreign};
 use crate::state::mac::MacKeys;
+use crate::telemetry::SourceLogChanged;
 
 /// What there is to know of a partition before it is judged.
 #[derive(Debug)]
@@ -69,6 +70,17 @@ impl LogChange {
             Self::Replaced { .. } => "replaced",
             Self::Repartitioned { .. } => "repartitioned",
         }
+    }
+
+    /// What is told of it, as it happened to a partition of `topic`.
+    #[must_use]
+    pub fn in_partition(self, topic: &str, partition: i32) -> SourceLogChanged<'_> {
+        let (expected, found, lost) = match self {
+            Self::Overtaken { from, oldest } => (from, oldest, oldest - from),
+            Self::Replaced { expected, end } => (expected, end, 0),
+            Self::Repartitioned { before, now } => (before.into(), now.into(), 0),
+        };
+        SourceLogChanged { topic, partition, change: self.as_str(), expected, found, lost }
     }
 }
 

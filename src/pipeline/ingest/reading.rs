@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::kafka::{GroupMember, Ledger, TopicPartition};
 use crate::pipeline::clock::Moment;
-use crate::telemetry::{Event, Metrics, SourceLogChanged};
+use crate::pipeline::restore::LogChange;
+use crate::telemetry::{Event, Metrics};
 
 /// How often the broker is asked one thing.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -72,10 +73,8 @@ impl Reading {
         };
         self.began = None;
         let Some(committed) = history.committed else { return false };
-        if let Some((change, lost)) = change(began, committed, history.oldest) {
-            let (topic, partition) = (&*name.topic, name.partition);
-            SourceLogChanged { topic, partition, change, expected: committed, found: began, lost }
-                .emit(metrics);
+        if let Some(change) = change(began, committed, history.oldest) {
+            change.in_partition(&name.topic, name.partition).emit(metrics);
         }
         true
     }
@@ -112,14 +111,13 @@ impl Reading {
     }
 }
 
-/// What has become of a log that was read up to `committed`, now read from `began` on, and the
-/// offsets nobody read. That `began` lies higher is no loss by itself: markers of transactions take
-/// up offsets and are never delivered.
-const fn change(began: i64, committed: i64, oldest: i64) -> Option<(&'static str, i64)> {
+/// What has become of a log that was read up to `committed`, now read from `began` on. That `began`
+/// lies higher is no loss by itself: markers of transactions take up offsets and are never delivered.
+const fn change(began: i64, committed: i64, oldest: i64) -> Option<LogChange> {
     if began < committed {
-        Some(("replaced", 0))
+        Some(LogChange::Replaced { expected: committed, end: began })
     } else if committed < oldest {
-        Some(("overtaken", oldest - committed))
+        Some(LogChange::Overtaken { from: committed, oldest })
     } else {
         None
     }
@@ -134,9 +132,13 @@ mod tests {
         assert_eq!(change(7, 7, 0), None);
         assert_eq!(change(9, 7, 0), None, "7 and 8 are markers of transactions");
         assert_eq!(change(9, 7, 7), None);
-        assert_eq!(change(9, 7, 8), Some(("overtaken", 1)));
-        assert_eq!(change(12, 7, 12), Some(("overtaken", 5)));
-        assert_eq!(change(0, 7, 0), Some(("replaced", 0)));
-        assert_eq!(change(3, 7, 3), Some(("replaced", 0)));
+        let told = |began, committed, oldest| {
+            let told = change(began, committed, oldest)?.in_partition("spans", 0);
+            Some((told.change, told.lost))
+        };
+        assert_eq!(told(9, 7, 8), Some(("overtaken", 1)));
+        assert_eq!(told(12, 7, 12), Some(("overtaken", 5)));
+        assert_eq!(told(0, 7, 0), Some(("replaced", 0)));
+        assert_eq!(told(3, 7, 3), Some(("replaced", 0)));
     }
 }

@@ -8,9 +8,7 @@ use crate::pipeline::restore::LogChange;
 use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::rebalance::{gone, rebalance};
 use crate::state::foreign::{Findings, Foreign};
-use crate::telemetry::{
-    Event, LeaseLapsed, Metrics, SourceLogChanged, StateForeignWrites, StateSuperseded,
-};
+use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
 
 impl Worker {
     /// A batch was polled: the group has been heard, or would have been.
@@ -118,14 +116,12 @@ pub(super) fn cuts_off(
         return true;
     }
     lane.resets = resets;
-    let (topic, partition, found) = (&*lane.name.topic, lane.name.partition, offset);
-    let (change, lost) = if found < expected {
-        (LogChange::Replaced { expected, end: found }, 0)
+    let change = if offset < expected {
+        LogChange::Replaced { expected, end: offset }
     } else {
-        (LogChange::Overtaken { from: expected, oldest: found }, found - expected)
+        LogChange::Overtaken { from: expected, oldest: offset }
     };
-    let change = change.as_str();
-    SourceLogChanged { topic, partition, change, expected, found, lost }.emit(metrics);
+    change.in_partition(&lane.name.topic, lane.name.partition).emit(metrics);
     false
 }
 

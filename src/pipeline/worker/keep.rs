@@ -11,13 +11,13 @@ use crate::pipeline::flushing::Flushed;
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::Past;
-use crate::pipeline::restore::{Found, GoOn, LogChange, Restorer, go_on};
+use crate::pipeline::restore::{Found, GoOn, Restorer, go_on};
 use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::hold::heal_all;
 use crate::pipeline::worker::rebalance::rebalance;
 use crate::state::changelog::Touched;
 use crate::telemetry::{
-    Event, Metrics, RestoreFailed, SourceLogChanged, StateFlushed, StateRestored, StateUnwritten,
+    Event, Metrics, RestoreFailed, StateFlushed, StateRestored, StateUnwritten,
 };
 
 /// How long partitions that are to go may take to be written down: the whole group waits.
@@ -344,13 +344,7 @@ fn tell(lane: &Lane, found: &Found, way: &GoOn, metrics: &Metrics) {
     }
     .emit(metrics);
     for change in &way.changes {
-        let (expected, found, lost) = match *change {
-            LogChange::Overtaken { from, oldest } => (from, oldest, oldest - from),
-            LogChange::Replaced { expected, end } => (expected, end, 0),
-            LogChange::Repartitioned { before, now } => (before.into(), now.into(), 0),
-        };
-        let change = change.as_str();
-        SourceLogChanged { topic, partition, change, expected, found, lost }.emit(metrics);
+        change.in_partition(topic, partition).emit(metrics);
     }
 }
 
