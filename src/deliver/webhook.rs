@@ -240,7 +240,7 @@ impl Webhook {
         manner: Manner,
         now: Timestamp,
     ) -> reqwest::Result<Response> {
-        let body = if manner.is_minimal { &message.minimal } else { &message.body };
+        let body = message.body(manner);
         let signature = self.signer.sign(&message.id, now.as_secs(), body);
         let mut request = self
             .client
@@ -252,7 +252,7 @@ impl Webhook {
         if manner.is_possible_duplicate {
             request = request.header(POSSIBLE_DUPLICATE, HeaderValue::from_static("true"));
         }
-        request.body(body.clone()).send().await
+        request.body(body.to_vec()).send().await
     }
 }
 
@@ -298,6 +298,18 @@ impl Message {
         let least = serde_json::value::to_raw_value(&Least::of(alert)).map_err(broken)?;
         let (body, minimal) = (wrap(whole)?, wrap(&least)?);
         Ok(Self { id: id_of(id, alert.revision), body, minimal })
+    }
+
+    /// What it is known by, however often it is sent: its `webhook-id`.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The bytes that are signed and sent.
+    #[must_use]
+    pub fn body(&self, manner: Manner) -> &[u8] {
+        if manner.is_minimal { &self.minimal } else { &self.body }
     }
 
     /// The size of both bodies.

@@ -187,6 +187,10 @@ impl GroupMember for Member {
             let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
             finished = read.collect();
         }
+        if broken == Broken::CommitUntold && self.of == Of::Alerts {
+            let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
+            finished = read.collect();
+        }
         for (partition, offset) in finished {
             let before = self.of.group(&mut world).committed.insert(partition, offset);
             if self.of == Of::Calls {

@@ -8,14 +8,17 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use toolwarden::decode::{self, Format};
-use toolwarden::kafka::{KafkaError, LogReader, Outbox};
+use toolwarden::kafka::{KafkaError, LogReader, Outbox, TopicPartition};
 use toolwarden::pipeline::clock::{self, Reading};
+use toolwarden::pipeline::courier::{Courier, CourierSettings};
+use toolwarden::pipeline::delivery::{Delivering, WORKER};
 use toolwarden::pipeline::desk::Source;
 use toolwarden::pipeline::epochs::PeerBoard;
 use toolwarden::pipeline::epochs::follower::{Follower, Step};
 use toolwarden::pipeline::epochs::link::Link;
 use toolwarden::pipeline::epochs::snapshot::SnapshotPart;
 use toolwarden::pipeline::judge::Shared;
+use toolwarden::pipeline::look_up::{Answers, LookUp, Questions, find};
 use toolwarden::pipeline::restore::{Request, Restorer};
 use toolwarden::pipeline::worker::keep::Durable;
 use toolwarden::pipeline::worker::{Report, Signals, Worker, WorkerSettings};
@@ -24,13 +27,17 @@ use toolwarden::state::{AgentKey, Agents, PartitionId};
 use toolwarden::telemetry::{BuildInfo, Metrics};
 
 use crate::sim::client::{Client, Member, Of, Reader, Sender, Sink};
-use crate::sim::world::{Everything, SESSION_MS, lock};
+use crate::sim::receiver::{NAME, Soc};
+use crate::sim::world::{Broken, Everything, SESSION_MS, lock};
 
 /// A snapshot of what peers do is due after so many bytes: a few an hour here.
 const SNAPSHOT_BYTES: u64 = 6_000;
 
 /// How long a partition is waited for: nobody is ever left out here, since that judges otherwise.
 const PEERS_WAIT: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long to wait before a cluster that did not answer is asked again.
+const ASK_AGAIN_MS: u64 = 1_000;
 
 /// When a partition counts as idle. Only the end of a simulation lasts as long.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(6 * 3_600);
@@ -55,6 +62,11 @@ pub(crate) struct Instance {
     requests: Receiver<Request>,
     /// What is asked, and when it is answered.
     asked: VecDeque<(u64, Request)>,
+    delivering: Delivering,
+    questions: Questions,
+    answers: Answers,
+    /// Partitions of alerts that are asked for, and when that is answered.
+    looked_up: VecDeque<(u64, TopicPartition)>,
     groups_read: i64,
     /// How far its wall clock is ahead, in milliseconds.
     pub(crate) ahead_ms: i64,
@@ -93,6 +105,14 @@ impl Instance {
             &metrics,
         );
         let worker = worker.with(Some(durable));
+        let (look_up, questions, answers) = LookUp::asking();
+        let delivering = Delivering::new(
+            (Box::new(Member::join(&client, Of::Alerts)), WORKER),
+            (Box::new(Soc(client.clone())), Courier::new(told(), &metrics)),
+            (outbox("deliver", usize::MAX), look_up),
+            Arc::default(),
+            &metrics,
+        );
         let mut it = Self {
             life,
             client,
@@ -101,6 +121,10 @@ impl Instance {
             signals,
             requests,
             asked: VecDeque::new(),
+            delivering,
+            questions,
+            answers,
+            looked_up: VecDeque::new(),
             groups_read: 0,
             ahead_ms,
         };
@@ -121,6 +145,31 @@ impl Instance {
         self.shared.board.with_log(|board, link, _| link.tend(board));
         self.answer(is_rough);
         self.worker.turn();
+        self.look_up(is_rough);
+        self.delivering.turn();
+    }
+
+    /// What the receiver has of partitions is found, late or not at first.
+    fn look_up(&mut self, is_rough: bool) {
+        let now_ms = lock(&self.client.world).now_ms;
+        while let Ok(name) = self.questions.try_recv() {
+            let delay = if is_rough { lock(&self.client.world).random.u64(..3_000) } else { 0 };
+            self.looked_up.push_back((now_ms + delay, name));
+        }
+        for (due_ms, name) in std::mem::take(&mut self.looked_up) {
+            let fails = due_ms <= now_ms && lock(&self.client.world).once_in(15);
+            if due_ms > now_ms || fails {
+                let due_ms = if fails { now_ms + ASK_AGAIN_MS } else { due_ms };
+                self.looked_up.push_back((due_ms, name));
+                continue;
+            }
+            let reader = Reader(self.client.clone());
+            let mut found = find(&reader, (&name, &"deliveries".into()), NAME).unwrap();
+            if lock(&self.client.world).broken == Broken::DeliveriesUnread {
+                found.records.clear();
+            }
+            drop(self.answers.send((name, found)));
+        }
     }
 
     /// Those that read partitions back answer, late or not at all.
@@ -221,5 +270,18 @@ fn settings(reorder_ns: i64) -> WorkerSettings {
         learn_from: None,
         session_timeout: Duration::from_millis(SESSION_MS),
         flush_timeout: Duration::from_secs(5),
+    }
+}
+
+fn told() -> CourierSettings {
+    CourierSettings {
+        name: NAME.into(),
+        dedup_for: Duration::from_secs(86_400),
+        retry_for: Duration::from_secs(72 * 3_600),
+        rate: 1_000,
+        alerts: "alerts".into(),
+        deliveries: "deliveries".into(),
+        dead_letter: "dead-letter".into(),
+        has_others: true,
     }
 }

@@ -8,6 +8,7 @@ use toolwarden::state::codec::agent_from_bytes;
 
 use crate::sim::input::{CANARY, MORNINGS, morning};
 use crate::sim::play::{Outcome, Plan, Said, play};
+use crate::sim::receiver::{Taken, Told};
 use crate::sim::world::{Broken, Met, lock};
 
 /// What an undisturbed run says, by morning and reordering span.
@@ -65,6 +66,10 @@ pub(crate) fn judge(seed: u64, broken: Broken) -> Result<(Met, usize), String> {
         wrongs.push(format!("peers are known otherwise: {found} instead of {wanted}"));
     }
     let world = lock(&world);
+    wrongs.extend(untold(&world.receiver));
+    let again =
+        world.receiver.taken.len() - world.receiver.alerts.len().min(world.receiver.taken.len());
+    let met = Met { told_again: u32::try_from(again).unwrap(), ..met };
     for ((topic, _), log) in world.logs.iter().filter(|((topic, _), _)| &**topic != "calls") {
         let has_it =
             |bytes: &Vec<u8>| bytes.windows(CANARY.len()).any(|it| it == CANARY.as_bytes());
@@ -83,4 +88,36 @@ fn difference(found: Option<&Vec<u8>>, wanted: &[u8]) -> String {
     let mut lines = found.lines().zip(wanted.lines()).filter(|(a, b)| a != b);
     let (found, wanted) = lines.next().unwrap_or(("more or fewer lines", ""));
     format!("{} instead of {}", found.trim(), wanted.trim())
+}
+
+/// What is wrong with what the receiver was told.
+fn untold(receiver: &Told) -> Vec<String> {
+    let mut wrongs = Vec::new();
+    let mut first: BTreeMap<&str, (usize, &Taken)> = BTreeMap::new();
+    for (place, taken) in receiver.taken.iter().enumerate() {
+        let Some((_, known)) = first.get(&*taken.id) else {
+            first.insert(&taken.id, (place, taken));
+            continue;
+        };
+        if known.body != taken.body {
+            wrongs.push(format!("two bodies of one id: {} and {}", known.body, taken.body));
+        }
+        // Whoever was frozen between its note and its attempt tells what others have told meanwhile.
+        if !taken.is_marked && known.is_orderly && taken.is_orderly {
+            wrongs.push(format!("told again without a word on that: {}", taken.body));
+        }
+    }
+    let mut last: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for (id, _, incident) in &receiver.alerts {
+        let Some((place, _)) = first.remove(&**id) else {
+            wrongs.push(format!("nobody was told of {id}"));
+            continue;
+        };
+        let before = last.insert(incident, (place, id));
+        if let Some((_, overtaken)) = before.filter(|(before, _)| *before > place) {
+            wrongs.push(format!("{id} was told before {overtaken}, which is older"));
+        }
+    }
+    wrongs.extend(first.keys().map(|id| format!("{id} was told and is no alert")));
+    wrongs
 }

@@ -16,7 +16,9 @@ use toolwarden::state::codec::agent_to_bytes;
 
 use crate::sim::input::Input;
 use crate::sim::instance::{IDLE_AFTER, Instance};
-use crate::sim::world::{Broken, Everything, Killed, Met, PARTITIONS, SESSION_MS, World, lock};
+use crate::sim::world::{
+    ALERT_PARTITIONS, Broken, Everything, Killed, Met, PARTITIONS, SESSION_MS, World, lock,
+};
 
 /// Steps in which anything may happen.
 const STEPS: u32 = 220;
@@ -102,6 +104,9 @@ pub(crate) fn play(plan: Plan, broken: Broken, input: &[Input]) -> Outcome {
         (0..STEPS).for_each(|_| game.step());
     }
     game.rest();
+    if plan.is_rough {
+        game.begin_anew();
+    }
     let outcome = game.outcome();
     clock::show(None);
     outcome
@@ -154,6 +159,7 @@ impl Game<'_> {
         let mut world = lock(&self.world);
         let now_ms = world.now_ms;
         world.arrive();
+        world.tell();
         for (member, _, learns_ms) in
             self.silent.extract_if(.., |(_, from_ms, _)| *from_ms <= now_ms)
         {
@@ -260,6 +266,10 @@ impl Game<'_> {
                 world.detect.give_up(instance.life, learns_ms);
                 world.deliver.give_up(instance.life, learns_ms);
             }
+            4 if world.random.bool() => {
+                let away_ms = now_ms + world.random.u64(1_000..90_000);
+                world.receiver.away_until_ms = away_ms;
+            }
             4 => {
                 let world = &mut *world;
                 world.detect.shuffle(&mut world.random);
@@ -295,6 +305,18 @@ impl Game<'_> {
             let wall = world.wall();
             world.stands_from = Some(wall.plus_secs(60));
         }
+        self.rounds((REST_ROUNDS, true));
+    }
+
+    /// Everybody goes, and what the logs hold is compacted: whoever comes then knows what was known,
+    /// and has nothing to tell.
+    fn begin_anew(&mut self) {
+        (0..self.slots.len()).for_each(|place| self.bury(place));
+        lock(&self.world).compact();
+        self.slots.iter_mut().for_each(|slot| slot.until_ms = 0);
+        self.silent.iter_mut().for_each(|(_, from_ms, _)| *from_ms = 0);
+        self.rounds((1, false));
+        lock(&self.world).now_ms += u64::try_from(IDLE_AFTER.as_millis()).unwrap();
         self.rounds((REST_ROUNDS, true));
     }
 
@@ -335,7 +357,9 @@ impl Game<'_> {
                 group.committed.get(&partition).copied().unwrap_or(0) == high
             })
         };
-        world.is_quiet() && is_done(&world.detect, PARTITIONS)
+        world.is_quiet()
+            && is_done(&world.detect, PARTITIONS)
+            && is_done(&world.deliver, ALERT_PARTITIONS)
     }
 
     fn outcome(self) -> Outcome {

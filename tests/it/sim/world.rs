@@ -8,6 +8,8 @@ use fastrand::Rng;
 use toolwarden::event::Timestamp;
 use toolwarden::kafka::{OutgoingRecord, Parcel, PlainRecord, Rebalanced, TopicPartition};
 
+use crate::sim::receiver::Told;
+
 /// Partitions of the source topic, and of the state topic with it.
 pub(crate) const PARTITIONS: i32 = 3;
 
@@ -37,6 +39,10 @@ pub(crate) enum Broken {
     ZombieCommits,
     /// Nobody notices that records went before they were read.
     GapsUnseen,
+    /// What was read of the alerts is committed, whether it is told or not.
+    CommitUntold,
+    /// Nobody reads back what the receiver was told.
+    DeliveriesUnread,
 }
 
 /// What ends a process at any step: it unwinds from there, and no destructor of it says a word.
@@ -77,7 +83,8 @@ impl Log {
     }
 
     /// Removes records whose key has a later one, but none that is young.
-    fn compact(&mut self, now_ms: u64) {
+    fn compact(&mut self, now_ms: u64) -> usize {
+        let before = self.records.len();
         let mut later = BTreeSet::new();
         let newest = self.records.iter().rev().map(|(written_ms, record)| {
             let is_later = !later.insert(record.key.clone());
@@ -85,6 +92,7 @@ impl Log {
         });
         let mut keeps: Vec<bool> = newest.collect();
         self.records.retain(|_| keeps.pop().unwrap());
+        before - self.records.len()
     }
 
     /// Removes what is older than `offset`.
@@ -283,6 +291,12 @@ pub(crate) struct Met {
     pub(crate) jumps: u32,
     pub(crate) commits_refused: u32,
     pub(crate) cut_off: u32,
+    /// Records that compaction took.
+    pub(crate) compacted: u32,
+    /// Attempts that the receiver did not take, or of which nobody heard that it did.
+    pub(crate) untold: u32,
+    /// Notifications that the receiver took again.
+    pub(crate) told_again: u32,
 }
 
 /// The cluster, and what there is beside the instances.
@@ -308,6 +322,7 @@ pub(crate) struct World {
     pub(crate) told: Vec<Arc<PlainRecord>>,
     /// Who took each partition of the source over, the last one last.
     pub(crate) takers: BTreeMap<i32, Vec<u64>>,
+    pub(crate) receiver: Told,
     flying: VecDeque<Flying>,
     /// The wall time at which everything begins.
     begins: Timestamp,
@@ -363,6 +378,7 @@ impl World {
             wrongs: Vec::new(),
             told: Vec::new(),
             takers: BTreeMap::new(),
+            receiver: Told::default(),
             flying: VecDeque::new(),
             begins,
             stands_from: None,
@@ -392,6 +408,9 @@ impl World {
         let offset = self.log(topic, partition).append(now_ms, record);
         if matches!(topic, "alerts" | "audit" | "dead-letter") {
             let told = self.log(topic, partition).at(offset).map(Arc::clone);
+            if let Some(alert) = told.as_ref().filter(|_| topic == "alerts") {
+                self.receiver.note(alert);
+            }
             self.told.extend(told);
         }
         offset
@@ -437,7 +456,7 @@ impl World {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.flying.is_empty()
+        self.flying.is_empty() && self.receiver.is_quiet()
     }
 
     /// What is due arrives and is heard of.
@@ -489,6 +508,7 @@ impl World {
 
     /// A life has ended: what was on its way has arrived or not, or does later, and nobody hears.
     pub(crate) fn bereave(&mut self, life: u64) {
+        self.receiver.bereave(life);
         for mut it in std::mem::take(&mut self.flying) {
             if it.life == life {
                 it.parcel = None;
@@ -518,7 +538,8 @@ impl World {
         let now_ms = self.now_ms;
         let is_compacted = |topic: &str| matches!(topic, "state" | "groups" | "deliveries");
         let logs = self.logs.iter_mut().filter(|((topic, _), _)| is_compacted(topic));
-        logs.for_each(|(_, log)| log.compact(now_ms));
+        let gone: usize = logs.map(|(_, log)| log.compact(now_ms)).sum();
+        self.met.compacted += u32::try_from(gone).unwrap();
     }
 
     /// Retention takes records that were judged, or told.
