@@ -92,6 +92,8 @@ struct Reading {
     begin: Option<i64>,
     /// The first alert that there was no room for: reading goes back there.
     passed_over: Option<i64>,
+    /// How often the client had been sent on by the broker when this was read last.
+    resets: u64,
 }
 
 impl Reading {
@@ -99,6 +101,16 @@ impl Reading {
     fn finished(&self) -> Option<i64> {
         let open = [self.ledger.lowest_open(), self.passed_over];
         open.into_iter().flatten().min().or(self.next_offset)
+    }
+
+    /// The record at `offset` was read, when the client had been sent on `resets` times. Returns how
+    /// many alerts retention took between this record and the one before: a gap that the broker did
+    /// not send the client over is none.
+    fn went_on(&mut self, offset: i64, resets: u64) -> u64 {
+        let expected = self.next_offset.replace(offset + 1).unwrap_or(offset);
+        let is_reset = std::mem::replace(&mut self.resets, resets) != resets;
+        let gone = offset.saturating_sub(expected);
+        if is_reset { u64::try_from(gone).unwrap_or(0) } else { 0 }
     }
 }
 
@@ -181,7 +193,11 @@ impl Delivering {
                 // It is read again from where it begins, or by who has it next.
                 continue;
             };
-            reading.next_offset = Some(place.offset + 1);
+            let gone = reading.went_on(place.offset, self.consumer.resets());
+            if gone > 0 {
+                let receiver = self.receiver.name();
+                NotificationsOvertaken { receiver, alerts: gone }.emit(&self.metrics);
+            }
             let outbox = &self.outbox;
             let mut send = |record, ticket| outbox.send(record, ticket);
             match parsed {
@@ -272,6 +288,7 @@ impl Delivering {
             // Refused for a moment after the assignment; until it works nothing is taken.
             if self.consumer.seek(name, from).is_ok() {
                 (reading.begin, reading.is_live) = (None, true);
+                reading.resets = self.consumer.resets();
                 reading.next_offset = Some(from);
                 if !self.paused {
                     self.consumer.resume(name);

@@ -32,6 +32,8 @@ const TURN_MS: i64 = 10;
 struct World {
     topic: Vec<Arc<PlainRecord>>,
     position: usize,
+    /// How often the client was sent on.
+    resets: u64,
     is_paused: bool,
     rebalances: Vec<Rebalanced>,
     finished: i64,
@@ -124,7 +126,7 @@ impl GroupMember for Outside {
     }
 
     fn resets(&self) -> u64 {
-        0
+        self.world().resets
     }
 
     fn oldest(&self, _: &TopicPartition) -> Option<i64> {
@@ -331,4 +333,35 @@ fn row_37_a_flood_of_critical_alerts_is_held_within_its_own_bound_and_told_in_fu
     clock::show(None);
     let world = outside.world();
     assert_eq!((world.told.len(), world.committed), (flood, i64::try_from(flood).unwrap()));
+}
+
+#[test]
+fn row_21_alerts_that_retention_takes_in_front_of_a_running_delivery_are_counted_and_told() {
+    let outside = Outside::default();
+    let metrics = Metrics::new(&BuildInfo::default());
+    for number in 0..30 {
+        outside.world().append(&format!("{number}"), &format!("{number}"), "high");
+    }
+    let mut delivery = begin(&outside, 1_000, &metrics);
+    work(&outside, &mut delivery, (2_000, 30));
+    // A gap over which nobody sent the client is none: compaction and markers leave such.
+    for number in 30..50 {
+        outside.world().append(&format!("{number}"), &format!("{number}"), "high");
+    }
+    outside.world().position = 35;
+    work(&outside, &mut delivery, (2_000, 45));
+    assert_eq!(metric(&metrics, "notifications_overtaken_total").to_bits(), 0.0_f64.to_bits());
+    for number in 50..70 {
+        outside.world().append(&format!("{number}"), &format!("{number}"), "high");
+    }
+    {
+        let mut world = outside.world();
+        (world.position, world.resets) = (57, 1);
+    }
+    work(&outside, &mut delivery, (2_000, 58));
+    work(&outside, &mut delivery, (2_000, usize::MAX));
+    assert_eq!(metric(&metrics, "notifications_overtaken_total").to_bits(), 7.0_f64.to_bits());
+    clock::show(None);
+    let world = outside.world();
+    assert_eq!((world.told.len(), world.committed), (58, 70), "what is left is told");
 }
