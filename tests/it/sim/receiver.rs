@@ -55,6 +55,8 @@ struct Attempt {
     message: Arc<Message>,
     manner: Manner,
     announced: Ledger,
+    /// Which turn of its partition it was made in.
+    turn: Option<u64>,
     /// Nobody, when its process is gone.
     ended: Option<Sender<Ended>>,
     stage: Stage,
@@ -66,7 +68,7 @@ pub(crate) struct Taken {
     pub(crate) id: Arc<str>,
     pub(crate) body: String,
     pub(crate) is_marked: bool,
-    /// Whether it was noted before, by whoever has the partition now.
+    /// Whether it was noted before, and who told it has had the partition ever since it began to.
     pub(crate) is_orderly: bool,
 }
 
@@ -129,7 +131,8 @@ impl Receiver for Soc {
         let (life, since_ms) = (self.0.life, world.now_ms);
         let Post { number, message, manner, announced } = post;
         let (ended, stage) = (Some(ended), Stage::Waits(since_ms));
-        let attempt = Attempt { life, number, message, manner, announced, ended, stage };
+        let turn = world.turn_of(life, message.id());
+        let attempt = Attempt { life, number, message, manner, announced, turn, ended, stage };
         world.receiver.attempts.push(attempt);
     }
 }
@@ -169,6 +172,12 @@ impl World {
         }
     }
 
+    /// Which turn this is of the partition of an alert, if `life` has it.
+    fn turn_of(&self, life: u64, id: &str) -> Option<u64> {
+        let partition = self.receiver.places.get(id)?;
+        self.deliver.turn_of(life, *partition)
+    }
+
     fn posted(&mut self) -> Stage {
         let fate = match self.is_rough.then(|| self.random.u32(..20)) {
             Some(0) => Fate::TakenAndFailed,
@@ -205,9 +214,8 @@ impl World {
         self.met.untold += u32::from(result.is_err());
         if is_taken && !is_away {
             let id = Arc::clone(it.message.id());
-            let partition = self.receiver.places.get(&id);
-            let owner = partition.and_then(|it| self.deliver.owners.get(it));
-            let is_orderly = it.announced.is_empty() && owner == Some(&it.life);
+            let is_its = it.turn.is_some() && it.turn == self.turn_of(it.life, &id);
+            let is_orderly = it.announced.is_empty() && is_its;
             let body = String::from_utf8(it.message.body(it.manner).to_vec()).unwrap();
             let is_marked = it.manner.is_possible_duplicate;
             self.receiver.taken.push(Taken { id, body, is_marked, is_orderly });

@@ -132,6 +132,8 @@ pub(crate) struct Group {
     pub(crate) members: BTreeMap<u64, Membership>,
     /// Whose each partition is, for the broker.
     pub(crate) owners: BTreeMap<i32, u64>,
+    /// How often each partition was given to somebody.
+    turns: BTreeMap<i32, u64>,
     plan: BTreeMap<i32, u64>,
     pub(crate) committed: BTreeMap<i32, i64>,
 }
@@ -143,9 +145,16 @@ impl Group {
             partitions,
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
+            turns: BTreeMap::new(),
             plan: BTreeMap::new(),
             committed: BTreeMap::new(),
         }
+    }
+
+    /// Which of the turns of a partition this member has, if it is its own.
+    pub(crate) fn turn_of(&self, member: u64, partition: i32) -> Option<u64> {
+        let is_its = self.owners.get(&partition) == Some(&member);
+        self.turns.get(&partition).copied().filter(|_| is_its)
     }
 
     pub(crate) fn name(&self, partition: i32) -> TopicPartition {
@@ -198,6 +207,7 @@ impl Group {
                 }
                 None => {
                     self.owners.insert(partition, wanted);
+                    *self.turns.entry(partition).or_default() += 1;
                     let it = self.members.get_mut(&wanted).unwrap();
                     it.incoming.push_back(Rebalanced::Assigned(vec![name]));
                 }
