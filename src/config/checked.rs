@@ -192,7 +192,7 @@ pub struct State {
     pub forget_after: Duration,
     /// One that is still being learned gives its place to a new one after this long.
     pub yield_after: Duration,
-    /// What records of the state topic are signed with: the first signs, all are taken. Without any,
+    /// What records of the state and the groups topic are signed with: the first signs, all are taken. Without any,
     /// nothing is signed.
     pub mac_keys: Vec<SecretString>,
     /// Whether records that are not signed are taken, too.

@@ -26,10 +26,10 @@ pub(crate) struct RawState {
     /// Where there is no room, a new agent takes the place of one that is still being learned and has
     /// made no call for this long in event time, with its second call; 12h to 90d.
     pub(crate) yield_after: FriendlyDuration,
-    /// A file that holds the keys of the codes (HMAC) that records of the state topic are signed
-    /// with, one a line, of at least 32 characters: the first one signs, all of them are taken. A
-    /// record without the code of one of them is refused. Without a key, whoever may write to the
-    /// topic can plant what is known. To change the key, put the new one first; the old one may go
+    /// A file that holds the keys of the codes (HMAC) that records of the state and the groups topic
+    /// are signed with, one a line, of at least 32 characters: the first one signs, all of them are
+    /// taken. A record without the code of one of them is refused. Without a key, whoever may write
+    /// to these topics can plant what is known. To change the key, put the new one first; the old one may go
     /// a day after every instance has started with both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mac_key_file: Option<String>,

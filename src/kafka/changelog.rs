@@ -250,14 +250,19 @@ impl PartitionReader {
     }
 }
 
-fn shown<'a>(record: &'a BorrowedMessage<'_>) -> Shown<'a> {
+/// What stands in [`CODE_HEADER`] of a record; empty when that is no text.
+pub(super) fn code_in<'a>(record: &'a BorrowedMessage<'_>) -> Option<&'a str> {
     let mut headers = record.headers().into_iter().flat_map(Headers::iter);
     let code = headers.find(|header| header.key == CODE_HEADER);
+    code.map(|it| std::str::from_utf8(it.value.unwrap_or_default()).unwrap_or_default())
+}
+
+fn shown<'a>(record: &'a BorrowedMessage<'_>) -> Shown<'a> {
     Shown {
         offset: record.offset(),
         key: record.key().unwrap_or_default(),
         value: record.payload(),
-        code: code.map(|it| std::str::from_utf8(it.value.unwrap_or_default()).unwrap_or_default()),
+        code: code_in(record),
     }
 }
 

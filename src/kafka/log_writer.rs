@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
 
 use crate::kafka::client::code_of;
-use crate::kafka::{ClientSettings, KafkaError, log};
+use crate::kafka::{CODE_HEADER, ClientSettings, KafkaError, log};
 
 /// Notes whether anything may be lost.
 #[derive(Debug, Default)]
@@ -73,11 +74,16 @@ impl LogWriter {
         Ok(Self { producer, topic: topic.into() })
     }
 
-    /// Appends a record; `None` deletes what stands under the key once the log is compacted.
-    pub fn append(&self, key: &[u8], payload: Option<&[u8]>) {
+    /// Appends a record; `None` deletes what stands under the key once the log is compacted. `code`
+    /// is what vouches for it, if anything does.
+    pub fn append(&self, key: &[u8], payload: Option<&[u8]>, code: Option<&str>) {
         let mut record: BaseRecord<'_, [u8], [u8]> =
             BaseRecord::to(&self.topic).key(key).partition(0);
         record.payload = payload;
+        record.headers = code.map(|code| {
+            OwnedHeaders::new_with_capacity(1)
+                .insert(Header { key: CODE_HEADER, value: Some(code) })
+        });
         if let Err((error, _)) = self.producer.send(record) {
             tracing::warn!(code = code_of(&error), "an entry of a log could not be sent");
             self.producer.client().context().lost.store(true, Ordering::Relaxed);

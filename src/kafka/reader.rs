@@ -11,6 +11,7 @@ use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use crate::kafka::changelog::code_in;
 use crate::kafka::{ClientSettings, KafkaError};
 
 /// How long the cluster may take to tell the topic's partitions.
@@ -37,6 +38,8 @@ pub struct TopicRecord {
     pub key: Vec<u8>,
     /// The value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
+    /// What stands in [`CODE_HEADER`](crate::kafka::CODE_HEADER); empty when that is no text.
+    pub code: Option<String>,
 }
 
 impl std::fmt::Debug for TopicReader {
@@ -88,6 +91,7 @@ impl TopicReader {
                 offset: message.offset(),
                 key: message.key().unwrap_or_default().to_vec(),
                 payload: message.payload().map(<[u8]>::to_vec),
+                code: code_in(&message).map(str::to_owned),
             })),
             Some(Err(LibraryError::PartitionEOF(partition))) => {
                 self.unread.remove(&partition);

@@ -313,6 +313,17 @@ impl PeerBoard {
         step
     }
 
+    /// Passes over the next record of the log, which nobody vouches for.
+    #[must_use]
+    pub fn pass_over(&self, offset: i64) -> Step {
+        let mut posted = self.lock();
+        let Posted { board, log } = &mut *posted;
+        let Some(Log { link, follower }) = log else { return Step::default() };
+        let step = follower.pass_over(offset);
+        after(board, link, &step);
+        step
+    }
+
     /// The end of the log was reached.
     #[must_use]
     pub fn read_to_end(&self) -> Step {

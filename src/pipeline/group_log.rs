@@ -20,13 +20,18 @@ use crate::pipeline::epochs::board::Outcome;
 use crate::pipeline::epochs::entry::{Entry, SourceId};
 use crate::pipeline::epochs::follower::{Follower, Step, Taken};
 use crate::pipeline::epochs::kept::Kept;
-use crate::pipeline::epochs::link::{Link, LogSink};
+use crate::pipeline::epochs::link::Link;
 use crate::pipeline::epochs::snapshot::{FROM_ELSEWHERE, Snapshot, SnapshotPart};
 use crate::pipeline::restore::LogChange;
+use crate::state::mac::MacKeys;
 use crate::telemetry::{
     Event, GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead,
     Metrics, PeerLeftOut,
 };
+
+mod vouching;
+
+use vouching::{Signing, Vouching};
 
 /// How long a poll waits; stopping waits as long.
 const POLL: Duration = Duration::from_millis(200);
@@ -64,16 +69,6 @@ impl GroupLogStatus {
     }
 }
 
-impl LogSink for LogWriter {
-    fn append(&self, key: &[u8], payload: Option<&[u8]>) {
-        Self::append(self, key, payload);
-    }
-
-    fn may_have_lost(&self) -> bool {
-        self.take_lost()
-    }
-}
-
 /// Reads the groups topic for one instance, and keeps it short.
 #[derive(Debug)]
 pub struct GroupLog {
@@ -93,11 +88,12 @@ pub struct GroupLog {
     lag: i64,
     /// The topic is another one than was read.
     replaced: bool,
+    vouching: Vouching,
 }
 
 impl GroupLog {
     /// Makes `board` follow `topic`; partitions of `sources` go by their place in that list. `group`
-    /// is the name the reader goes by at the cluster.
+    /// is the name the reader goes by at the cluster. Records are signed with `keys`, if there are any.
     ///
     /// # Errors
     ///
@@ -105,7 +101,7 @@ impl GroupLog {
     pub fn new(
         client: &ClientSettings,
         (group, topic): (&str, &str),
-        (board, sources): (PeerBoard, Arc<[Arc<str>]>),
+        (board, sources, keys): (PeerBoard, Arc<[Arc<str>]>, &MacKeys),
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let reader = TopicReader::new(client, group, topic)?;
@@ -119,7 +115,8 @@ impl GroupLog {
                  it in different orders; create another one and name it in `topics.groups`"
             ),
         }
-        let sink = Box::new(LogWriter::new(client, topic)?);
+        let keys = keys.for_groups();
+        let sink = Box::new(Signing { writer: LogWriter::new(client, topic)?, keys: keys.clone() });
         // Two processes that start at the same moment must not go by the same number.
         let writer = fastrand::u64(1..);
         let elsewhere =
@@ -139,6 +136,7 @@ impl GroupLog {
             counts: BTreeMap::new(),
             lag: 0,
             replaced: false,
+            vouching: Vouching::new(keys),
         })
     }
 
@@ -158,6 +156,8 @@ impl GroupLog {
         self.read_until(began, TopicReader::is_caught_up)?;
         let step = self.board.read_to_end();
         self.tell(&step);
+        let loaded = self.board.with_log(|_, _, follower| follower.loaded()).unwrap_or(0);
+        self.vouching.read_all(loaded).into_iter().for_each(|it| self.tell_passed(it));
         self.bring_elsewhere(began)?;
         loop {
             let missing = self.count_members()?;
@@ -173,6 +173,7 @@ impl GroupLog {
         if let Some(read) = read {
             read.emit(&self.metrics);
         }
+        self.renew();
         self.set_following(true);
         Ok(())
     }
@@ -203,6 +204,14 @@ impl GroupLog {
     }
 
     fn take(&mut self, record: &TopicRecord) {
+        if !self.vouching.takes(record) {
+            let step = self.board.pass_over(record.offset);
+            self.tell(&step);
+            if self.vouching.passed(record.offset) {
+                self.tell_passed(record.offset);
+            }
+            return;
+        }
         let step = self.board.read(record.offset, &record.key, record.payload.as_deref());
         self.tell(&step);
         if step.due == Some(self.writer) {
@@ -233,6 +242,15 @@ impl GroupLog {
             bad("the groups topic was replaced by another one; restart every instance")
                 .emit(&self.metrics);
         }
+    }
+
+    fn tell_passed(&self, offset: i64) {
+        let detail = format!(
+            "nobody vouches for the record at offset {offset}: all instances need the same \
+             `state.mac_key_file`, or somebody else writes to the topic"
+        );
+        let (fate, now) = (GroupEntryFate::Refused, clock::wall());
+        GroupEntryBad { fate, detail: &detail, now }.emit(&self.metrics);
     }
 
     fn tell_one(&self, taken: &Taken) {
@@ -268,6 +286,13 @@ impl GroupLog {
         for source in sources {
             let (topic, partition) = (&*source.topic, source.partition);
             PeerLeftOut { topic, partition, epoch: merged.unwrap_or(0) }.emit(&self.metrics);
+        }
+    }
+
+    /// Writes a snapshot in the place of what will not be taken any more.
+    fn renew(&mut self) {
+        if self.vouching.is_to_renew() {
+            self.write_snapshot();
         }
     }
 
@@ -396,6 +421,7 @@ impl GroupLog {
     fn look(&mut self) {
         let end = self.reader.end();
         self.looked = Moment::now();
+        self.renew();
         let seen = self.board.with_log(|_, link, follower| {
             (follower.next(), follower.is_following(), link.waiting())
         });

@@ -281,7 +281,7 @@ impl Instance {
         let mut log = GroupLog::new(
             &client_settings(&config.kafka),
             (&format!("{}-groups", config.kafka.group_id), topic),
-            (self.shared.board.clone(), sources),
+            (self.shared.board.clone(), sources, &parts::mac_keys(config)),
             &self.metrics,
         )?;
         log.catch_up()?;

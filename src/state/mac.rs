@@ -1,8 +1,9 @@
-//! Who wrote a record of the state topic: a code over its place and its bytes, under a key that
-//! only the instances hold.
+//! Who wrote a record of the state topic, or of the groups topic: a code over its place and its
+//! bytes, under a key that only the instances hold.
 //!
 //! A checksum finds accidents. Whoever may write to the state topic could plant a baseline that knows
-//! no alarm, or delete one; what carries no code of a known key is therefore refused. The code covers
+//! no alarm, or delete one, and on the groups topic teach what peers are said to do; what carries no
+//! code of a known key is therefore refused. The code covers the kind of topic,
 //! the partition, the record's key (which names the source topic and the agent) and its value or that
 //! there is none, so that no record can be put in another one's place. What an instance wrote itself
 //! can be written again by others: of several records of one agent the one that reflects most counts.
@@ -13,7 +14,21 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// What a code is about, so that it can never be taken for one of something else.
-const CONTEXT: &[u8] = b"toolwarden state 1\0";
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum About {
+    #[default]
+    State,
+    Groups,
+}
+
+impl About {
+    const fn context(self) -> &'static [u8] {
+        match self {
+            Self::State => b"toolwarden state 1\0",
+            Self::Groups => b"toolwarden groups 1\0",
+        }
+    }
+}
 
 /// Bytes of a code: half of what SHA-256 gives, which nobody guesses either (NIST SP 800-107).
 const CODE_BYTES: usize = 16;
@@ -45,13 +60,14 @@ impl Checked {
 #[derive(Clone, Default)]
 pub struct MacKeys {
     keys: Arc<[Hmac<Sha256>]>,
+    about: About,
     /// Whether records without a code are taken, too.
     takes_unsigned: bool,
 }
 
 impl std::fmt::Debug for MacKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { keys, takes_unsigned } = self;
+        let Self { keys, takes_unsigned, about: _ } = self;
         let keys = keys.len();
         f.debug_struct("MacKeys").field("keys", &keys).field("unsigned", takes_unsigned).finish()
     }
@@ -63,13 +79,19 @@ impl MacKeys {
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>, takes_unsigned: bool) -> Self {
         // A key of any length is taken: this drops none.
         let keyed = keys.into_iter().filter_map(|key| Hmac::new_from_slice(key.as_bytes()).ok());
-        Self { keys: keyed.collect(), takes_unsigned }
+        Self { keys: keyed.collect(), about: About::State, takes_unsigned }
+    }
+
+    /// The same keys for records of the groups topic.
+    #[must_use]
+    pub fn for_groups(&self) -> Self {
+        Self { about: About::Groups, ..self.clone() }
     }
 
     /// The code of a record in `partition`, as text; `None` without a key.
     #[must_use]
     pub fn code(&self, partition: i32, key: &[u8], value: Option<&[u8]>) -> Option<String> {
-        let mac = over(self.keys.first()?, partition, key, value).finalize().into_bytes();
+        let mac = self.over(self.keys.first()?, partition, (key, value)).finalize().into_bytes();
         Some(mac.iter().take(CODE_BYTES).map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -90,7 +112,7 @@ impl MacKeys {
         let Some(code) = bytes_of(code) else { return Checked::Wrong };
         // Compared in constant time.
         let is_of = |keyed: &Hmac<Sha256>| {
-            over(keyed, partition, key, value).verify_truncated_left(&code).is_ok()
+            self.over(keyed, partition, (key, value)).verify_truncated_left(&code).is_ok()
         };
         match self.keys.iter().position(is_of) {
             Some(0) => Checked::Current,
@@ -98,17 +120,22 @@ impl MacKeys {
             None => Checked::Wrong,
         }
     }
-}
 
-fn over(keyed: &Hmac<Sha256>, partition: i32, key: &[u8], value: Option<&[u8]>) -> Hmac<Sha256> {
-    let mut mac = keyed.clone();
-    mac.update(CONTEXT);
-    mac.update(&partition.to_le_bytes());
-    mac.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes());
-    mac.update(key);
-    mac.update(&[u8::from(value.is_some())]);
-    mac.update(value.unwrap_or_default());
-    mac
+    fn over(
+        &self,
+        keyed: &Hmac<Sha256>,
+        partition: i32,
+        (key, value): (&[u8], Option<&[u8]>),
+    ) -> Hmac<Sha256> {
+        let mut mac = keyed.clone();
+        mac.update(self.about.context());
+        mac.update(&partition.to_le_bytes());
+        mac.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes());
+        mac.update(key);
+        mac.update(&[u8::from(value.is_some())]);
+        mac.update(value.unwrap_or_default());
+        mac
+    }
 }
 
 /// The bytes that a code was written as; `None` when it is no code.
@@ -148,6 +175,14 @@ mod tests {
         for (partition, record) in others {
             assert_eq!(check(partition, record), Checked::Wrong, "{record:?}");
         }
+    }
+
+    #[test]
+    fn a_code_of_one_topic_is_none_in_another() {
+        let keys = keys(&["first"], false);
+        let code = keys.for_groups().code(0, RECORD.0, RECORD.1);
+        assert_eq!(keys.check(0, RECORD, code.as_deref()), Checked::Wrong);
+        assert_eq!(keys.for_groups().check(0, RECORD, code.as_deref()), Checked::Current);
     }
 
     #[test]

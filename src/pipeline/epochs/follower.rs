@@ -65,8 +65,10 @@ enum Item {
 /// A snapshot is looked for.
 #[derive(Debug, Default)]
 struct Search {
-    /// The first offset after the last hole.
+    /// The first offset after the last hole, or the last record that was passed over.
     since: i64,
+    /// Whether there is a hole.
+    has_hole: bool,
     items: VecDeque<(i64, Item)>,
     bytes: u64,
     /// The newest whole snapshot, at a place that may lie before a hole.
@@ -80,6 +82,10 @@ pub struct Follower {
     next: i64,
     /// Every entry before this offset is on the board.
     applied: i64,
+    /// The place of the snapshot that the board was put up from last.
+    loaded: i64,
+    /// Whether the end of the log was reached once.
+    has_read_all: bool,
     search: Option<Search>,
     assembly: Assembly,
     /// The keys that stand in the log, with the offset of each.
@@ -119,15 +125,10 @@ impl Follower {
         (key, payload): (&[u8], Option<&[u8]>),
     ) -> Step {
         let mut step = Step::default();
-        if offset < self.next {
+        if !self.goes_on(offset) {
             step.replaced = true;
             return step;
         }
-        if offset > self.next {
-            let search = self.search.get_or_insert_with(Search::default);
-            search.since = offset;
-        }
-        self.next = offset.saturating_add(1);
         let Some(payload) = payload else {
             self.keys.remove(key);
             self.applied_all();
@@ -154,12 +155,48 @@ impl Follower {
         step
     }
 
+    /// Passes over the record at `offset`, which nobody vouches for: on the board of whoever follows
+    /// it changes nothing. Who starts does not know whether it was taken when it was written, by
+    /// instances that had no key then, and begins with a snapshot behind it, if there is one.
+    pub fn pass_over(&mut self, offset: i64) -> Step {
+        let mut step = Step::default();
+        if !self.goes_on(offset) {
+            step.replaced = true;
+            return step;
+        }
+        if !self.has_read_all {
+            self.search.get_or_insert_with(Search::default).since = self.next;
+        }
+        self.applied_all();
+        step
+    }
+
+    /// Notes that the record at `offset` was read. Returns whether it may have been the next one.
+    fn goes_on(&mut self, offset: i64) -> bool {
+        if offset < self.next {
+            return false;
+        }
+        if offset > self.next {
+            let search = self.search.get_or_insert_with(Search::default);
+            (search.since, search.has_hole) = (offset, true);
+        }
+        self.next = offset.saturating_add(1);
+        true
+    }
+
+    /// The place of the snapshot that the board was put up from last; 0 when there was none.
+    #[must_use]
+    pub const fn loaded(&self) -> i64 {
+        self.loaded
+    }
+
     /// The end of the log was reached: there is no newer snapshot to wait for.
     pub fn end(&mut self, board: &mut Board) -> Step {
         let mut step = Step::default();
+        self.has_read_all = true;
         if let Some(search) = self.search.take() {
             let best = search.best.filter(|(position, _)| *position > self.applied);
-            step.lost = best.is_none();
+            step.lost = best.is_none() && search.has_hole;
             self.settle(board, best, search.items, &mut step);
         }
         self.applied_all();
@@ -252,7 +289,7 @@ impl Follower {
     ) {
         if let Some((position, snapshot)) = best {
             board.load(snapshot.kept, snapshot.members);
-            self.applied = position;
+            (self.applied, self.loaded) = (position, position);
             self.since_due = 0;
             step.loaded = true;
         }

@@ -30,11 +30,9 @@ pub(super) fn durable(
         return Ok(None);
     }
     let state: Arc<str> = config.topics.state.as_str().into();
-    let known = config.state.mac_keys.iter().map(ExposeSecret::expose_secret);
-    let keys = MacKeys::new(known, config.state.accept_unsigned);
     let restorer = Restorer::start(
         client,
-        (&config.kafka.group_id, Arc::clone(&state), keys),
+        (&config.kafka.group_id, Arc::clone(&state), mac_keys(config)),
         config.limits.tools_per_agent,
         RESTORERS,
     )
@@ -43,6 +41,12 @@ pub(super) fn durable(
     let outbox = Outbox::bulk(client, metrics)?;
     let interval = config.state.flush_interval;
     Ok(Some(Durable { restorer, outbox, state, interval }))
+}
+
+/// The keys that records of the state and the groups topic are signed with.
+pub(super) fn mac_keys(config: &Config) -> MacKeys {
+    let known = config.state.mac_keys.iter().map(ExposeSecret::expose_secret);
+    MacKeys::new(known, config.state.accept_unsigned)
 }
 
 /// The topics that are judged.

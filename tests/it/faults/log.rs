@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use toolwarden::kafka::CODE_HEADER;
+use toolwarden::pipeline::epochs::entry::{Entry, Logged, SourceId};
 use toolwarden::state::changelog::{Marker, Snapshot, Stamp, marker_to_bytes, snapshot_to_bytes};
 use toolwarden::state::codec::{self, Kind};
 use toolwarden::state::mac::{Checked, MacKeys};
@@ -12,7 +13,7 @@ use crate::faults::kill::settings;
 use crate::faults::oracle::{Operator, recovered, seed};
 use crate::kafka_broker::Broker;
 use crate::running::{
-    Running, Settings, Stored, now, produce, read, wait_for, wait_until_committed,
+    Running, Series, Settings, Stored, now, produce, read, wait_for, wait_until_committed,
 };
 
 /// The agents that somebody was told of for a loop.
@@ -207,6 +208,25 @@ fn wait_until_signed(settings: &Settings, key: &str) {
     });
 }
 
+/// What somebody without the key would write to the log of groups to take a partition's voice away, and
+/// to delete what stands there.
+fn forged_in_groups(settings: &Settings) -> Vec<Stored> {
+    let source = SourceId { topic: settings.calls().into(), partition: 0 };
+    let entry = Entry::Took { source, owner: u64::MAX };
+    let unsigned = Stored::new(0, "entry/forged", Logged { writer: 7, entry }.to_bytes().unwrap());
+    // Signed for another topic.
+    let code = MacKeys::new([OLD], false).code(0, &unsigned.key, unsigned.payload.as_deref());
+    let mut misplaced = unsigned.clone();
+    misplaced.headers.insert(CODE_HEADER.to_owned(), code.unwrap());
+    let deletion = Stored { payload: None, ..unsigned.clone() };
+    vec![unsigned, misplaced, deletion]
+}
+
+/// Entries of the log of groups that an instance has refused.
+fn refused_entries(metrics: &Series) -> usize {
+    metrics.count_of("groups_entries_total", &["outcome=\"refused\""])
+}
+
 /// What somebody without the key would write to rule over the agent in `record`: the agent as it was,
 /// of a later owner, and that it is to be deleted.
 fn forged(record: &Stored) -> Vec<Stored> {
@@ -239,6 +259,11 @@ fn row_24_what_nobody_vouches_for_is_refused_and_written_over_while_it_runs_and_
         running.wait_until("it is noticed", |it| it.count("state_foreign_writes_total") >= 4);
     assert_eq!(metrics.count("state_superseded_total"), 0, "{}", running.log());
     wait_until_signed(&settings, OLD);
+    produce(&settings.bootstrap, &settings.groups(), &forged_in_groups(&settings));
+    running.wait_until("nobody believes it", |it| refused_entries(it) == 3);
+    let more = looping("second", "2026-03-02T11:00:00Z", 60);
+    produce(&settings.bootstrap, settings.calls(), &more);
+    running.wait_until_judged(more.len());
 
     // The same while nobody looks.
     assert!(running.terminate().0.success());
@@ -250,6 +275,7 @@ fn row_24_what_nobody_vouches_for_is_refused_and_written_over_while_it_runs_and_
     assert_eq!(metrics.count("state_records_refused_total"), 3, "{}", running.log());
     assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
     assert!(running.log().contains("its code is of none of the keys"), "{}", running.log());
+    assert_eq!(refused_entries(&metrics), 3, "{}", running.log());
     wait_until_signed(&settings, OLD);
 
     // Another key takes the old one's place, and nothing is lost or refused.
@@ -261,6 +287,10 @@ fn row_24_what_nobody_vouches_for_is_refused_and_written_over_while_it_runs_and_
         assert_eq!(metrics.count("state_records_refused_total"), 0, "{}", running.log());
         assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
         wait_until_signed(&settings, NEW);
+        running.wait_until("a snapshot stands in for what has the old code", |it| {
+            keys == NEW || it.count("groups_snapshots_total") == 1
+        });
+        assert_eq!(refused_entries(&metrics), if keys == NEW { 0 } else { 3 }, "{keys}");
     }
     let more = looping("first", "2026-03-02T13:00:00Z", 60);
     produce(&settings.bootstrap, settings.calls(), &more);
@@ -283,6 +313,11 @@ fn row_24_a_topic_in_use_is_signed_without_losing_what_is_known() {
         assert_eq!(metrics.count("state_records_refused_total"), 0, "{}", running.log());
         assert_eq!(metrics.count("state_agents_missing_total"), 0, "{}", running.log());
         wait_until_signed(settings, NEW);
+        // What peers are known to do is signed as well, in a snapshot; nothing is missing later.
+        let snapshots = usize::from(settings.more == accepting.more);
+        assert_eq!(metrics.count("groups_snapshots_total"), snapshots, "{}", running.log());
+        assert_eq!(refused_entries(&metrics), 0, "{}", running.log());
+        assert_eq!(metrics.count_of("groups_entries_total", &["outcome=\"lost\""]), 0);
         assert!(running.terminate().0.success());
     }
 }

@@ -452,4 +452,43 @@ proptest! {
             prop_assert_eq!(&node.standing(), &standing);
         }
     }
+
+    /// What is not taken any more is missed by nobody who finds a snapshot behind it; and what nobody
+    /// vouches for changes nothing for those who follow.
+    #[test]
+    fn what_is_passed_over_is_missed_by_nobody_who_finds_a_snapshot_behind_it(
+        actions in prop::collection::vec(any::<Action>(), 0..200),
+        every in 1..4_i64,
+    ) {
+        let mut world = World::new(4_000);
+        for action in actions {
+            world.act(action, true);
+        }
+        world.finish();
+        let place = i64::try_from(world.log.records().len()).unwrap();
+        world.nodes[0].write_snapshot();
+        // The second time what it has deleted by then.
+        (0..2).for_each(|_| drop(world.nodes[0].read_all()));
+        let standing = world.nodes[0].standing();
+        let mut fresh = Node::new(&world.log, 8, u64::MAX);
+        for (offset, key, payload) in world.log.records() {
+            let step = if offset < place && offset % every == 0 {
+                fresh.board.pass_over(offset)
+            } else {
+                fresh.board.read(offset, &key, payload.as_deref())
+            };
+            prop_assert!(!step.replaced && !step.lost);
+        }
+        prop_assert!(!fresh.board.read_to_end().lost);
+        prop_assert_eq!(&fresh.standing(), &standing);
+        let end = i64::try_from(world.log.records().len()).unwrap();
+        for node in [&mut fresh, &mut world.nodes[0]] {
+            // The other one has been at work for long.
+            drop(node.board.read_to_end());
+            drop(node.board.pass_over(end));
+            let is_following = node.board.with_log(|_, _, follower| follower.is_following());
+            prop_assert_eq!(is_following, Some(true));
+            prop_assert_eq!(&node.standing(), &standing);
+        }
+    }
 }
