@@ -7,6 +7,7 @@
 //! one alone, `TOOLWARDEN_SEED=n-m` those, and `TOOLWARDEN_FAULTS=1` ten thousand.
 
 mod client;
+mod clocks;
 mod input;
 mod instance;
 mod oracle;

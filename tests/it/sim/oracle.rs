@@ -17,7 +17,7 @@ static UNDISTURBED: Mutex<BTreeMap<(u64, i64), Arc<Said>>> = Mutex::new(BTreeMap
 fn undisturbed(number: u64, reorder_ns: i64) -> Arc<Said> {
     let mut known = UNDISTURBED.lock().unwrap_or_else(PoisonError::into_inner);
     let said = known.entry((number, reorder_ns)).or_insert_with(|| {
-        let plan = Plan { seed: 0, is_rough: false, reorder_ns };
+        let plan = Plan { reorder_ns, ..Plan::default() };
         let Outcome { said, wrongs, .. } = play(plan, Broken::Nothing, &morning(number));
         assert!(wrongs.is_empty(), "without any fault: {wrongs:?}");
         assert!(said.alerts.len() >= 6 && said.buried.len() == 1, "{:#?}", said.alerts);
@@ -31,7 +31,7 @@ pub(crate) fn judge(seed: u64, broken: Broken) -> Result<(Met, usize), String> {
     let number = seed % MORNINGS;
     let reorder_ns = if seed % 3 == 2 { 30_000_000_000 } else { 0 };
     let wanted = undisturbed(number, reorder_ns);
-    let plan = Plan { seed, is_rough: true, reorder_ns };
+    let plan = Plan { seed, is_rough: true, reorder_ns, ..Plan::default() };
     let played = catch_unwind(AssertUnwindSafe(|| play(plan, broken, &morning(number))));
     let Ok(Outcome { said, mut wrongs, met, repeats, world }) = played else {
         return Err("it panicked".to_owned());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use toolwarden::event::Timestamp;
 use toolwarden::kafka::PlainRecord;
 use toolwarden::pipeline::clock;
 use toolwarden::pipeline::epochs::entry::{Entry, Logged};
@@ -34,11 +35,13 @@ const ROUND_MS: u64 = 500;
 const REST_ROUNDS: u32 = 60;
 
 /// How a simulation goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) is_rough: bool,
     pub(crate) reorder_ns: i64,
+    /// Wall clocks jump, whether anything else happens or not.
+    pub(crate) clocks_jump: bool,
 }
 
 /// What it came to.
@@ -51,6 +54,8 @@ pub(crate) struct Said {
     pub(crate) buried: BTreeSet<Vec<u8>>,
     pub(crate) agents: BTreeMap<AgentKey, Vec<u8>>,
     pub(crate) peers: String,
+    /// Of each instance, up to when all calls have been judged.
+    pub(crate) watermarks: Vec<Timestamp>,
 }
 
 /// What it came to, and what was met on the way.
@@ -100,7 +105,7 @@ pub(crate) fn play(plan: Plan, broken: Broken, input: &[Input]) -> Outcome {
     let slot = || Slot { instance: None, until_ms: 0, fuse: None };
     let slots = (0..places).map(|_| slot()).collect();
     let mut game = Game { plan, world, slots, lives: 0, input: input.iter(), silent: Vec::new() };
-    if plan.is_rough {
+    if plan.is_rough || plan.clocks_jump {
         (0..STEPS).for_each(|_| game.step());
     }
     game.rest();
@@ -136,7 +141,10 @@ impl Game<'_> {
                 self.turn(place);
             }
         }
-        if self.random(|it| it.u32(..7)) == 0 {
+        if self.plan.clocks_jump {
+            self.jump();
+        }
+        if self.plan.is_rough && self.random(|it| it.u32(..7)) == 0 {
             let place = self.random(|it| it.usize(..self.slots.len()));
             self.misfortune(place);
         }
@@ -282,6 +290,17 @@ impl Game<'_> {
         }
     }
 
+    /// Of every other instance the wall clock shows another time.
+    fn jump(&mut self) {
+        let mut world = lock(&self.world);
+        for instance in self.slots.iter_mut().filter_map(|it| it.instance.as_mut()) {
+            if world.random.bool() {
+                world.met.jumps += 1;
+                instance.ahead_ms = *world.random.choice(&[-3_600_000, 3_600_000, 0]).unwrap();
+            }
+        }
+    }
+
     /// No fault any more: everything is judged, written down, told, and comes to rest.
     fn rest(&mut self) {
         lock(&self.world).is_rough = false;
@@ -376,6 +395,9 @@ impl Game<'_> {
             said.agents.extend(known);
             said.peers = owner.peers();
         }
+        let running = self.slots.iter().filter_map(|it| it.instance.as_ref());
+        let reports = running.filter_map(Instance::report);
+        said.watermarks = reports.flat_map(|it| it.watermarks.into_values()).collect();
         let mut world = lock(&self.world);
         let text = |record: &Arc<PlainRecord>| {
             String::from_utf8(record.payload.clone().unwrap_or_default()).unwrap()
