@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
+use crate::kafka::handshake::Asking;
 use crate::kafka::{ClientSettings, KafkaError};
 
 /// How long the cluster may take to answer at the start.
@@ -70,7 +71,8 @@ pub async fn ensure_topics(
 ) -> Result<Vec<String>, KafkaError> {
     let admin: AdminClient<DefaultClientContext> =
         settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
-    let missing = missing(&admin, topics)?;
+    let asking = Asking::client(settings)?;
+    let missing = missing(&asking, topics)?;
     let mut created = Vec::new();
     for topic in &missing {
         match create(&admin, topic, &COMPACTED_SOON).await? {
@@ -85,7 +87,7 @@ pub async fn ensure_topics(
     }
     // A broker may answer that it has created a topic before it shows it to those who ask for it.
     for _ in 0..ANSWER_TIMEOUT.as_millis() / LOOK.as_millis() {
-        if self::missing(&admin, &missing)?.is_empty() {
+        if self::missing(&asking, &missing)?.is_empty() {
             break;
         }
         tokio::time::sleep(LOOK).await;
@@ -127,16 +129,15 @@ fn made(outcome: Result<String, RDKafkaErrorCode>) -> Result<Option<String>, Kaf
 
 /// Those of `topics` that the cluster does not show.
 fn missing<'a>(
-    admin: &AdminClient<DefaultClientContext>,
+    asking: &BaseConsumer<Asking>,
     topics: &[Topic<'a>],
 ) -> Result<Vec<Topic<'a>>, KafkaError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
-    let metadata = admin
-        .inner()
+    let metadata = asking
         .fetch_metadata(None, ANSWER_TIMEOUT)
-        .map_err(KafkaError::when("reach the cluster"))?;
+        .map_err(|error| Asking::when(asking, "reach the cluster")(error))?;
     let shown = metadata.topics().iter().filter(|topic| !topic.partitions().is_empty());
     let shown: BTreeSet<&str> = shown.map(rdkafka::metadata::MetadataTopic::name).collect();
     Ok(topics.iter().filter(|topic| !shown.contains(topic.name)).copied().collect())
@@ -151,11 +152,10 @@ pub fn partition_counts(
     settings: &ClientSettings,
     topics: &[&str],
 ) -> Result<Vec<i32>, KafkaError> {
-    let consumer: BaseConsumer =
-        settings.config(&[]).create().map_err(KafkaError::when("create a consumer"))?;
+    let consumer = Asking::client(settings)?;
     let metadata = consumer
         .fetch_metadata(None, ANSWER_TIMEOUT)
-        .map_err(KafkaError::when("reach the cluster"))?;
+        .map_err(|error| Asking::when(&consumer, "reach the cluster")(error))?;
     let count = |name: &&str| {
         let topic = metadata.topics().iter().find(|topic| topic.name() == *name);
         topic.map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
@@ -169,11 +169,10 @@ pub fn partition_counts(
 ///
 /// When the cluster does not answer.
 pub fn record_count(settings: &ClientSettings, topic: &str) -> Result<i64, KafkaError> {
-    let consumer: BaseConsumer =
-        settings.config(&[]).create().map_err(KafkaError::when("create a consumer"))?;
+    let consumer = Asking::client(settings)?;
     let metadata = consumer
         .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
-        .map_err(KafkaError::when("read the topic's metadata"))?;
+        .map_err(|error| Asking::when(&consumer, "read the topic's metadata")(error))?;
     let mut total = 0;
     for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions)
     {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::kafka::handshake::HandshakeFailure;
+
 /// How long a member of a group may say nothing, in milliseconds. A process that is killed cannot
 /// leave its group, so this is most of the time until its partitions are judged again. The least a
 /// broker allows by default.
@@ -91,25 +93,33 @@ pub struct KafkaError {
     doing: &'static str,
     /// Not as a source: its words are in this error's own, and a chain would say them again.
     cause: rdkafka::error::KafkaError,
+    /// Why nobody answers, where the brokers told.
+    failure: Option<HandshakeFailure>,
 }
 
 impl fmt::Display for KafkaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.doing, self.cause)
+        write!(f, "cannot {}: {}", self.doing, self.cause)?;
+        self.failure.map_or(Ok(()), |failure| write!(f, "; {}", failure.advice()))
     }
 }
 
 impl KafkaError {
     /// The cluster did not answer in time while this was being done.
     #[must_use]
-    pub const fn no_answer(doing: &'static str) -> Self {
+    pub fn no_answer(doing: &'static str) -> Self {
         let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
-        Self { doing, cause: rdkafka::error::KafkaError::Global(code) }
+        Self::when(doing)(rdkafka::error::KafkaError::Global(code))
     }
 
     /// Says what was being done when `cause` happened.
     pub(crate) fn when(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
-        move |cause| Self { doing, cause }
+        move |cause| Self { doing, cause, failure: None }
+    }
+
+    /// The same, and why nobody answers, where that is known.
+    pub(crate) fn because_of(self, failure: Option<HandshakeFailure>) -> Self {
+        Self { failure, ..self }
     }
 }
 

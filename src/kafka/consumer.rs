@@ -311,6 +311,10 @@ impl GroupMember for PartitionConsumer {
         self.consumer.context().is_connected()
     }
 
+    fn trouble(&self) -> Option<&'static str> {
+        self.consumer.context().trouble()
+    }
+
     fn is_from_earliest(&self) -> bool {
         self.from_earliest
     }

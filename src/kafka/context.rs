@@ -12,6 +12,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::kafka::client::code_of;
+use crate::kafka::handshake::{HandshakeFailure, Trouble};
 use crate::kafka::{log, statistics};
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
@@ -46,6 +47,8 @@ pub(crate) struct WorkerContext {
     worker: usize,
     metrics: Metrics,
     connected: AtomicBool,
+    /// Why no broker is connected, where one told.
+    trouble: Trouble,
     /// How often the library went elsewhere because an offset is not to be had.
     resets: AtomicU64,
     /// Whether the worker wants to write down what it knows before a partition goes.
@@ -64,6 +67,7 @@ impl WorkerContext {
             worker,
             metrics,
             connected: AtomicBool::new(true),
+            trouble: Trouble::default(),
             resets: AtomicU64::new(0),
             defers: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -75,6 +79,11 @@ impl WorkerContext {
     /// Whether a broker could be reached when last heard of.
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Why the brokers do not let us in, when they do not.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        self.trouble.get().map(HandshakeFailure::advice)
     }
 
     /// How often reading went on elsewhere than it should.
@@ -191,7 +200,11 @@ impl ClientContext for WorkerContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.connected.store(statistics::is_reachable(&statistics), Ordering::Relaxed);
+        let is_connected = statistics::is_reachable(&statistics);
+        self.connected.store(is_connected, Ordering::Relaxed);
+        if is_connected {
+            self.trouble.end();
+        }
         let appended = lock(&self.appended).clone();
         let last_append = |topic: &str, partition| {
             appended.get(&TopicPartition { topic: topic.into(), partition }).copied()
@@ -199,7 +212,8 @@ impl ClientContext for WorkerContext {
         self.metrics.kafka().update(self.worker, statistics::snapshot(&statistics, last_append));
     }
 
-    fn error(&self, error: KafkaError, _reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.trouble.note(&error, reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.connected.store(false, Ordering::Relaxed);
         }

@@ -15,6 +15,12 @@ pub trait GroupMember: std::fmt::Debug + Send {
     #[must_use]
     fn is_connected(&self) -> bool;
 
+    /// Why the brokers do not let us in, when they are there and do not.
+    #[must_use]
+    fn trouble(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a partition without a committed offset begins at its oldest record.
     #[must_use]
     fn is_from_earliest(&self) -> bool;

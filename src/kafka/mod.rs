@@ -13,6 +13,7 @@ mod context;
 mod feeder;
 mod forwarder;
 mod giving_up;
+mod handshake;
 mod history;
 mod log;
 mod log_writer;

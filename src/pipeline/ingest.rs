@@ -87,6 +87,8 @@ pub struct IngestReport {
     pub joined: bool,
     /// Whether a broker can be reached.
     pub connected: bool,
+    /// Why the brokers do not let it in, when they do not.
+    pub trouble: Option<&'static str>,
     /// Source partitions owned.
     pub partitions: Vec<TopicPartition>,
     /// Calls that are not acknowledged.
@@ -319,6 +321,7 @@ impl<'i> Round<'i> {
         let report = IngestReport {
             joined: self.joined,
             connected: self.consumer.is_connected(),
+            trouble: self.consumer.trouble(),
             partitions: self.partitions.keys().cloned().collect(),
             in_flight,
             stalled: self.progress.1.elapsed() >= STALLED_AFTER,

@@ -169,7 +169,9 @@ impl Monitor {
         let connected = reports.iter().any(|report| report.connected)
             || ingests.iter().any(|report| report.connected)
             || self.deliveries.iter().any(|it| it.connected.load(Ordering::Relaxed));
-        self.tell(KAFKA, connected, "no broker can be reached");
+        let troubles = reports.iter().map(|report| report.trouble);
+        let mut troubles = troubles.chain(ingests.iter().map(|report| report.trouble)).flatten();
+        self.tell(KAFKA, connected, troubles.next().unwrap_or("no broker can be reached"));
         if self.roles.ingest {
             self.look_at_ingest(&ingests);
         }

@@ -102,6 +102,8 @@ pub struct Report {
     pub joined: bool,
     /// Whether a broker can be reached.
     pub connected: bool,
+    /// Why the brokers do not let it in, when they do not.
+    pub trouble: Option<&'static str>,
     /// Partitions owned.
     pub partitions: Vec<PartitionId>,
     /// Calls held back.
@@ -302,6 +304,7 @@ impl Worker {
         let mut report = Report {
             joined: self.joined,
             connected: self.consumer.is_connected(),
+            trouble: self.consumer.trouble(),
             caught_up: true,
             ..Report::default()
         };
