@@ -17,6 +17,8 @@ pub(crate) struct Broker {
     own: Option<TempDir>,
     /// Where the listener is that a proxy stands before.
     behind: Option<SocketAddr>,
+    /// Where the listener is that is encrypted and asks for a login.
+    secure: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -29,7 +31,7 @@ impl Broker {
         let set = "scripts/test sets it";
         let bootstrap = variable("TOOLWARDEN_TEST_BROKERS").expect(set);
         let directory = variable("TOOLWARDEN_TEST_KAFKA_DIR").expect(set).into();
-        Some(Self { directory, bootstrap, own: None, behind: None })
+        Some(Self { directory, bootstrap, own: None, behind: None, secure: None })
     }
 
     /// A broker of its own, which may be crashed; `None` where slow tests are not wanted.
@@ -42,6 +44,16 @@ impl Broker {
         Self::start_with(&["--advertise", &proxy.port().to_string()])
     }
 
+    /// A broker of its own with another listener, which is encrypted and asks for a login.
+    pub(crate) fn start_secure() -> Option<Self> {
+        Self::start_with(&["--secure"])
+    }
+
+    /// Several brokers, 1 to `count`, each of which may be crashed.
+    pub(crate) fn start_nodes(count: u32) -> Option<Self> {
+        Self::start_with(&["--nodes", &count.to_string()])
+    }
+
     fn start_with(options: &[&str]) -> Option<Self> {
         if !slow_tests_are_wanted() {
             return None;
@@ -49,7 +61,8 @@ impl Broker {
         let own = tempfile::tempdir().expect("a directory for the broker");
         let directory = own.path().join("kafka");
         let own = Some(own);
-        let mut broker = Self { directory, bootstrap: String::new(), own, behind: None };
+        let bootstrap = String::new();
+        let mut broker = Self { directory, bootstrap, own, behind: None, secure: None };
         broker.launch(options);
         Some(broker)
     }
@@ -74,16 +87,47 @@ impl Broker {
         self.launch(&[]);
     }
 
+    /// Kills one of several brokers as a crash would; its data stays.
+    pub(crate) fn crash_node(&self, node: i32) {
+        succeed(self.script("stop-node").args([&node.to_string(), "--now"]));
+    }
+
+    /// Starts one of several brokers again where it was, with what it had.
+    pub(crate) fn restart_node(&self, node: i32) {
+        succeed(self.script("start-node").arg(node.to_string()));
+    }
+
     /// Where a proxy finds it.
     pub(crate) fn behind(&self) -> SocketAddr {
         self.behind.expect("it was started behind a proxy")
+    }
+
+    /// Where a client with a login finds it.
+    pub(crate) fn secure(&self) -> SocketAddr {
+        self.secure.expect("it was started with such a listener")
+    }
+
+    /// The directory of its certificate, `broker.pem`, and its key.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.directory.join("tls")
+    }
+
+    /// Gives somebody a login, or another password, from now on.
+    pub(crate) fn set_password(&self, user: &str, password: &str) {
+        succeed(self.script("password").args([user, password]));
+    }
+
+    /// Gives it a certificate that nobody knows, from its next start on.
+    pub(crate) fn renew_certificate(&self) {
+        succeed(&mut self.script("certificate"));
     }
 
     fn launch(&mut self, options: &[&str]) {
         let said = succeed(self.script("start").args(options));
         let find = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
         find("bootstrap=").expect("it says where it is").clone_into(&mut self.bootstrap);
-        self.behind = find("behind=").map(|address| address.parse().expect("an address"));
+        let address = |name| find(name).map(|address| address.parse().expect("an address"));
+        (self.behind, self.secure) = (address("behind="), address("secure="));
     }
 
     fn script(&self, command: &str) -> Command {

@@ -134,11 +134,12 @@ impl Settings {
         let session = self.session_ms.map_or(String::new(), |session| {
             format!("session.timeout.ms: {session}, heartbeat.interval.ms: 500")
         });
+        let brokers: Vec<&str> = self.bootstrap.split(',').collect();
         let mut text = format!(
-            "version: 1\nkafka:\n  brokers: [{:?}]\n  group_id: {}\n  workers: 2\n  \
+            "version: 1\nkafka:\n  brokers: {:?}\n  group_id: {}\n  workers: 2\n  \
              commit_interval: {}\n  shutdown_timeout: 10s\n  {}\
              properties: {{{}{session}}}\nsources:\n",
-            self.bootstrap, self.name, self.commit_interval, self.kafka, self.properties
+            brokers, self.name, self.commit_interval, self.kafka, self.properties
         );
         for (topic, format) in &self.sources {
             writeln!(text, "  - {{topic: {topic}, format: {format}, tenant: acme}}").unwrap();

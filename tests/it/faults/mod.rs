@@ -5,6 +5,7 @@
 //! `replay`, which knows no Kafka. No alert may be lost, none may be new, none may have two bodies,
 //! and what is known of each agent in the end must be the same.
 
+mod brokers;
 mod group;
 mod kill;
 mod log;
@@ -13,5 +14,6 @@ mod network;
 pub(crate) mod oracle;
 mod proxy;
 mod recovery;
+mod security;
 mod static_members;
 mod table;

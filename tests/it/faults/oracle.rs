@@ -5,7 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
@@ -61,7 +64,8 @@ impl Operator {
 
     /// Creates a topic; settings are written `name=value`.
     pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[&str]) {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        // As many replicas as the cluster gives a topic.
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         for setting in settings {
             let (name, value) = setting.split_once('=').unwrap();
             new = new.set(name, value);
@@ -73,6 +77,23 @@ impl Operator {
             let created = runtime.block_on(client.create_topics([&new], &AdminOptions::new()));
             created.unwrap().pop().unwrap().ok()
         });
+    }
+
+    /// Sets what is said of a topic, and nothing else: `name=value`.
+    pub(crate) fn set(&self, topic: &str, setting: &str) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (name, value) = setting.split_once('=').unwrap();
+        let wanted = [AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value)];
+        let client = self.client();
+        let set = runtime.block_on(client.alter_configs(&wanted, &AdminOptions::new()));
+        set.unwrap().pop().unwrap().unwrap();
+    }
+
+    /// Who leads a partition, if anybody does, and how many brokers have all of it.
+    pub(crate) fn leader(&self, topic: &str, partition: usize) -> (Option<i32>, usize) {
+        let metadata = self.client().inner().fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let partition = &metadata.topics()[0].partitions()[partition];
+        ((partition.leader() >= 0).then(|| partition.leader()), partition.isr().len())
     }
 
     /// Gives a topic more partitions: so many altogether.
