@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use toolwarden::decode::{Format, Item, Options, Record, decode};
+use toolwarden::decode::{Format, Item, Options, Record, Scratch, decode_with};
 use toolwarden::event::{Position, Timestamp};
 
 fn record(payload: &[u8]) -> Record<'_> {
@@ -26,14 +26,20 @@ fn record(payload: &[u8]) -> Record<'_> {
 fn bench(criterion: &mut Criterion, name: &str, payload: &[u8], format: Format) {
     let options = Options { format, ..Options::default() };
     let mut calls = 0_u64;
+    let mut scratch = Scratch::new();
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(u64::try_from(payload.len()).unwrap()));
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
-            decode(&record(black_box(payload)), &options, &mut |item| match item {
-                Item::Call(call) => calls += 1 + u64::from(black_box(call).position.index),
-                item => panic!("{item:?}"),
-            });
+            decode_with(
+                &mut scratch,
+                &record(black_box(payload)),
+                &options,
+                &mut |item| match item {
+                    Item::Call(call) => calls += 1 + u64::from(black_box(call).position.index),
+                    item => panic!("{item:?}"),
+                },
+            );
         });
     });
     group.finish();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::decode::operation::operation_of;
 use crate::decode::stamp::{self, Stamp};
+use crate::decode::targets::Scratch;
 use crate::decode::{DecodeError, Ignored, Item, Options, Reason, Record, digest, identifier};
 use crate::event::{Operation, Position, Quality, ToolCall};
 
@@ -15,6 +16,8 @@ pub(super) struct Calls<'r> {
     pub(super) record: &'r Record<'r>,
     pub(super) options: &'r Options,
     sink: &'r mut dyn FnMut(Item<'_>),
+    /// What is used again from one call to the next.
+    pub(super) scratch: &'r mut Scratch,
     waiting: Vec<ToolCall<'r>>,
     items: u32,
 }
@@ -23,9 +26,9 @@ impl<'r> Calls<'r> {
     pub(super) fn new(
         record: &'r Record<'r>,
         options: &'r Options,
-        sink: &'r mut dyn FnMut(Item<'_>),
+        (scratch, sink): (&'r mut Scratch, &'r mut dyn FnMut(Item<'_>)),
     ) -> Self {
-        Self { record, options, sink, waiting: Vec::new(), items: 0 }
+        Self { record, options, sink, scratch, waiting: Vec::new(), items: 0 }
     }
 
     /// Whether the record has held more than [`ITEMS_MAX`] things, so that reading should stop.
@@ -51,7 +54,13 @@ impl<'r> Calls<'r> {
         // Bound anew, so that its lifetime can shrink to that of the topic.
         let mut call = call;
         place(&mut call, Position { index: 0, ..self.record.position });
-        (self.sink)(Item::Call(call));
+        // Lent, so that the next call can have their room.
+        let targets = std::mem::take(&mut call.targets).into_owned();
+        let words = std::mem::take(&mut call.words).into_owned();
+        let lent =
+            ToolCall { targets: Cow::Borrowed(&targets), words: Cow::Borrowed(&words), ..call };
+        (self.sink)(Item::Call(lent));
+        self.scratch.take_back(targets, words);
     }
 
     /// Takes one of several calls; they are handed on in the order of their times by

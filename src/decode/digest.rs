@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use siphasher::sip::SipHasher13;
 
-use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place, TEXT_BYTES_MAX};
+use crate::decode::sip::sip13;
+use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place, Scratch, TEXT_BYTES_MAX};
 use crate::decode::{json, number};
 use crate::event::{Arguments, Quality, Target, ToolCall};
 
@@ -44,14 +44,6 @@ pub(super) struct Path {
 impl Path {
     pub(super) const ROOT: Self = Self { hash: 0, place: Place::ROOT, is_further: false };
 
-    /// The place of the member `key`.
-    pub(super) fn key(self, key: &str) -> Self {
-        let keys = hash(self.place.keys, Kind::Key, key.as_bytes());
-        let is_same = self.hash == self.place.keys;
-        let hash = if is_same { keys } else { hash(self.hash, Kind::Key, key.as_bytes()) };
-        Self { hash, place: self.place.member(key, keys), ..self }
-    }
-
     /// The place of the element `index`.
     pub(super) fn index(self, index: u64) -> Self {
         let place = if index < ELEMENTS_MAX { self.place } else { self.place.dark() };
@@ -67,15 +59,22 @@ pub(super) struct Found {
     targets: Vec<Target>,
     words: Vec<u32>,
     quality: Quality,
+    scratch: Scratch,
 }
 
 impl Found {
-    /// Gives it all to a call.
-    pub(super) fn fill(self, call: &mut ToolCall<'_>) {
+    /// There were no arguments.
+    pub(super) fn nothing(scratch: Scratch) -> Self {
+        Self { scratch, ..Self::default() }
+    }
+
+    /// Gives it all to a call. Returns what is left to be used again.
+    pub(super) fn fill(self, call: &mut ToolCall<'_>) -> Scratch {
         call.arguments = self.arguments;
         call.targets = Cow::Owned(self.targets);
         call.words = Cow::Owned(self.words);
         call.quality.insert(self.quality);
+        self.scratch
     }
 }
 
@@ -91,8 +90,17 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    pub(super) const fn new(lens: Lens) -> Self {
-        Self { sum: 0, bytes: 0, shape: 0, finder: Finder::new(lens), is_inside: false }
+    pub(super) fn new(lens: Lens, scratch: Scratch) -> Self {
+        Self { sum: 0, bytes: 0, shape: 0, finder: Finder::new(lens, scratch), is_inside: false }
+    }
+
+    /// The place of the member `key` of what stands at `path`.
+    #[inline]
+    pub(super) fn member(&mut self, path: Path, key: &str) -> Path {
+        let place = self.finder.member(path.place, key);
+        let is_same = path.hash == path.place.keys;
+        let hash = if is_same { place.keys } else { hash_of_key(path.hash, key) };
+        Path { hash, place, ..path }
     }
 
     pub(super) fn null(&mut self, path: Path) {
@@ -141,12 +149,12 @@ impl Digest {
         if serde_json::from_str::<IgnoredAny>(text).is_err() {
             return false;
         }
-        let lens = self.finder.lens();
-        let finder = std::mem::replace(&mut self.finder, Finder::new(lens));
-        let mut inside = Self { finder, is_inside: true, ..Self::new(lens) };
-        let seed = Value { digest: &mut inside, path: Path { hash: path.place.keys, ..path } };
+        let outside = (self.sum, self.bytes, self.shape);
+        self.is_inside = true;
+        let seed = Value { digest: self, path: Path { hash: path.place.keys, ..path } };
         let read = seed.deserialize(&mut serde_json::Deserializer::from_str(text));
-        self.finder = inside.finder;
+        self.is_inside = false;
+        (self.sum, self.bytes, self.shape) = outside;
         read.is_ok()
     }
 
@@ -177,12 +185,12 @@ impl Digest {
     pub(super) fn finish(self) -> Found {
         let shape = u32::try_from(self.shape >> 32).unwrap_or_default();
         let arguments = Arguments { digest: self.sum, bytes: self.bytes, shape };
-        let (targets, words, is_over) = self.finder.finish();
+        let ((targets, words, is_over), scratch) = self.finder.finish();
         let mut quality = Quality::default();
         if is_over {
             quality.insert(Quality::MANY_TARGETS);
         }
-        Found { arguments, targets, words, quality }
+        Found { arguments, targets, words, quality, scratch }
     }
 
     fn add(&mut self, path: Path, kind: Kind, value: &[u8], bytes: u64) {
@@ -197,33 +205,33 @@ impl Digest {
 }
 
 /// Arguments that are no JSON, by their bytes alone.
-pub(super) fn raw(text: &str, lens: Lens) -> Found {
-    let mut finder = Finder::new(lens);
+pub(super) fn raw(text: &str, lens: Lens, scratch: Scratch) -> Found {
+    let mut finder = Finder::new(lens, scratch);
     finder.broken(text);
-    let (targets, words, is_over) = finder.finish();
+    let ((targets, words, is_over), scratch) = finder.finish();
     let mut quality = Quality::BAD_ARGUMENTS;
     if is_over {
         quality.insert(Quality::MANY_TARGETS);
     }
     let digest = hash(0, Kind::Raw, text.as_bytes());
     let arguments = Arguments { digest, bytes: length(text.len()), shape: 0 };
-    Found { arguments, targets, words, quality }
+    Found { arguments, targets, words, quality, scratch }
 }
 
 /// Arguments a record gives as text, parsed once.
-pub(super) fn from_text(text: &str, lens: Lens) -> Found {
+pub(super) fn from_text(text: &str, lens: Lens, scratch: Scratch) -> Found {
     if text.is_empty() {
-        return Found::default();
+        return Found::nothing(scratch);
     }
     if !json::is_shallow(text) && json::scan(text).is_err() {
-        return raw(text, lens);
+        return raw(text, lens, scratch);
     }
-    let mut digest = Digest::new(lens);
+    let mut digest = Digest::new(lens, scratch);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let seed = Value { digest: &mut digest, path: Path::ROOT };
     match seed.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
         Ok(()) => digest.finish(),
-        Err(_) => raw(text, lens),
+        Err(_) => raw(text, lens, digest.finish().scratch),
     }
 }
 
@@ -236,9 +244,14 @@ pub(super) fn with_tool(arguments: Arguments, tool_name: &str) -> Arguments {
     Arguments { digest, ..arguments }
 }
 
+/// The hash of `key` with the keys, and perhaps places in lists, `above` it.
+pub(super) fn hash_of_key(above: u64, key: &str) -> u64 {
+    hash(above, Kind::Key, key.as_bytes())
+}
+
 #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
 fn hash(path: u64, kind: Kind, value: &[u8]) -> u64 {
-    SipHasher13::new_with_keys(path, kind as u64).hash(value)
+    sip13((path, kind as u64), value)
 }
 
 /// Spreads a kind and the hash of a place over 64 bits: the multiplier is that of splitmix64.
@@ -329,7 +342,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { digest, path } = self;
         let (mut count, mut key_bytes) = (0, 0);
-        while let Some((member, bytes)) = map.next_key_seed(Key(path))? {
+        while let Some((member, bytes)) = map.next_key_seed(Key { digest, path })? {
             map.next_value_seed(Value { digest, path: member })?;
             count += 1;
             key_bytes += bytes;
@@ -340,9 +353,12 @@ impl<'de> Visitor<'de> for Value<'_> {
 }
 
 /// Reads a key into the path of its member, without keeping it.
-struct Key(Path);
+struct Key<'d> {
+    digest: &'d mut Digest,
+    path: Path,
+}
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = (Path, u64);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -350,7 +366,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-impl Visitor<'_> for Key {
+impl Visitor<'_> for Key<'_> {
     type Value = (Path, u64);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -358,7 +374,7 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok((self.0.key(key), length(key.len())))
+        Ok((self.digest.member(self.path, key), length(key.len())))
     }
 }
 
@@ -368,7 +384,7 @@ mod tests {
     use crate::event::TargetKind;
 
     fn read(text: &str) -> Found {
-        from_text(text, Lens::default())
+        from_text(text, Lens::default(), Scratch::default())
     }
 
     #[test]
@@ -418,7 +434,7 @@ mod tests {
         for text in ["{\"a\": \"cut sho", "1e999", "NaN", "{} {}", &deep] {
             let found = read(text);
             assert!(found.quality.contains(Quality::BAD_ARGUMENTS));
-            let arguments = raw(text, Lens::default()).arguments;
+            let arguments = raw(text, Lens::default(), Scratch::default()).arguments;
             assert_eq!(found.arguments, arguments, "{}", text.len());
         }
     }

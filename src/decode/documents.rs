@@ -102,8 +102,11 @@ fn read_document(text: &str, reading: Reading, calls: &mut Calls<'_>) -> Result<
         Format::CloudEvents => return cloudevents::read(text, calls),
         Format::Auto | Format::Native | Format::OtlpProto => {}
     }
-    let mut document = Document::seen_through(calls.options.lens());
-    let length = document.parse(text).map_err(|error| Failure::from_serde(&error, text))?;
+    let scratch = std::mem::take(calls.scratch);
+    let mut document = Document::seen_through(calls.options.lens(), scratch);
+    let parsed = document.parse(text);
+    *calls.scratch = document.take_scratch();
+    let length = parsed.map_err(|error| Failure::from_serde(&error, text))?;
     if reading.format == Format::Auto && !document.has_tool() {
         if let Some(foreign) = document.foreign {
             return read_foreign(foreign, text, reading, calls);

@@ -16,6 +16,7 @@ mod native;
 mod number;
 mod operation;
 mod otlp;
+mod sip;
 mod sniff;
 mod stamp;
 mod targets;
@@ -25,7 +26,7 @@ pub use error::{DecodeError, Ignored, Reason};
 pub use identifier::IDENTIFIER_BYTES_MAX;
 pub use json::DEPTH_MAX;
 pub use operation::operation_of;
-pub use targets::HashKey;
+pub use targets::{HashKey, Scratch};
 
 use crate::decode::calls::Calls;
 use crate::decode::documents::Reading;
@@ -136,7 +137,17 @@ pub enum Item<'a> {
 /// Calls come in event-time order, those of the same time in the order of the record, and are
 /// counted from 0 in [`Position::index`]. What is ignored or rejected comes as it is met.
 pub fn decode(record: &Record<'_>, options: &Options, sink: &mut dyn FnMut(Item<'_>)) {
-    let mut calls = Calls::new(record, options, sink);
+    decode_with(&mut Scratch::default(), record, options, sink);
+}
+
+/// The same, for one record after the other: what one needed is used again by the next.
+pub fn decode_with(
+    scratch: &mut Scratch,
+    record: &Record<'_>,
+    options: &Options,
+    sink: &mut dyn FnMut(Item<'_>),
+) {
+    let mut calls = Calls::new(record, options, (scratch, sink));
     let Some(payload) = record.payload.filter(|payload| !payload.is_empty()) else {
         return calls.ignore(Ignored::Tombstone);
     };

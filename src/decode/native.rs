@@ -10,7 +10,7 @@ use crate::decode::digest::{self, Digest, Found, Path};
 use crate::decode::json::{Count, Text};
 use crate::decode::operation;
 use crate::decode::stamp::Stamp;
-use crate::decode::targets::Lens;
+use crate::decode::targets::{Lens, Scratch};
 use crate::event::{Quality, Status, ToolCall};
 
 /// A document as far as the native format knows it.
@@ -24,6 +24,8 @@ pub(super) struct Document<'a> {
     pub(super) foreign: Option<Foreign>,
     /// How targets are made out.
     lens: Lens,
+    /// What reading its arguments uses.
+    scratch: Scratch,
     seen: u32,
 }
 
@@ -150,8 +152,13 @@ impl Visitor<'_> for KeyVisitor {
 
 impl<'de> Document<'de> {
     /// An empty document whose targets will be made out through `lens`.
-    pub(super) fn seen_through(lens: Lens) -> Self {
-        Self { lens, ..Self::default() }
+    pub(super) fn seen_through(lens: Lens, scratch: Scratch) -> Self {
+        Self { lens, scratch, ..Self::default() }
+    }
+
+    /// What reading its arguments has left, to be used again.
+    pub(super) fn take_scratch(&mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
     }
 
     /// Reads the document at the start of `text` into this one, and returns its length.
@@ -244,7 +251,8 @@ impl<'de> Document<'de> {
     }
 
     fn arguments<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
-        map.next_value_seed(ArgumentsSeed(self.lens))?.fill(&mut self.call);
+        let seed = ArgumentsSeed(self.lens, std::mem::take(&mut self.scratch));
+        self.scratch = map.next_value_seed(seed)?.fill(&mut self.call);
         Ok(())
     }
 
@@ -275,7 +283,7 @@ pub(super) fn status_of(word: &str) -> Status {
 }
 
 /// Reads arguments into their digest; a text is parsed once more, as several agents send them so.
-struct ArgumentsSeed(Lens);
+struct ArgumentsSeed(Lens, Scratch);
 
 impl<'de> DeserializeSeed<'de> for ArgumentsSeed {
     type Value = Found;
@@ -291,7 +299,7 @@ impl ArgumentsSeed {
         self,
         read: impl FnOnce(digest::Value<'_>) -> Result<(), E>,
     ) -> Result<Found, E> {
-        let mut digest = Digest::new(self.0);
+        let mut digest = Digest::new(self.0, self.1);
         read(digest::Value { digest: &mut digest, path: Path::ROOT })?;
         Ok(digest.finish())
     }
@@ -305,11 +313,11 @@ impl<'de> Visitor<'de> for ArgumentsSeed {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Found, E> {
-        Ok(Found::default())
+        Ok(Found::nothing(self.1))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Found, E> {
-        Ok(digest::from_text(text, self.0))
+        Ok(digest::from_text(text, self.0, self.1))
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Found, E> {

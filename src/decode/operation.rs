@@ -144,8 +144,11 @@ pub fn operation_of(tool_name: &str) -> Operation {
     let name = tool_name.as_bytes();
     let start = name.windows(2).rposition(|pair| pair == b"__").map_or(0, |at| at + 2);
     let name = name.get(start..).unwrap_or_default();
+    let first = name.first().map(u8::to_ascii_lowercase);
     let starts_with = |verb: &str| {
-        name.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb.as_bytes()))
+        // Most verbs are told apart by their first letter.
+        verb.bytes().next() == first
+            && name.get(..verb.len()).is_some_and(|it| it.eq_ignore_ascii_case(verb.as_bytes()))
     };
     let known = VERBS.iter().find(|(verb, _)| starts_with(verb)).or_else(|| {
         let is = |word: &[u8], verb: &str| word.eq_ignore_ascii_case(verb.as_bytes());

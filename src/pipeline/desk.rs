@@ -40,11 +40,16 @@ pub struct Source {
 
 impl Source {
     /// Reads everything `record` holds.
-    fn decode(&self, record: &Record<'_>, sink: &mut dyn FnMut(Item<'_>)) {
+    fn decode(
+        &self,
+        scratch: &mut decode::Scratch,
+        record: &Record<'_>,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) {
         if self.origins.is_some() {
             canonical::decode(record, &self.options, sink);
         } else {
-            decode::decode(record, &self.options, sink);
+            decode::decode_with(scratch, record, &self.options, sink);
         }
     }
 }
@@ -53,6 +58,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Desk {
     sources: Arc<[Source]>,
+    scratch: decode::Scratch,
     /// Where alerts and dead letters go out.
     pub outbox: Outbox,
     alerts: Arc<str>,
@@ -72,6 +78,7 @@ impl Desk {
     ) -> Self {
         Self {
             sources,
+            scratch: decode::Scratch::new(),
             outbox,
             alerts: Arc::clone(&settings.alerts),
             dead_letter: Arc::clone(&settings.dead_letter),
@@ -128,7 +135,7 @@ impl Desk {
         };
         let mut rejected: Vec<DecodeError> = Vec::new();
         let (judge, received) = (&mut lane.judge, &mut lane.received);
-        source.decode(&decoded, &mut |item| match item {
+        source.decode(&mut self.scratch, &decoded, &mut |item| match item {
             Item::Call(call) => {
                 match keys::misfit(decoded.key, &call) {
                     None => {}

@@ -63,6 +63,7 @@ pub struct Replay {
     judge: Judge,
     shared: Shared,
     options: decode::Options,
+    scratch: decode::Scratch,
     /// No call happened after this: the moment the replay began.
     started: Timestamp,
     summary: Summary,
@@ -106,7 +107,8 @@ impl Replay {
     pub fn new(shared: Shared, options: decode::Options, started: Timestamp) -> Self {
         let judge = Judge::new(shared.clone(), PARTITION, Arc::from(""));
         let audit = AuditFile { out: None, written: Ok(()) };
-        Self { judge, shared, options, started, summary: Summary::default(), audit }
+        let scratch = decode::Scratch::new();
+        Self { judge, shared, options, scratch, started, summary: Summary::default(), audit }
     }
 
     /// From now on, records of what changed in what is known of agents go to `out`, one a line.
@@ -206,8 +208,8 @@ impl Replay {
             content_type: None,
             payload: Some(line),
         };
-        let Self { judge, summary, options, audit, .. } = self;
-        decode::decode(&record, options, &mut |item| match item {
+        let Self { judge, summary, options, scratch, audit, .. } = self;
+        decode::decode_with(scratch, &record, options, &mut |item| match item {
             Item::Call(call) => {
                 summary.span.get_or_insert((call.time, call.time));
                 judge.hold(&call);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::decode::digest::{self, Digest, Found, Path};
-use crate::decode::targets::Lens;
+use crate::decode::targets::{Lens, Scratch};
 use crate::decode::{json, number};
 
 /// An attribute's value.
@@ -47,13 +47,13 @@ impl Value<'_> {
     pub(super) fn arguments(&self, lens: Lens) -> Found {
         match self {
             Self::Absent => Found::default(),
-            Self::Text(text) => digest::from_text(text, lens),
+            Self::Text(text) => digest::from_text(text, lens, Scratch::default()),
             value => value.digested(lens).finish(),
         }
     }
 
     fn digested(&self, lens: Lens) -> Digest {
-        let mut digest = Digest::new(lens);
+        let mut digest = Digest::new(lens, Scratch::default());
         self.add_to(&mut digest, Path::ROOT);
         digest
     }
@@ -87,7 +87,8 @@ impl Value<'_> {
             Self::Map(members) => {
                 let (mut count, mut key_bytes) = (0, 0);
                 for (key, value) in members {
-                    value.add_to(digest, path.key(key));
+                    let member = digest.member(path, key);
+                    value.add_to(digest, member);
                     count += 1;
                     key_bytes += u64::try_from(key.len()).unwrap_or(u64::MAX);
                 }

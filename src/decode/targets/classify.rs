@@ -9,9 +9,22 @@ use crate::event::TargetKind;
 /// The longest path, in bytes.
 const PATH_BYTES_MAX: usize = 1 << 10;
 
-/// What separates pieces of a longer text.
-const SEPARATORS: [char; 14] =
-    ['"', '\'', '`', '<', '>', '(', ')', '[', ']', '{', '}', ',', ';', '|'];
+/// What of ASCII separates pieces of a longer text: a set of bits.
+const SEPARATORS: u128 = {
+    let mut set = 0;
+    let mut rest: &[u8] = b"\t\n\x0b\x0c\r \"'`<>()[]{},;|";
+    while let [byte, after @ ..] = rest {
+        set |= 1_u128 << *byte;
+        rest = after;
+    }
+    set
+};
+
+/// Whether a character separates pieces of a longer text.
+fn is_separator(c: char) -> bool {
+    let code = u32::from(c);
+    if code < u128::BITS { SEPARATORS >> code & 1 != 0 } else { c.is_whitespace() }
+}
 
 impl Finder {
     /// Looks at the head of a text, which is a part of it when `is_cut`.
@@ -26,9 +39,9 @@ impl Finder {
             return;
         }
         if place.role == Role::Secret {
-            return self.secret(place, text, scratch);
+            return self.secret(place, text);
         }
-        self.words.add(text, self.lens.key, scratch);
+        self.words.add(text, self.lens.key, &mut self.letters);
         if place.role == Role::Command {
             command::read(text, |program, word| self.command(place, program, word, scratch));
             return self.embedded(place, (text, is_cut), scratch);
@@ -52,7 +65,7 @@ impl Finder {
     /// Looks at a number whose digits are `digits`.
     pub(super) fn number(&mut self, place: Place, digits: &str, scratch: &mut String) {
         if place.role == Role::Secret {
-            self.secret(place, digits, scratch);
+            self.secret(place, digits);
         } else {
             self.account(place, (digits, true), scratch);
         }
@@ -93,7 +106,6 @@ impl Finder {
         (text, is_cut): (&str, bool),
         scratch: &mut String,
     ) {
-        let is_separator = |c: char| c.is_whitespace() || SEPARATORS.contains(&c);
         // Whatever else it holds, a URL without white space is one.
         if !is_cut && text.contains("://") && !text.contains(char::is_whitespace) {
             return self.piece(place, (text, true), scratch);
@@ -115,7 +127,7 @@ impl Finder {
         });
         if sorts.has(Sorts::DIAL) || sorts.has(Sorts::JOINT) {
             prose::phones(text, |phone| {
-                self.phone(place, (phone, !is_cut && phone.len() == text.len()), scratch);
+                self.phone(place, (phone, !is_cut && phone.len() == text.len()));
             });
         }
     }
@@ -175,7 +187,7 @@ impl Finder {
                 }
             }
             if sorts.only(&separators) && shapes::is_phone(text) {
-                return self.phone(place, (text, true), scratch);
+                return self.phone(place, (text, true));
             }
             if shapes::is_number(text) {
                 return;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use siphasher::sip::SipHasher13;
+
+use crate::decode::sip::sip13;
 
 /// The shortest text that tells anything, in bytes of its letters and digits.
 pub(super) const STEM_BYTES_MIN: usize = 4;
@@ -40,25 +41,26 @@ impl HashKey {
     }
 
     /// The hash of a value in its normal form, the same for every kind; never 0.
-    pub(super) fn value(self, normal: &str) -> u64 {
-        self.hash(Salt::Value, normal).max(1)
+    pub(super) fn value(self, normal: impl AsRef<[u8]>) -> u64 {
+        self.hash(Salt::Value, normal.as_ref()).max(1)
     }
 
     /// A short hash of one of several sorts, which never meet; never 0.
-    pub(super) fn salted(self, salt: Salt, text: &str) -> u32 {
-        u32::try_from(self.hash(salt, text) >> 32).unwrap_or_default().max(1)
+    pub(super) fn salted(self, salt: Salt, text: impl AsRef<[u8]>) -> u32 {
+        u32::try_from(self.hash(salt, text.as_ref()) >> 32).unwrap_or_default().max(1)
     }
 
     /// The hash of a name in its letters and digits, lower case; 0 where it is too short to tell
     /// anything or too long to be a name.
-    pub(super) fn stem(self, letters: &str) -> u32 {
+    pub(super) fn stem(self, letters: impl AsRef<[u8]>) -> u32 {
+        let letters = letters.as_ref();
         let is_name = (STEM_BYTES_MIN..=STEM_BYTES_MAX).contains(&letters.len());
         if is_name { self.salted(Salt::Stem, letters) } else { 0 }
     }
 
     #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
-    fn hash(self, salt: Salt, text: &str) -> u64 {
-        SipHasher13::new_with_keys(self.0 ^ salt as u64, self.1).hash(text.as_bytes())
+    fn hash(self, salt: Salt, text: &[u8]) -> u64 {
+        sip13((self.0 ^ salt as u64, self.1), text)
     }
 }
 
@@ -103,8 +105,8 @@ mod tests {
     #[test]
     fn what_is_too_short_or_too_long_for_a_name_has_no_stem() {
         let key = HashKey::BUILT_IN;
-        assert_eq!((key.stem("abc"), key.stem(&"a".repeat(65))), (0, 0));
+        assert_eq!((key.stem("abc"), key.stem("a".repeat(65))), (0, 0));
         assert_ne!(key.stem("abcd"), 0);
-        assert_ne!(key.stem(&"a".repeat(64)), 0);
+        assert_ne!(key.stem("a".repeat(64)), 0);
     }
 }

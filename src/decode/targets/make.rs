@@ -2,6 +2,7 @@
 
 use crate::decode::targets::hash::Salt;
 use crate::decode::targets::hosts::{self, Url};
+use crate::decode::targets::letters::letters;
 use crate::decode::targets::{Finder, Place};
 use crate::event::{Shown, Target, TargetKind};
 
@@ -13,9 +14,9 @@ const FILE_NAME_BYTES_MIN: usize = 4;
 
 impl Finder {
     /// A password, token or key. Its text is hashed as it is, and never shown.
-    pub(super) fn secret(&mut self, place: Place, text: &str, scratch: &mut String) {
+    pub(super) fn secret(&mut self, place: Place, text: &str) {
         let target = self.target(place, TargetKind::Secret, text);
-        let stem = self.stem(text, scratch);
+        let stem = self.stem(text);
         self.push(Target { is_whole: true, stem, ..target });
     }
 
@@ -31,7 +32,7 @@ impl Finder {
             TargetKind::Repository => text.strip_suffix(".git").unwrap_or(text),
             _ => text,
         };
-        let stem = self.stem(text, scratch);
+        let stem = self.stem(text);
         lower_even(text, scratch);
         let target = self.target(place, kind, scratch);
         self.push(Target { is_whole, stem, shown: self.shown(scratch), ..target });
@@ -44,7 +45,7 @@ impl Finder {
         (text, is_whole): (&str, bool),
         scratch: &mut String,
     ) {
-        let stem = self.stem(text, scratch);
+        let stem = self.stem(text);
         lower(text, scratch);
         let target = self.target(place, TargetKind::Account, scratch);
         let country = text.get(..2).filter(|head| head.bytes().all(|b| b.is_ascii_alphabetic()));
@@ -57,15 +58,10 @@ impl Finder {
     }
 
     /// A telephone number; its normal form is its digits.
-    pub(super) fn phone(
-        &mut self,
-        place: Place,
-        (text, is_whole): (&str, bool),
-        scratch: &mut String,
-    ) {
-        let stem = self.stem(text, scratch);
-        letters(text, scratch);
-        let target = self.target(place, TargetKind::Phone, scratch);
+    pub(super) fn phone(&mut self, place: Place, (text, is_whole): (&str, bool)) {
+        let stem = self.stem(text);
+        let value = self.lens.key.value(&self.letters);
+        let target = self.target_of(place, TargetKind::Phone, value);
         self.push(Target { is_whole, stem, shown: self.shown(text), ..target });
     }
 
@@ -76,16 +72,15 @@ impl Finder {
         (mailbox, domain, is_whole): (&str, &str, bool),
         scratch: &mut String,
     ) {
-        letters(mailbox, scratch);
-        let stem = self.lens.key.stem(scratch);
-        let near = if scratch.len() >= MAILBOX_BYTES_MIN {
-            self.lens.key.salted(Salt::Mailbox, scratch)
+        let stem = self.stem(mailbox);
+        let near = if self.letters.len() >= MAILBOX_BYTES_MIN {
+            self.lens.key.salted(Salt::Mailbox, &self.letters)
         } else {
             0
         };
         lower(domain, scratch);
         let (is_freemail, is_reserved) = (hosts::is_freemail(scratch), hosts::is_reserved(scratch));
-        let domain_hash = self.lens.key.value(scratch);
+        let domain_hash = self.lens.key.value(&*scratch);
         lower(mailbox, scratch);
         scratch.push('@');
         lower_more(domain, scratch);
@@ -140,9 +135,9 @@ impl Finder {
     }
 
     fn host(&mut self, place: Place, (host, is_whole): (&str, bool), scratch: &mut String) {
-        letters(host, scratch);
-        let near = self.lens.key.salted(Salt::HostLetters, scratch);
-        let stem = self.stem(hosts::telling_label(host), scratch);
+        letters(host, &mut self.letters);
+        let near = self.lens.key.salted(Salt::HostLetters, &self.letters);
+        let stem = self.stem(hosts::telling_label(host));
         lower(host, scratch);
         let target = self.target(place, TargetKind::Host, scratch);
         self.push(Target {
@@ -165,13 +160,13 @@ impl Finder {
             None => (".", &*path),
         };
         let key = self.lens.key;
-        letters(name, scratch);
-        let is_telling = scratch.len() >= FILE_NAME_BYTES_MIN;
-        let near_name = if is_telling { key.salted(Salt::FileName, scratch) } else { 0 };
+        letters(name, &mut self.letters);
+        let is_telling = self.letters.len() >= FILE_NAME_BYTES_MIN;
+        let near_name = if is_telling { key.salted(Salt::FileName, &self.letters) } else { 0 };
         let near_directory =
             if directory == "." { 0 } else { key.salted(Salt::Directory, directory) };
         let bare_name = name.rsplit_once('.').map_or(name, |(bare, _)| bare);
-        let stem = self.stem(if bare_name.is_empty() { name } else { bare_name }, scratch);
+        let stem = self.stem(if bare_name.is_empty() { name } else { bare_name });
         let target = self.target(place, TargetKind::Path, &path);
         let near = [near_name, near_directory];
         self.push(Target { is_whole: true, near, stem, shown: self.shown_end(&path), ..target });
@@ -204,13 +199,19 @@ impl Finder {
 
     /// A target of a value whose normal form is `normal`.
     fn target(&mut self, place: Place, kind: TargetKind, normal: &str) -> Target {
-        self.finds += 1;
-        Target { kind, key: place.key(), value: self.lens.key.value(normal), ..Target::default() }
+        self.target_of(place, kind, self.lens.key.value(normal))
     }
 
-    fn stem(&self, text: &str, scratch: &mut String) -> u32 {
-        letters(text, scratch);
-        self.lens.key.stem(scratch)
+    /// A target whose value has the hash `value`.
+    fn target_of(&mut self, place: Place, kind: TargetKind, value: u64) -> Target {
+        self.finds += 1;
+        Target { kind, key: place.key(), value, ..Target::default() }
+    }
+
+    /// The hash of a name; its letters and digits are left in `letters`.
+    fn stem(&mut self, text: &str) -> u32 {
+        letters(text, &mut self.letters);
+        self.lens.key.stem(&self.letters)
     }
 
     fn shown(&self, text: &str) -> Shown {
@@ -255,18 +256,6 @@ fn lower_even(text: &str, out: &mut String) {
     }
 }
 
-/// Writes the letters and digits of `text`, in lower case.
-fn letters(text: &str, out: &mut String) {
-    out.clear();
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c.to_ascii_lowercase());
-        } else if !c.is_ascii() && c.is_alphanumeric() {
-            out.extend(c.to_lowercase());
-        }
-    }
-}
-
 /// Writes a path in its normal form: lower case, `/` between its parts, `.` and `..` resolved as
 /// far as the text alone allows.
 fn normal_path(text: &str, out: &mut String) {
@@ -274,6 +263,7 @@ fn normal_path(text: &str, out: &mut String) {
     if text.starts_with(['/', '\\']) {
         out.push('/');
     }
+    let is_ascii = text.is_ascii();
     for part in text.split(['/', '\\']) {
         match part {
             "" | "." => {}
@@ -282,9 +272,16 @@ fn normal_path(text: &str, out: &mut String) {
                 if !out.is_empty() && !out.ends_with('/') {
                     out.push('/');
                 }
-                lower_more(part, out);
+                if is_ascii {
+                    out.push_str(part);
+                } else {
+                    lower_more(part, out);
+                }
             }
         }
+    }
+    if is_ascii {
+        out.make_ascii_lowercase();
     }
     if out.is_empty() {
         out.push('.');

@@ -11,7 +11,9 @@ mod classify;
 mod command;
 mod hash;
 mod hosts;
+mod letters;
 mod make;
+mod names;
 mod prose;
 mod role;
 mod shapes;
@@ -21,6 +23,7 @@ use std::fmt::Write as _;
 
 pub use hash::HashKey;
 
+use crate::decode::targets::names::Names;
 use crate::decode::targets::role::Role;
 use crate::decode::targets::words::Words;
 use crate::event::{TARGETS_MAX, Target};
@@ -53,9 +56,9 @@ pub(super) struct Place {
 impl Place {
     pub(super) const ROOT: Self = Self { keys: 0, role: Role::Plain, is_dark: false };
 
-    /// The place of the member `key`, whose hash with its keys is `keys`.
-    pub(super) fn member(self, key: &str, keys: u64) -> Self {
-        let role = if self.is_dark { self.role } else { self.role.below(key) };
+    /// The place of a member whose name gives the role `named`, and its hash with its keys `keys`.
+    fn member(self, keys: u64, named: Role) -> Self {
+        let role = if self.is_dark { self.role } else { self.role.below(named) };
         Self { keys, role, ..self }
     }
 
@@ -85,23 +88,61 @@ pub(super) struct Finder {
     finds: u64,
     /// Where normal forms are written, to be hashed and forgotten.
     scratch: String,
+    /// Where letters and digits are, likewise.
+    letters: Vec<u8>,
+    names: Names,
+}
+
+/// What is left of reading one call's arguments for those of the next: room, and what the names of
+/// keys give.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    targets: Vec<Target>,
+    words: Vec<u32>,
+    text: String,
+    letters: Vec<u8>,
+    names: Names,
+}
+
+impl Scratch {
+    /// Nothing yet, and room to remember names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { names: Names::new(), ..Self::default() }
+    }
+
+    /// Takes back what a call is done with.
+    pub(super) fn take_back(&mut self, targets: Vec<Target>, words: Vec<u32>) {
+        if targets.capacity() > self.targets.capacity() {
+            self.targets = targets;
+        }
+        if words.capacity() > self.words.capacity() {
+            self.words = words;
+        }
+    }
 }
 
 impl Finder {
-    pub(super) const fn new(lens: Lens) -> Self {
+    pub(super) fn new(lens: Lens, scratch: Scratch) -> Self {
+        let Scratch { mut targets, words, text, letters, names } = scratch;
+        targets.clear();
         Self {
             lens,
-            targets: Vec::new(),
-            words: Words::new(),
+            targets,
+            words: Words::within(words),
             is_over: false,
             finds: 0,
-            scratch: String::new(),
+            scratch: text,
+            letters,
+            names,
         }
     }
 
-    /// How it looks.
-    pub(super) const fn lens(&self) -> Lens {
-        self.lens
+    /// The place of the member `key` of `place`.
+    #[inline]
+    pub(super) fn member(&mut self, place: Place, key: &str) -> Place {
+        let (keys, named) = self.names.of(place.keys, key);
+        place.member(keys, named)
     }
 
     /// Looks at a text.
@@ -137,7 +178,7 @@ impl Finder {
         let shows = std::mem::replace(&mut self.lens.shows, false);
         let head = self.head(text);
         self.with_scratch(|finder, scratch| {
-            finder.words.add(head, finder.lens.key, scratch);
+            finder.words.add(head, finder.lens.key, &mut finder.letters);
             finder.embedded(Place::ROOT, (head, true), scratch);
         });
         self.lens.shows = shows;
@@ -148,10 +189,15 @@ impl Finder {
         self.is_over = true;
     }
 
-    /// What was found: targets, words, and whether there was more than is kept or looked at.
-    pub(super) fn finish(self) -> (Vec<Target>, Vec<u32>, bool) {
+    /// What was found: targets, words, and whether there was more than is kept or looked at; and what
+    /// is left to be used again.
+    pub(super) fn finish(self) -> ((Vec<Target>, Vec<u32>, bool), Scratch) {
         let (words, is_over) = self.words.finish();
-        (self.targets, words, self.is_over || is_over)
+        let Self { targets, scratch: mut text, mut letters, names, .. } = self;
+        text.clear();
+        letters.clear();
+        let left = Scratch { text, letters, names, ..Scratch::default() };
+        ((targets, words, self.is_over || is_over), left)
     }
 
     /// Adds a target that is not there yet.

@@ -26,16 +26,16 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The role of the member `key` of a value of this role.
-    pub(super) fn below(self, key: &str) -> Self {
+    /// The role of the member of a value of this role whose name gives the role `named`.
+    pub(super) const fn below(self, named: Self) -> Self {
         match self {
             Self::Secret | Self::Command => self,
-            _ => Self::of(key),
+            _ => named,
         }
     }
 
     /// The role a name gives: `apiKey`, `api_key` and `X-API-Key` are one.
-    fn of(key: &str) -> Self {
+    pub(super) fn of(key: &str) -> Self {
         let mut name = [0; NAME_BYTES_MAX];
         let mut words = Words::default();
         let mut length = 0;
@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn what_is_below_a_secret_is_secret() {
-        assert_eq!(Role::Secret.below("path"), Role::Secret);
-        assert_eq!(Role::Path.below("token"), Role::Secret);
-        assert_eq!(Role::Path.below("note"), Role::Plain);
+        assert_eq!(Role::Secret.below(Role::of("path")), Role::Secret);
+        assert_eq!(Role::Path.below(Role::of("token")), Role::Secret);
+        assert_eq!(Role::Path.below(Role::of("note")), Role::Plain);
     }
 }

@@ -45,8 +45,22 @@ impl Sorts {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the compiler computes it, and the index is in it")]
+    const fn table() -> [u16; 256] {
+        let mut table = [0; 256];
+        let (mut index, mut byte) = (0, 0_u8);
+        while index < 256 {
+            table[index] = Self::of_byte(byte).0;
+            index += 1;
+            byte = byte.wrapping_add(1);
+        }
+        table
+    }
+
     pub(super) fn of(text: &str) -> Self {
-        Self(text.bytes().fold(0, |bits, byte| bits | Self::of_byte(byte).0))
+        const SORTS: [u16; 256] = Sorts::table();
+        let sort = |byte: u8| SORTS.get(usize::from(byte)).copied().unwrap_or_default();
+        Self(text.bytes().fold(0, |bits, byte| bits | sort(byte)))
     }
 
     pub(super) const fn has(self, other: Self) -> bool {
