@@ -7,6 +7,7 @@ mod admitting;
 pub mod kept;
 mod seen;
 pub mod tally;
+mod waking;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -84,6 +85,7 @@ pub struct Judge {
     watermark: Option<Timestamp>,
     /// Up to when time has passed for agents that wait for nothing but time.
     advanced: Option<Timestamp>,
+    /// When to look after agents, at or before their deadlines.
     deadlines: BTreeSet<(Timestamp, AgentKey)>,
     next_offset: Option<i64>,
     /// Records below this offset were judged before this judge took the partition over.
@@ -284,38 +286,6 @@ impl Judge {
         self.end_crowds(now, sink);
     }
 
-    fn let_pass(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
-        self.said.refresh();
-        self.advanced = self.advanced.max(Some(now));
-        while let Some((deadline, key)) = self.deadlines.first().copied() {
-            if deadline > now {
-                break;
-            }
-            self.deadlines.remove(&(deadline, key));
-            let peers = self.known_peers();
-            let context = Context {
-                rules: &self.shared.rules,
-                peers: &peers,
-                expectations: self.said.known(),
-            };
-            let ticked = self.shared.agents.update_known(key, |state| {
-                let verdict = detect::tick(&context, state, now);
-                (verdict, state.deadline(), state.group)
-            });
-            if let Some(Updated { value: (mut verdict, next, group), is_first, .. }) = ticked {
-                self.counted.note(&verdict.facts);
-                self.changed(key, is_first);
-                self.teach(key, (deadline.hour(), group), std::mem::take(&mut verdict.facts));
-                // An engine that does not move its deadline would be asked for ever.
-                if let Some(next) = next.filter(|next| *next > now) {
-                    self.deadlines.insert((next, key));
-                }
-                let offset = self.next_offset.map_or(0, |next| next - 1);
-                hand_out(verdict, offset, sink);
-            }
-        }
-    }
-
     /// Judges the first call held. Returns `false` when its peers are not known yet.
     fn judge_first(&mut self, sink: &mut dyn FnMut(Decision)) -> bool {
         if self.again.is_some() {
@@ -363,9 +333,8 @@ impl Judge {
             }
         }
         let update = |state: &mut AgentState| {
-            let before = state.deadline();
             let verdict = detect::observe(&context, state, &judged);
-            (verdict, before, state.deadline(), state.group)
+            (verdict, state.group)
         };
         let now = self.event_time(call);
         let (agents, mut in_place_of) = (&self.shared.agents, None);
@@ -377,7 +346,7 @@ impl Judge {
             Ok(updated) => updated,
             Err(no_room) => return self.turn_away(call, no_room, now, sink),
         };
-        let Updated { value: (mut verdict, before, after, group), is_first, arrival } = updated;
+        let Updated { value: (mut verdict, group), is_first, arrival, moved } = updated;
         if arrival == Arrival::Astray {
             self.tally.astray += 1;
         } else if arrival != Arrival::Known {
@@ -385,7 +354,7 @@ impl Judge {
         }
         self.changed(key, is_first);
         self.tally.note(verdict.fate);
-        if before != after {
+        if let Some((before, after)) = moved {
             before.map(|deadline| self.deadlines.remove(&(deadline, key)));
             after.map(|deadline| self.deadlines.insert((deadline, key)));
         }

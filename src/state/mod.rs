@@ -35,8 +35,28 @@ struct Resident {
     partition: PartitionId,
     /// Whether it changed since it was last written down.
     changed: bool,
+    /// When its partition's judge next looks after it, at or before its deadline; the end of time for
+    /// never. A call mostly moves the deadline on, and this stays as it is.
+    wakes: Timestamp,
     state: AgentState,
 }
+
+/// What came of an agent whose time may have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken<T> {
+    /// There is nothing to do before then, if ever.
+    NotYet(Option<Timestamp>),
+    /// It was changed.
+    Changed {
+        /// What came of it.
+        updated: Updated<T>,
+        /// When to look after it again.
+        next: Option<Timestamp>,
+    },
+}
+
+/// When a judge looks after an agent: not then any more, but then.
+pub type Moved = (Option<Timestamp>, Option<Timestamp>);
 
 /// What came of changing an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +67,8 @@ pub struct Updated<T> {
     pub is_first: bool,
     /// Whether the agent belongs to its partition only since then.
     pub arrival: Arrival,
+    /// When the judge that brought the call looks after it, if that has changed.
+    pub moved: Option<Moved>,
 }
 
 /// Since when an agent belongs to its partition.
@@ -116,9 +138,30 @@ struct Orphan {
 }
 
 impl Resident {
+    const fn new(partition: PartitionId, state: AgentState) -> Self {
+        Self { partition, changed: false, wakes: Timestamp::MAX, state }
+    }
+
     fn change<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
         let is_first = !std::mem::replace(&mut self.changed, true);
-        Updated { value: change(&mut self.state), is_first, arrival: Arrival::Known }
+        let value = change(&mut self.state);
+        Updated { value, is_first, arrival: Arrival::Known, moved: None }
+    }
+
+    /// Changes it with a call of its own partition.
+    fn change_at_home<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
+        let updated = self.change(change);
+        let sooner = self.state.deadline().filter(|deadline| *deadline < self.wakes);
+        Updated {
+            moved: sooner.map(|sooner| (self.look_at(Some(sooner)), Some(sooner))),
+            ..updated
+        }
+    }
+
+    /// Its judge looks after it then, and no longer when this says.
+    fn look_at(&mut self, next: Option<Timestamp>) -> Option<Timestamp> {
+        let before = std::mem::replace(&mut self.wakes, next.unwrap_or(Timestamp::MAX));
+        (before != Timestamp::MAX).then_some(before)
     }
 }
 
@@ -182,11 +225,12 @@ impl Agents {
         }
     }
 
-    /// Forgets one agent, and gives what was known of it.
-    pub fn remove(&self, key: AgentKey) -> Option<AgentState> {
-        let (_, resident) = self.map.remove(&key)?;
+    /// Forgets one agent, and gives what was known of it, and when it would have been looked after.
+    pub fn remove(&self, key: AgentKey) -> Option<(AgentState, Option<Timestamp>)> {
+        let (_, mut resident) = self.map.remove(&key)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        Some(resident.state)
+        let wakes = resident.look_at(None);
+        Some((resident.state, wakes))
     }
 
     /// Changes the agent that made `call`. One that is not known is made known first, if `admit`
@@ -203,24 +247,28 @@ impl Agents {
         change: impl FnOnce(&mut AgentState) -> T,
     ) -> Result<Updated<T>, E> {
         if let Some(mut resident) = self.map.get_mut(&key) {
-            let updated = resident.change(change);
             let home = resident.partition;
+            if home != UNCLAIMED && home.topic == partition.topic && home != partition {
+                let before = resident.state.deadline();
+                let updated = resident.change(change);
+                let after = resident.state.deadline();
+                let moved = (before != after).then_some((before, after));
+                return Ok(Updated { arrival: Arrival::Astray, moved, ..updated });
+            }
+            let updated = resident.change_at_home(change);
             if home != UNCLAIMED {
-                let is_astray = home.topic == partition.topic && home != partition;
-                let arrival = if is_astray { Arrival::Astray } else { Arrival::Known };
-                return Ok(Updated { arrival, ..updated });
+                return Ok(updated);
             }
             resident.partition = partition;
             return Ok(Updated { arrival: Arrival::Claimed, ..updated });
         }
         admit()?;
         match self.map.entry(key) {
-            Entry::Occupied(mut resident) => Ok(resident.get_mut().change(change)),
+            Entry::Occupied(mut resident) => Ok(resident.get_mut().change_at_home(change)),
             Entry::Vacant(place) => {
-                let state = AgentState::new(call);
-                let resident = Resident { partition, changed: false, state };
+                let resident = Resident::new(partition, AgentState::new(call));
                 self.count.fetch_add(1, Ordering::Relaxed);
-                let updated = place.insert(Box::new(resident)).change(change);
+                let updated = place.insert(Box::new(resident)).change_at_home(change);
                 Ok(Updated { arrival: Arrival::New, ..updated })
             }
         }
@@ -270,7 +318,11 @@ impl Agents {
                 outcome = Err(Full);
                 continue;
             }
-            let resident = Box::new(Resident { partition, changed: false, state });
+            let mut resident = Box::new(Resident::new(partition, state));
+            if partition != UNCLAIMED {
+                let deadline = resident.state.deadline();
+                resident.look_at(deadline);
+            }
             self.count.fetch_add(1, Ordering::Relaxed);
             if self.map.insert(key, resident).is_some() {
                 self.count.fetch_sub(1, Ordering::Relaxed);
@@ -288,14 +340,17 @@ impl Agents {
         keys
     }
 
-    /// What waits for time in a partition: each agent's deadline.
+    /// What waits for time in a partition: each agent's deadline. That is when whoever asks looks
+    /// after it.
     #[must_use]
     pub fn deadlines(&self, partition: PartitionId) -> Vec<(Timestamp, AgentKey)> {
-        self.map
-            .iter()
-            .filter(|resident| resident.partition == partition)
-            .filter_map(|resident| Some((resident.state.deadline()?, *resident.key())))
-            .collect()
+        let mut deadlines = Vec::new();
+        for mut resident in self.map.iter_mut().filter(|it| it.partition == partition) {
+            let deadline = resident.state.deadline();
+            resident.look_at(deadline);
+            deadlines.extend(deadline.map(|deadline| (deadline, *resident.key())));
+        }
+        deadlines
     }
 
     /// The agents that a partition feeds, in the order of their keys; without one, those that no
@@ -313,13 +368,32 @@ impl Agents {
         keys
     }
 
-    /// Changes an agent that is known.
-    pub fn update_known<T>(
+    /// Changes an agent whose deadline has come at `now`; it was looked after because of `entry`,
+    /// which may lie before the deadline. `None` for an agent that is not there.
+    pub fn wake<T>(
         &self,
         key: AgentKey,
+        (entry, now): (Timestamp, Timestamp),
         change: impl FnOnce(&mut AgentState) -> T,
-    ) -> Option<Updated<T>> {
-        self.map.get_mut(&key).map(|mut resident| resident.change(change))
+    ) -> Option<Woken<T>> {
+        let mut resident = self.map.get_mut(&key)?;
+        let is_own = resident.wakes == entry || resident.wakes == Timestamp::MAX;
+        let deadline = resident.state.deadline();
+        if deadline.is_none_or(|deadline| deadline > now) {
+            // Of what another partition noted nothing is left.
+            let next = deadline.filter(|_| is_own);
+            if is_own {
+                resident.look_at(next);
+            }
+            return Some(Woken::NotYet(next));
+        }
+        let updated = resident.change(change);
+        // An engine that does not move its deadline would be asked for ever.
+        let next = resident.state.deadline().filter(|next| *next > now);
+        if is_own {
+            resident.look_at(next);
+        }
+        Some(Woken::Changed { updated, next })
     }
 
     /// Reads an agent that is known.

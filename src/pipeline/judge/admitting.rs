@@ -95,10 +95,8 @@ impl Judge {
     }
 
     fn forget_agent(&mut self, key: AgentKey) {
-        let Some(state) = self.shared.agents.remove(key) else { return };
-        if let Some(deadline) = state.deadline() {
-            self.deadlines.remove(&(deadline, key));
-        }
+        let Some((state, wakes)) = self.shared.agents.remove(key) else { return };
+        wakes.map(|wakes| self.deadlines.remove(&(wakes, key)));
         self.admission.went(&state.tenant_id);
         if let Some(journal) = &mut self.journal {
             journal.went(key, self.place, (state.tenant_id, state.agent_id));

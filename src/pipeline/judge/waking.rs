@@ -1,0 +1,112 @@
+//! A judge and the agents that wait for nothing but time.
+//!
+//! Most calls move their agent's deadline on. So an agent is looked after at the earliest deadline
+//! it had, and then again at the one it has by then: in the order of the deadlines that count, as if
+//! each call had moved it.
+
+use crate::detect::{self, Context};
+use crate::event::Timestamp;
+use crate::pipeline::judge::{Decision, Judge, hand_out};
+use crate::state::{Updated, Woken};
+
+impl Judge {
+    /// Event time has reached `now`: whatever falls due until then does.
+    pub(super) fn let_pass(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        self.said.refresh();
+        self.advanced = self.advanced.max(Some(now));
+        while let Some((entry, key)) = self.deadlines.first().copied() {
+            if entry > now {
+                break;
+            }
+            self.deadlines.remove(&(entry, key));
+            let peers = self.known_peers();
+            let context = Context {
+                rules: &self.shared.rules,
+                peers: &peers,
+                expectations: self.said.known(),
+            };
+            let woken = self.shared.agents.wake(key, (entry, now), |state| {
+                let deadline = state.deadline().unwrap_or(entry);
+                (detect::tick(&context, state, now), deadline, state.group)
+            });
+            let (updated, next) = match woken {
+                Some(Woken::Changed { updated, next }) => (Some(updated), next),
+                Some(Woken::NotYet(next)) => (None, next),
+                None => (None, None),
+            };
+            if let Some(Updated { value: (mut verdict, deadline, group), is_first, .. }) = updated {
+                self.counted.note(&verdict.facts);
+                self.changed(key, is_first);
+                self.teach(key, (deadline.hour(), group), std::mem::take(&mut verdict.facts));
+                let offset = self.next_offset.map_or(0, |next| next - 1);
+                hand_out(verdict, offset, sink);
+            }
+            next.map(|next| self.deadlines.insert((next, key)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::config::{RuleSource, load_rules};
+    use crate::event::{Position, Timestamp, ToolCall};
+    use crate::pipeline::epochs::PeerBoard;
+    use crate::pipeline::judge::{Judge, Shared};
+    use crate::pipeline::verdicts::VerdictBoard;
+    use crate::state::{AgentKey, Agents, PartitionId};
+
+    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
+
+    fn judge() -> Judge {
+        let shared = Shared {
+            rules: Arc::new(load_rules(&RuleSource::default()).unwrap().rules),
+            agents: Arc::new(Agents::new(100)),
+            board: PeerBoard::default(),
+            verdicts: VerdictBoard::default(),
+            reorder_ns: 0,
+            lateness_ns: 0,
+        };
+        Judge::new(shared, HERE, "calls".into())
+    }
+
+    fn call(secs: i64) -> ToolCall<'static> {
+        ToolCall {
+            position: Position { offset: secs, ..Position::default() },
+            time: Timestamp::from_secs(secs),
+            tenant_id: "acme".into(),
+            agent_id: "bot".into(),
+            session_id: "s".into(),
+            call_id: secs.to_string().into(),
+            tool_name: "read".into(),
+            ..ToolCall::default()
+        }
+    }
+
+    #[test]
+    fn an_agent_at_work_is_looked_after_at_its_first_deadline_and_changed_at_its_last() {
+        let mut judge = judge();
+        let key = AgentKey::of(&call(0));
+        let mut known = Vec::new();
+        for secs in [0, 10, 60] {
+            judge.hold(&call(secs));
+            judge.judge_all(&mut |_| {});
+            known.push(judge.shared.agents.read(key, |state| state.deadline().unwrap()).unwrap());
+        }
+        let (first, last) = (known[0], known[2]);
+        assert!(known.is_sorted() && first < last, "{known:?}");
+        assert_eq!(judge.deadlines, [(first, key)].into());
+        let is_changed = |judge: &Judge| judge.shared.agents.touch(key, HERE);
+        judge.shared.agents.write_down(key, |_| ());
+        judge.advance(first, &mut |_| {});
+        assert_eq!(judge.deadlines, [(last, key)].into());
+        assert!(is_changed(&judge), "it was not changed, so that this is the first change");
+        judge.shared.agents.write_down(key, |_| ());
+        judge.advance(last, &mut |_| {});
+        assert!(!is_changed(&judge), "it was changed");
+        assert!(judge.deadlines.iter().all(|(next, _)| *next > last), "{:?}", judge.deadlines);
+        judge.shared.agents.remove(key).unwrap();
+        assert!(judge.shared.agents.wake(key, (last, last), |_| ()).is_none());
+    }
+}
