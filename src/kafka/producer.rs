@@ -150,7 +150,8 @@ impl OutgoingRecord {
 /// A record and its claim.
 #[derive(Debug)]
 struct Pending {
-    record: OutgoingRecord,
+    /// Shared for as long as it is handed over, which needs both the record and what is pending.
+    record: Arc<OutgoingRecord>,
     ticket: Ticket,
     /// Whether it is sent in a batch of its own.
     alone: bool,
@@ -245,6 +246,7 @@ impl OutboxContext {
         RecordTooLarge { topic, key: &key, bytes, outcome }.emit(&self.metrics);
         match instead {
             Some(record) => {
+                let record = Arc::new(record);
                 lock(&self.refused).push_back(Pending { record, ticket, alone: true });
             }
             // It has not arrived, and never will: whoever waits for it waits no longer.
@@ -386,7 +388,7 @@ impl Outbox {
 
     /// Sends a record. It is kept until the broker has it, whatever that takes.
     pub fn send(&self, record: OutgoingRecord, ticket: Ticket) {
-        self.produce(Box::new(Pending { record, ticket, alone: false }));
+        self.produce(Box::new(Pending { record: Arc::new(record), ticket, alone: false }));
     }
 
     /// Sends again what the broker refused.
@@ -457,15 +459,12 @@ impl Outbox {
                 return carrier.carry(Parcel { pending, context });
             }
         };
-        let record = pending.record.clone();
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
+        let record = Arc::clone(&pending.record);
         let mut outgoing: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(&record.topic, pending)
-                .key(record.key.as_slice())
-                .headers(headers);
+            BaseRecord::with_opaque_to(&record.topic, pending).key(record.key.as_slice());
+        if !record.headers.is_empty() {
+            outgoing = outgoing.headers(headers_of(&record));
+        }
         // An empty value is not the same as none.
         outgoing.payload = record.payload.as_deref();
         outgoing.partition = record.partition;
@@ -483,4 +482,12 @@ impl Outbox {
             }
         }
     }
+}
+
+fn headers_of(record: &OutgoingRecord) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    record
+        .headers
+        .iter()
+        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }

@@ -9,7 +9,7 @@ use crate::baseline::peers::{Fact, GroupKey};
 use crate::state::admission::{Gate, Passage, Passages, note_passage};
 use crate::state::changelog::{
     Dead, Lesson, MARKERS, Marker, Restored, Stamp, Taught, agent_key, dead_to_bytes, lesson_key,
-    lesson_to_bytes, marker_key, marker_to_bytes, snapshot_to_bytes,
+    lesson_to_bytes, marker_key, marker_to_bytes, snapshot_in,
 };
 use crate::state::codec::StateError;
 use crate::state::marks::Marks;
@@ -326,6 +326,7 @@ impl Journal {
         let mut gone = std::mem::take(&mut self.gone);
         (self.lessons_bytes, self.lessons_of_one) = (0, 0);
         let mut changed = std::mem::take(&mut self.changed);
+        let mut room = Vec::new();
         if !passages.is_empty() {
             // Who went and came back has changed twice.
             changed.sort_unstable();
@@ -341,7 +342,7 @@ impl Journal {
                 Some(dead_to_bytes(&Dead { stamp, held, lessons, passages, tenant_id, agent_id }))
             } else {
                 agents.write_down(key, |state| {
-                    snapshot_to_bytes(stamp, own, (&taught, &passages), state)
+                    snapshot_in(&mut room, (stamp, own), (&taught, &passages), state)
                 })
             };
             match sealed {

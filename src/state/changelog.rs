@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary};
 use crate::detect::AgentState;
 use crate::state::admission::{Gate, Passages};
-use crate::state::codec::{Kind, StateError, seal};
+use crate::state::codec::{Kind, StateError, seal, seal_in};
 use crate::state::foreign::Foreign;
 use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
@@ -147,6 +147,20 @@ pub fn snapshot_to_bytes(
     state: &AgentState,
 ) -> Result<Vec<u8>, StateError> {
     seal(Kind::Snapshot, &(stamp, held, lessons, passages, state))
+}
+
+/// The same for one agent after the other, each written in `room` first.
+///
+/// # Errors
+///
+/// [`StateError::TooLarge`] for a state beyond every bound.
+pub fn snapshot_in(
+    room: &mut Vec<u8>,
+    (stamp, held): (Stamp, &[Place]),
+    (lessons, passages): (&[Lesson], &Passages),
+    state: &AgentState,
+) -> Result<Vec<u8>, StateError> {
+    seal_in(room, Kind::Snapshot, &(stamp, held, lessons, passages, state))
 }
 
 /// The record of an agent that was forgotten, as bytes.

@@ -5,12 +5,16 @@
 //! that say what to do. The checksum finds accidents, not forgery: bytes are taken only from where
 //! the operator says.
 
+mod content;
+
 use std::io::{Read, Write};
 
+use postcard::serialize_with_flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::detect::AgentState;
+use crate::state::codec::content::Content;
 
 /// How the bytes of every envelope begin.
 const MAGIC: [u8; 4] = *b"twst";
@@ -254,14 +258,39 @@ pub fn check_agent(state: AgentState, tools_max: usize) -> Result<AgentState, St
 ///
 /// [`StateError::TooLarge`] for more than its kind may take.
 pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> {
+    let mut room = Vec::with_capacity(SEALED_BYTES);
+    write_sealed(&mut room, kind, value)?;
+    Ok(room)
+}
+
+/// The same for one value after the other: each is written in `room` and copied, so that it takes no
+/// more than it needs while it is on its way.
+///
+/// # Errors
+///
+/// [`StateError::TooLarge`] for more than its kind may take.
+pub fn seal_in<T: Serialize>(
+    room: &mut Vec<u8>,
+    kind: Kind,
+    value: &T,
+) -> Result<Vec<u8>, StateError> {
+    write_sealed(room, kind, value)?;
+    Ok(room.clone())
+}
+
+fn write_sealed<T: Serialize>(
+    bytes: &mut Vec<u8>,
+    kind: Kind,
+    value: &T,
+) -> Result<(), StateError> {
     let unfit = |error: postcard::Error| StateError::Unfit { kind, words: error.to_string() };
-    let mut bytes = Vec::with_capacity(SEALED_BYTES);
+    bytes.clear();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
     bytes.extend_from_slice(&kind.number().to_le_bytes());
     // Its length is not known yet.
     bytes.resize(HEAD, 0);
-    let mut bytes = postcard::to_extend(value, bytes).map_err(unfit)?;
+    serialize_with_flavor(value, Content(bytes)).map_err(unfit)?;
     let content = bytes.len() - HEAD;
     let too_large = StateError::TooLarge { kind, bytes: content };
     if content > kind.bytes_max() {
@@ -271,8 +300,8 @@ pub fn seal<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, StateError> 
     if let Some(place) = bytes.get_mut(HEAD - LENGTH..HEAD) {
         place.copy_from_slice(&length.to_le_bytes());
     }
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-    Ok(bytes)
+    bytes.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+    Ok(())
 }
 
 /// Takes a value of `kind` out of an envelope that is all of `bytes`.
