@@ -107,6 +107,11 @@ impl Broker {
         self.secure.expect("it was started with such a listener")
     }
 
+    /// The directory of what it keeps.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// The directory of its certificate, `broker.pem`, and its key.
     pub(crate) fn tls(&self) -> PathBuf {
         self.directory.join("tls")

@@ -6,8 +6,9 @@
 //! and what is known of each agent in the end must be the same.
 
 mod brokers;
+mod disk;
 mod group;
-mod kill;
+pub(crate) mod kill;
 mod log;
 mod members;
 mod network;
