@@ -1,25 +1,56 @@
 //! Appending to a log of one partition that the same process reads back.
 //!
 //! Unlike the outbox it sends nothing again by itself: whoever appends sees in the log what has
-//! arrived, and a record must not come twice under one key.
+//! arrived, and a record must not come twice under one key. What is too large for the log is told to
+//! whoever appended it: sent again as it is, it would be refused for ever.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as LibraryError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Message as _};
 
 use crate::kafka::client::code_of;
+use crate::kafka::context::lock;
 use crate::kafka::{CODE_HEADER, ClientSettings, KafkaError, log};
 
-/// Notes whether anything may be lost.
+/// The most records that are too large and not asked for; of more, the rest counts as lost.
+const REFUSED_MAX: usize = 1_000;
+
+/// A record that the log does not take because of its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedEntry {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// The bytes of its value.
+    pub bytes: usize,
+}
+
+/// Notes whether anything may be lost, and what is too large.
 #[derive(Debug, Default)]
 struct LogContext {
     lost: AtomicBool,
+    refused: Mutex<Vec<RefusedEntry>>,
+}
+
+impl LogContext {
+    fn not_taken(&self, error: &LibraryError, (key, bytes): (&[u8], usize)) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            let mut refused = lock(&self.refused);
+            if refused.len() < REFUSED_MAX {
+                refused.push(RefusedEntry { key: key.to_vec(), bytes });
+                return;
+            }
+        }
+        tracing::warn!(code = code_of(error), "the broker did not take an entry of a log");
+        self.lost.store(true, Ordering::Relaxed);
+    }
 }
 
 impl ClientContext for LogContext {
@@ -32,9 +63,9 @@ impl ProducerContext for LogContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            tracing::warn!(code = code_of(error), "the broker did not take an entry of a log");
-            self.lost.store(true, Ordering::Relaxed);
+        if let Err((error, message)) = result {
+            let bytes = message.payload().map_or(0, <[u8]>::len);
+            self.not_taken(error, (message.key().unwrap_or_default(), bytes));
         }
     }
 }
@@ -63,6 +94,8 @@ impl LogWriter {
             ("acks", "all"),
             // Whoever waits for an entry waits for it to be read back.
             ("linger.ms", "0"),
+            // What is refused as too large is a record and no batch.
+            ("batch.num.messages", "1"),
             ("statistics.interval.ms", "0"),
         ]);
         if !settings.properties.contains_key("message.timeout.ms") {
@@ -85,9 +118,15 @@ impl LogWriter {
                 .insert(Header { key: CODE_HEADER, value: Some(code) })
         });
         if let Err((error, _)) = self.producer.send(record) {
-            tracing::warn!(code = code_of(&error), "an entry of a log could not be sent");
-            self.producer.client().context().lost.store(true, Ordering::Relaxed);
+            let bytes = payload.map_or(0, <[u8]>::len);
+            self.producer.client().context().not_taken(&error, (key, bytes));
         }
+    }
+
+    /// The records that were too large since this was last asked.
+    #[must_use]
+    pub fn take_refused(&self) -> Vec<RefusedEntry> {
+        std::mem::take(&mut *lock(&self.producer.client().context().refused))
     }
 
     /// Whether anything may have been lost since this was last asked.

@@ -34,7 +34,7 @@ pub use feeder::{BareConsumer, Feeder};
 pub use forwarder::{Forwarder, Refusal};
 pub use giving_up::{GaveUp, GivingUp};
 pub use history::History;
-pub use log_writer::LogWriter;
+pub use log_writer::{LogWriter, RefusedEntry};
 pub use member::GroupMember;
 pub use producer::{
     Carrier, Ledger, Outbox, OutboxError, OutgoingRecord, Parcel, Receipts, Ticket,

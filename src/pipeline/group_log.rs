@@ -17,7 +17,7 @@ use crate::kafka::{ClientSettings, LogWriter, TopicReader, TopicRecord};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::epochs::PeerBoard;
 use crate::pipeline::epochs::board::Outcome;
-use crate::pipeline::epochs::entry::{Entry, SourceId};
+use crate::pipeline::epochs::entry::{Entry, PART_BYTES, SourceId};
 use crate::pipeline::epochs::follower::{Follower, Step, Taken};
 use crate::pipeline::epochs::kept::Kept;
 use crate::pipeline::epochs::link::Link;
@@ -26,7 +26,7 @@ use crate::pipeline::restore::LogChange;
 use crate::state::mac::MacKeys;
 use crate::telemetry::{
     Event, GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead,
-    Metrics, PeerLeftOut,
+    Metrics, PeerLeftOut, RecordTooLarge, TooLarge,
 };
 
 mod vouching;
@@ -190,7 +190,7 @@ impl GroupLog {
                     std::thread::sleep(POLL);
                 }
             }
-            self.board.with_log(|board, link, _| link.tend(board));
+            self.tend();
             if self.looked.elapsed() >= LOOK_EVERY {
                 self.look();
             }
@@ -200,6 +200,17 @@ impl GroupLog {
                     tracing::debug!(%error, "partitions are counted again later");
                 }
             }
+        }
+    }
+
+    /// Sees to what was lost on its way, or too large for the topic.
+    fn tend(&self) {
+        let told = self.board.with_log(|board, link, _| link.tend(board));
+        for (entry, is_split) in told.unwrap_or_default() {
+            let outcome = if is_split { TooLarge::Split } else { TooLarge::Kept };
+            let key = String::from_utf8_lossy(&entry.key);
+            RecordTooLarge { topic: &self.topic, key: &key, bytes: entry.bytes, outcome }
+                .emit(&self.metrics);
         }
     }
 
@@ -303,7 +314,8 @@ impl GroupLog {
     }
 
     fn append_snapshot(&self, position: i64, snapshot: &Snapshot) {
-        let parts = match snapshot.to_parts() {
+        let part_bytes = self.board.with_log(|_, link, _| link.part_bytes()).unwrap_or(PART_BYTES);
+        let parts = match snapshot.to_parts(part_bytes) {
             Ok(parts) => parts,
             Err(error) => {
                 tracing::error!(%error, "a snapshot of what peers do cannot be written");

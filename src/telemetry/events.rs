@@ -95,13 +95,16 @@ pub enum TooLarge {
     LeftOut,
     /// It is not sent, and was a baseline.
     BaselineLeftOut,
+    /// It is sent in smaller parts.
+    Split,
     /// It is sent again until the cluster takes it.
     Kept,
 }
 
 impl TooLarge {
     /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Cut, Self::LeftOut, Self::BaselineLeftOut, Self::Kept];
+    pub const ALL: [Self; 5] =
+        [Self::Cut, Self::LeftOut, Self::BaselineLeftOut, Self::Split, Self::Kept];
 
     /// The word used in metrics.
     #[must_use]
@@ -110,6 +113,7 @@ impl TooLarge {
             Self::Cut => "cut",
             Self::LeftOut => "left_out",
             Self::BaselineLeftOut => "baseline_left_out",
+            Self::Split => "split",
             Self::Kept => "kept",
         }
     }
@@ -143,6 +147,14 @@ impl Event for RecordTooLarge<'_> {
             TooLarge::BaselineLeftOut => {
                 families.state_unwritten.inc();
                 tracing::error!(topic, ?key, bytes, "a baseline was too large and is left out");
+            }
+            TooLarge::Split => {
+                tracing::warn!(
+                    topic,
+                    ?key,
+                    bytes,
+                    "a record was too large and is sent in smaller parts: raise the topic's max.message.bytes"
+                );
             }
             TooLarge::Kept => {
                 tracing::error!(

@@ -202,7 +202,7 @@ table! {
     alerts_produce_failures: IntCounter = "alerts_produce_failures_total", "alerts", [], NONE,
         "Alerts that the broker did not take.";
     records_too_large: IntCounterVec = "records_too_large_total", "records", ["outcome"], NONE,
-        "Records that were too large for their topic, by what became of them: `cut` and sent with less in them, `left_out`, `baseline_left_out` (a baseline; after a restart it is as old as its last record), or `kept` and tried again.";
+        "Records that were too large for their topic, by what became of them: `cut` and sent with less in them, `left_out`, `baseline_left_out` (a baseline; after a restart it is as old as its last record), `split` into smaller parts, or `kept` and tried again.";
     alerts_unacknowledged: IntGauge = "alerts_unacknowledged", "alerts", [], NONE,
         "Alerts written and not yet acknowledged by the broker.";
     audit_records: IntCounterVec = "audit_records_total", "records", ["kind"], NONE,

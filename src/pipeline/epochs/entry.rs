@@ -18,6 +18,9 @@ use crate::state::codec::{Kind, StateError, open, seal};
 /// default, which is 1 MiB.
 pub const PART_BYTES: usize = 480 << 10;
 
+/// Parts are not made smaller than this, whatever the broker takes.
+pub const PART_BYTES_MIN: usize = 256;
+
 /// The longest report, unpacked and packed.
 pub const REPORT_BYTES_MAX: usize = 64 << 20;
 
@@ -120,19 +123,19 @@ impl Logged {
 }
 
 impl Report {
-    /// The report in parts, at least one.
+    /// The report in parts of at most `part_bytes`, at least one.
     ///
     /// # Errors
     ///
     /// When it is larger than any report may be.
-    pub fn to_parts(&self) -> Result<Vec<Vec<u8>>, StateError> {
+    pub fn to_parts(&self, part_bytes: usize) -> Result<Vec<Vec<u8>>, StateError> {
         let unfit = |words: String| StateError::Unfit { kind: Kind::GroupEntry, words };
         let plain = postcard::to_allocvec(self).map_err(|error| unfit(error.to_string()))?;
         let packed = zstd::stream::encode_all(plain.as_slice(), ZSTD_LEVEL)?;
         if plain.len().max(packed.len()) > REPORT_BYTES_MAX {
             return Err(StateError::TooLarge { kind: Kind::GroupEntry, bytes: plain.len() });
         }
-        Ok(packed.chunks(PART_BYTES).map(<[u8]>::to_vec).collect())
+        Ok(packed.chunks(part_bytes.max(PART_BYTES_MIN)).map(<[u8]>::to_vec).collect())
     }
 
     /// The report whose parts were put together; everything in it is checked.
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn a_report_is_cut_into_records_a_broker_takes_and_put_together_again() {
         let report = large();
-        let parts = report.to_parts().unwrap();
+        let parts = report.to_parts(PART_BYTES).unwrap();
         assert!(parts.len() > 1, "{}", parts.len());
         for part in &parts {
             let source = SourceId { topic: "calls".into(), partition: 3 };
@@ -202,14 +205,14 @@ mod tests {
             assert!(bytes.len() <= 512 << 10, "{}", bytes.len());
         }
         assert_eq!(Report::from_packed(&parts.concat()).unwrap(), report);
-        let nothing = Report::default().to_parts().unwrap();
+        let nothing = Report::default().to_parts(PART_BYTES).unwrap();
         assert_eq!(nothing.len(), 1);
         assert_eq!(Report::from_packed(&nothing.concat()).unwrap(), Report::default());
     }
 
     #[test]
     fn bytes_that_are_no_report_are_refused_and_take_no_memory() {
-        let packed = large().to_parts().unwrap().concat();
+        let packed = large().to_parts(PART_BYTES).unwrap().concat();
         for cut in [0, 1, packed.len() / 2, packed.len() - 1] {
             assert!(Report::from_packed(&packed[..cut]).is_err());
         }

@@ -3,23 +3,27 @@
 //! Each report is kept, with its claim on the source offset that caused it, until the log shows
 //! that it took effect. Whatever may have been lost, or came before a part that was, is sent again
 //! under a new key: a record under an old key would take the place of the one before it when the
-//! log is compacted, and the order of entries is what everybody agrees on.
+//! log is compacted, and the order of entries is what everybody agrees on. A part that is too large
+//! for the log is sent as two; nothing behind it has counted, since nothing counts before its turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::{Ledger, Ticket};
+use crate::kafka::{Ledger, RefusedEntry, Ticket};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::epochs::board::{Board, Outcome};
-use crate::pipeline::epochs::entry::{Entry, Logged, Report, SourceId};
+use crate::pipeline::epochs::entry::{Entry, Logged, PART_BYTES, PART_BYTES_MIN, Report, SourceId};
 use crate::pipeline::epochs::follower::Taken;
 use crate::pipeline::epochs::kept::Lessons;
 
 /// Whoever finds its partition in other hands while it still owns it waits this long before it takes
 /// it back: the other one has lost it and will notice.
 const TAKE_BACK_AFTER: Duration = Duration::from_secs(30);
+
+/// What is too large and cannot be made smaller is sent again so often.
+const KEPT_AGAIN: Duration = Duration::from_secs(30);
 
 /// How long to wait before saying again that somebody is not waited for.
 const LEAVE_OUT_AGAIN: Duration = Duration::from_secs(5);
@@ -31,6 +35,12 @@ pub trait LogSink: Debug + Send {
 
     /// Whether a record may have been lost since this was last asked.
     fn may_have_lost(&self) -> bool;
+
+    /// The records that were too large for the log since this was last asked; they count as lost in
+    /// no other way.
+    fn take_refused(&self) -> Vec<RefusedEntry> {
+        Vec::new()
+    }
 }
 
 /// A part that was sent and not read back.
@@ -40,6 +50,8 @@ struct Waiting {
     more: bool,
     bytes: Vec<u8>,
     ticket: Option<Ticket>,
+    /// The number of the entry that it was last sent as.
+    written: u64,
 }
 
 /// One partition that this instance speaks for.
@@ -67,6 +79,10 @@ pub struct Link {
     voices: BTreeMap<SourceId, Voice>,
     left_out: Option<(i64, Moment)>,
     take_back_after: Duration,
+    /// The most that a part carries: less once the log has refused one.
+    part_bytes: usize,
+    /// Since when something waits that cannot be made small enough.
+    kept: Option<Moment>,
 }
 
 impl Link {
@@ -81,6 +97,8 @@ impl Link {
             voices: BTreeMap::new(),
             left_out: None,
             take_back_after: TAKE_BACK_AFTER,
+            part_bytes: PART_BYTES,
+            kept: None,
         }
     }
 
@@ -94,6 +112,12 @@ impl Link {
     #[must_use]
     pub const fn writer(&self) -> u64 {
         self.writer
+    }
+
+    /// The most that a part of a report or a snapshot may carry, as far as is known.
+    #[must_use]
+    pub const fn part_bytes(&self) -> usize {
+        self.part_bytes
     }
 
     /// The name of a source topic; empty for an unknown one.
@@ -164,27 +188,24 @@ impl Link {
         let Some(voice) = self.voices.get_mut(source).filter(|voice| voice.post == post) else {
             return;
         };
-        let parts = report.to_parts().or_else(|error| {
+        let part_bytes = self.part_bytes;
+        let parts = report.to_parts(part_bytes).or_else(|error| {
             let (topic, partition) = (&*source.topic, source.partition);
             tracing::error!(%error, topic, partition, "what a partition taught cannot be written");
             // The others must not wait for it all the same.
-            Report { lessons: Lessons::new(), ..report.clone() }.to_parts()
+            Report { lessons: Lessons::new(), ..report.clone() }.to_parts(part_bytes)
         });
         let parts = parts.unwrap_or_default();
-        let count = parts.len();
-        let mut entries = Vec::with_capacity(count);
+        let (first, count) = (voice.waiting.len(), parts.len());
         for (index, bytes) in parts.into_iter().enumerate() {
             let more = index + 1 < count;
             let ledger = voice.ledger.as_ref().filter(|_| !more);
             let ticket = ledger.zip(offset).map(|(ledger, offset)| ledger.ticket(offset));
-            let waiting = Waiting { seq: voice.next_seq, more, bytes, ticket };
+            let waiting = Waiting { seq: voice.next_seq, more, bytes, ticket, written: 0 };
             voice.next_seq += 1;
-            entries.push(waiting.entry(source, voice.owner));
             voice.waiting.push_back(waiting);
         }
-        for entry in entries {
-            self.append(entry);
-        }
+        self.send_from(source, first);
     }
 
     /// Says that these are not waited for. Whoever waits asks often; it is said now and then.
@@ -199,12 +220,17 @@ impl Link {
 
     /// Appends an entry that is about no partition's report.
     pub fn append(&mut self, entry: Entry) {
-        let key = format!("entry/{:016x}/{}", self.writer, self.written).into_bytes();
+        let key = self.key(self.written);
         self.written += 1;
         match (Logged { writer: self.writer, entry }).to_bytes() {
             Ok(bytes) => self.sink.append(&key, Some(&bytes)),
             Err(error) => tracing::error!(%error, "an entry cannot be written"),
         }
+    }
+
+    /// The key of the entry of this number.
+    fn key(&self, written: u64) -> Vec<u8> {
+        format!("entry/{:016x}/{written}", self.writer).into_bytes()
     }
 
     /// Appends a record as it is.
@@ -240,9 +266,20 @@ impl Link {
         }
     }
 
-    /// Looks after what may have been lost, now and then.
-    pub fn tend(&mut self, board: &Board) {
-        let lost = self.sink.may_have_lost();
+    /// Looks after what may have been lost or was too large, now and then. Tells what was too large,
+    /// and whether it is sent in smaller parts.
+    pub fn tend(&mut self, board: &Board) -> Vec<(RefusedEntry, bool)> {
+        let refused = self.sink.take_refused();
+        let told = refused.into_iter().map(|entry| (self.make_smaller(board, &entry), entry));
+        let told: Vec<(RefusedEntry, bool)> =
+            told.map(|(smaller, entry)| (entry, smaller)).collect();
+        self.tend_lost(board);
+        told
+    }
+
+    fn tend_lost(&mut self, board: &Board) {
+        let again = self.kept.take_if(|since| since.elapsed() >= KEPT_AGAIN).is_some();
+        let lost = self.sink.may_have_lost() || again;
         if !lost && self.voices.values().all(|voice| voice.overtaken.is_none()) {
             return;
         }
@@ -274,10 +311,47 @@ impl Link {
         }
     }
 
+    /// An entry was too large. What it was a part of is sent in smaller ones from now on, unless it
+    /// is as small as can be. Returns whether it is.
+    fn make_smaller(&mut self, board: &Board, refused: &RefusedEntry) -> bool {
+        self.part_bytes = self.part_bytes.min((refused.bytes / 2).max(PART_BYTES_MIN));
+        let part_bytes = self.part_bytes;
+        let (mut is_smaller, mut again) = (refused.bytes > PART_BYTES_MIN * 2, None);
+        let sources: Vec<SourceId> = self.voices.keys().cloned().collect();
+        for source in sources {
+            let Some(place) = self.place_of(&source, &refused.key) else { continue };
+            let counted = board.member(&source).map_or(0, |member| member.next_seq);
+            let Some(voice) = self.voices.get_mut(&source) else { continue };
+            is_smaller = voice.split(place, part_bytes, counted);
+            again = is_smaller.then_some((source, place));
+        }
+        match again {
+            Some((source, place)) => self.send_from(&source, place),
+            None if !is_smaller => self.kept = self.kept.or_else(|| Some(Moment::now())),
+            None => {}
+        }
+        is_smaller
+    }
+
+    /// Which part of those that wait was last sent under `key`.
+    fn place_of(&self, source: &SourceId, key: &[u8]) -> Option<usize> {
+        let voice = self.voices.get(source)?;
+        voice.waiting.iter().position(|it| self.key(it.written) == key)
+    }
+
     fn send_again(&mut self, source: &SourceId) {
-        let Some(voice) = self.voices.get(source) else { return };
-        let entries: Vec<Entry> =
-            voice.waiting.iter().map(|it| it.entry(source, voice.owner)).collect();
+        self.send_from(source, 0);
+    }
+
+    /// Sends what waits, from the `first` on, each under a new key.
+    fn send_from(&mut self, source: &SourceId, first: usize) {
+        let Some(voice) = self.voices.get_mut(source) else { return };
+        let owner = voice.owner;
+        let mut entries = Vec::new();
+        for (number, waiting) in (self.written..).zip(voice.waiting.iter_mut().skip(first)) {
+            waiting.written = number;
+            entries.push(waiting.entry(source, owner));
+        }
         for entry in entries {
             self.append(entry);
         }
@@ -317,6 +391,35 @@ impl Voice {
                 ticket.settle();
             }
         }
+    }
+
+    /// Makes parts of at most `part_bytes` of the one at `place`, and of those behind it, unless it
+    /// has counted, as those below `counted` have, or is no longer than that. Returns whether it did.
+    fn split(&mut self, place: usize, part_bytes: usize, counted: u64) -> bool {
+        let is_due = |it: &Waiting| it.seq >= counted && it.bytes.len() > part_bytes;
+        if !self.waiting.get(place).is_some_and(is_due) {
+            return false;
+        }
+        let behind = self.waiting.split_off(place);
+        self.next_seq = behind.front().map_or(self.next_seq, |it| it.seq);
+        for part in behind {
+            let Waiting { more, bytes, mut ticket, .. } = part;
+            let pieces = bytes.len().div_ceil(part_bytes).max(1);
+            // A part may be empty: its report may not go without its end.
+            for number in 0..pieces {
+                let is_last = number + 1 == pieces;
+                let piece = bytes.iter().skip(number * part_bytes).take(part_bytes);
+                self.waiting.push_back(Waiting {
+                    seq: self.next_seq,
+                    more: more || !is_last,
+                    bytes: piece.copied().collect(),
+                    ticket: if is_last { ticket.take() } else { None },
+                    written: 0,
+                });
+                self.next_seq += 1;
+            }
+        }
+        true
     }
 
     /// Speaks up again, after whoever spoke as `other`, and tells all that has not taken effect.

@@ -9,7 +9,7 @@ use std::io::BufReader;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::epochs::board::{Board, MEMBERS_MAX, Member};
-use crate::pipeline::epochs::entry::{PART_BYTES, SourceId, ZSTD_LEVEL};
+use crate::pipeline::epochs::entry::{PART_BYTES_MIN, SourceId, ZSTD_LEVEL};
 use crate::pipeline::epochs::kept::{Kept, KeptReader};
 use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError, open, seal};
 
@@ -57,12 +57,12 @@ impl Snapshot {
         Self { kept: board.kept(), members: board.members().clone(), last_bytes }
     }
 
-    /// The snapshot in parts that a broker takes.
+    /// The snapshot in parts of at most `part_bytes`.
     ///
     /// # Errors
     ///
     /// When it cannot be packed.
-    pub fn to_parts(&self) -> Result<Vec<Vec<u8>>, StateError> {
+    pub fn to_parts(&self, part_bytes: usize) -> Result<Vec<Vec<u8>>, StateError> {
         let packing = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
         let mut out = EnvelopeWriter::new(packing);
         out.write(Kind::Standing, &(self.kept.merged, self.last_bytes))?;
@@ -71,7 +71,7 @@ impl Snapshot {
         }
         self.kept.write(&mut out)?;
         let packed = out.finish()?.finish()?;
-        Ok(packed.chunks(PART_BYTES).map(<[u8]>::to_vec).collect())
+        Ok(packed.chunks(part_bytes.max(PART_BYTES_MIN)).map(<[u8]>::to_vec).collect())
     }
 
     /// The snapshot whose parts were put together; everything in it is checked.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::{LogWriter, TopicRecord};
+use crate::kafka::{LogWriter, RefusedEntry, TopicRecord};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::epochs::link::LogSink;
 use crate::state::mac::{Checked, MacKeys};
@@ -32,6 +32,10 @@ impl LogSink for Signing {
 
     fn may_have_lost(&self) -> bool {
         self.writer.take_lost()
+    }
+
+    fn take_refused(&self) -> Vec<RefusedEntry> {
+        self.writer.take_refused()
     }
 }
 

@@ -5,8 +5,10 @@ use toolwarden::kafka::{ClientSettings, Ledger, Outbox, OutgoingRecord, WhenTooL
 use toolwarden::pipeline::cut;
 use toolwarden::telemetry::{BuildInfo, Metrics};
 
+use crate::faults::oracle::{Operator, Truth, seed};
+use crate::kafka_broker::Broker;
 use crate::mock::{Cluster, a_loop, at_once, case, holds, offset, started};
-use crate::running::{PATIENCE, Settings, produce, read, wait_for, wait_until_committed};
+use crate::running::{PATIENCE, Running, Settings, produce, read, wait_for, wait_until_committed};
 
 fn metrics() -> Metrics {
     let (version, revision) = ("0".to_owned(), String::new());
@@ -120,6 +122,26 @@ fn row_18_baselines_and_alerts_larger_than_a_record_may_be_hold_no_partition_bac
     assert!(outcome("left_out") + outcome("baseline_left_out") > 0, "{}", running.log());
     assert_eq!(metrics.count("state_unwritten_total"), outcome("baseline_left_out"));
     assert!(running.log().contains("too large"), "{}", running.log());
+}
+
+/// A groups topic that takes less than a report is long.
+#[test]
+fn row_18_reports_larger_than_the_groups_topic_takes_are_split_counted_and_hold_nothing_back() {
+    let Some(broker) = Broker::shared() else { return };
+    let name = format!("small-groups-{}", seed());
+    let settings = crate::faults::kill::settings(broker.bootstrap(), &name);
+    let operator = Operator::of(broker.bootstrap());
+    operator.create(settings.calls(), 4, &["retention.ms=-1"]);
+    let small = ["cleanup.policy=compact", "max.message.bytes=700"];
+    operator.create(&settings.groups(), 1, &small);
+    let truth = Truth::new();
+    let running = Running::start(&settings);
+    truth.trickle(&settings, 1, || ());
+    truth.holds(&settings, &[&running]);
+    let metrics = running.metrics();
+    let outcome = |it| metrics.count_of("records_too_large_total", &[it]);
+    assert!(outcome("outcome=\"split\"") > 0, "{}", running.log());
+    assert_eq!(outcome("outcome=\"kept\""), 0, "{}", running.log());
 }
 
 #[test]

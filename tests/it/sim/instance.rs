@@ -142,7 +142,7 @@ impl Instance {
             (if is_rough { world.random.usize(..20) } else { usize::MAX }, is_rough)
         };
         self.read_groups(count);
-        self.shared.board.with_log(|board, link, _| link.tend(board));
+        drop(self.shared.board.with_log(|board, link, _| link.tend(board)));
         self.answer(is_rough);
         self.worker.turn();
         self.look_up(is_rough);
@@ -212,7 +212,7 @@ impl Instance {
         if step.due == Some(self.life) {
             board.with_log(|board, link, follower| {
                 let (position, snapshot) = follower.snapshot(board);
-                let parts = snapshot.to_parts().unwrap();
+                let parts = snapshot.to_parts(link.part_bytes()).unwrap();
                 let count = u32::try_from(parts.len()).unwrap();
                 for (index, bytes) in (0_u32..).zip(parts) {
                     let part = SnapshotPart { name: (position, self.life), index, count, bytes };

@@ -9,8 +9,9 @@ use crate::baseline::peers::Fact;
 use crate::event::{HOUR_NS, Timestamp};
 use crate::kafka::Ledger;
 use crate::pipeline::epochs::board::Outcome;
-use crate::pipeline::epochs::entry::{Entry, Logged, Report};
+use crate::pipeline::epochs::entry::{Entry, Logged, PART_BYTES, Report};
 use crate::pipeline::epochs::follower::Follower;
+use crate::pipeline::epochs::kept::Kept;
 use crate::pipeline::epochs::link::{Link, LogSink as _};
 use crate::pipeline::epochs::snapshot::{FROM_ELSEWHERE, Snapshot};
 use crate::pipeline::epochs::tests::log::{GROUP, MemoryLog, Node, outcomes, source};
@@ -193,12 +194,48 @@ fn entries_that_are_damaged_foreign_or_newer_are_refused_and_change_nothing() {
     let part = |seq, bytes| Entry::Part { source: source(0), owner: 9, seq, more: false, bytes };
     log.push(1, took);
     log.push(1, part(0, vec![1, 2, 3]));
-    log.push(1, part(1, Report::default().to_parts().unwrap().concat()));
+    log.push(1, part(1, Report::default().to_parts(PART_BYTES).unwrap().concat()));
     let outcomes = outcomes(&one.read_all());
     assert!(matches!(
         outcomes.as_slice(),
         [Outcome::Applied, Outcome::Refused(_), Outcome::Applied]
     ));
+}
+
+/// What stands on the board once a partition has told of many tools, in a log that takes so many
+/// bytes a record, and what the log took.
+fn told_of_many_tools(bytes_max: usize) -> (Kept, usize) {
+    let (records, mut one, mut two) = world(1);
+    let (post, mut log) = judge(&mut one, 0);
+    let ledger = Ledger::default();
+    one.board.guard(post, ledger.clone());
+    one.log.bytes_max.store(bytes_max, Ordering::Relaxed);
+    for hour in 5..8 {
+        for number in 0..90_u64 {
+            // What does not compress.
+            let tool = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let fact = Fact::Tool { tool, agent: tool ^ 7, hour, began: true };
+            log.note(hour, GROUP, &[fact]);
+        }
+        // They come one behind the other, and none has been read back when the next one is sent.
+        let closed = log.close(at(hour + 1), 0).unwrap();
+        one.board.publish(post, &mut log, closed, hour);
+    }
+    for _ in 0..20 {
+        one.read_all();
+    }
+    assert!(ledger.is_empty(), "{bytes_max}: something is held back");
+    two.read_all();
+    assert_eq!(one.standing(), two.standing());
+    (one.board.kept(), records.records().len())
+}
+
+#[test]
+fn row_18_reports_larger_than_the_log_takes_arrive_in_smaller_parts_and_hold_nothing_back() {
+    let (whole, records) = told_of_many_tools(0);
+    let (split, more) = told_of_many_tools(600);
+    assert_eq!(split, whole);
+    assert!(more > records + 3, "{more} records instead of {records}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! hand out, over a log that loses records and is compacted.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use proptest::prelude::*;
 
 use crate::baseline::peers::{Fact, GroupKey};
 use crate::event::{HOUR_NS, Timestamp};
-use crate::kafka::Ledger;
+use crate::kafka::{Ledger, RefusedEntry};
 use crate::pipeline::epochs::board::{Member, Outcome};
-use crate::pipeline::epochs::entry::{Entry, Handed, Logged, SourceId};
+use crate::pipeline::epochs::entry::{Entry, Handed, Logged, PART_BYTES, SourceId};
 use crate::pipeline::epochs::follower::{Follower, Step};
 use crate::pipeline::epochs::kept::{Kept, Lessons};
 use crate::pipeline::epochs::link::{Link, LogSink};
@@ -38,10 +38,19 @@ pub(super) struct MemoryLog {
     records: Arc<Mutex<Vec<Record>>>,
     pub(super) loses: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
+    /// The longest value it takes; 0 is any.
+    pub(super) bytes_max: Arc<AtomicUsize>,
+    refused: Arc<Mutex<Vec<RefusedEntry>>>,
 }
 
 impl LogSink for MemoryLog {
     fn append(&self, key: &[u8], payload: Option<&[u8]>) {
+        let (bytes, most) =
+            (payload.map_or(0, <[u8]>::len), self.bytes_max.load(Ordering::Relaxed));
+        if most > 0 && bytes > most {
+            self.refused.lock().unwrap().push(RefusedEntry { key: key.to_vec(), bytes });
+            return;
+        }
         if self.loses.load(Ordering::Relaxed) {
             self.lost.store(true, Ordering::Relaxed);
             return;
@@ -53,6 +62,10 @@ impl LogSink for MemoryLog {
 
     fn may_have_lost(&self) -> bool {
         self.lost.swap(false, Ordering::Relaxed)
+    }
+
+    fn take_refused(&self) -> Vec<RefusedEntry> {
+        std::mem::take(&mut *self.refused.lock().unwrap())
     }
 }
 
@@ -119,7 +132,7 @@ impl Node {
             }
             steps.push(step);
         }
-        self.board.with_log(|board, link, _| link.tend(board));
+        drop(self.board.with_log(|board, link, _| link.tend(board)));
         steps
     }
 
@@ -131,7 +144,7 @@ impl Node {
 
     /// Writes a snapshot in at least `count` parts.
     pub(super) fn append_snapshot(&self, position: i64, snapshot: &Snapshot, count: usize) {
-        let packed = snapshot.to_parts().unwrap().concat();
+        let packed = snapshot.to_parts(PART_BYTES).unwrap().concat();
         let parts: Vec<_> = packed.chunks(packed.len().div_ceil(count)).collect();
         for (index, bytes) in (0_u32..).zip(&parts) {
             let (name, count) = ((position, self.writer), u32::try_from(parts.len()).unwrap());
@@ -337,7 +350,7 @@ impl World {
                     self.loses = !self.loses;
                     nodes[node].log.loses.store(self.loses, Ordering::Relaxed);
                 }
-                3 => nodes[node].board.with_log(|board, link, _| link.tend(board)).unwrap(),
+                3 => drop(nodes[node].board.with_log(|board, link, _| link.tend(board)).unwrap()),
                 4 if idles => {
                     let late = nodes[node].board.leave_out_laggards(i64::from(much / 8));
                     assert!(late.is_empty(), "it is for the log to say");
