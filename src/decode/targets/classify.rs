@@ -47,7 +47,7 @@ impl Finder {
             return self.embedded(place, (text, is_cut), scratch);
         }
         let sorts = Sorts::of(text);
-        if !is_cut && self.by_role(place, text, scratch) {
+        if !is_cut && self.by_role(place, (text, sorts), scratch) {
             return;
         }
         let found_before = self.found();
@@ -77,10 +77,16 @@ impl Finder {
     }
 
     /// Whether the name of the key settles what a text is.
-    fn by_role(&mut self, place: Place, text: &str, scratch: &mut String) -> bool {
-        let is_url = || text.contains("://");
+    fn by_role(
+        &mut self,
+        place: Place,
+        (text, sorts): (&str, Sorts),
+        scratch: &mut String,
+    ) -> bool {
+        let is_url = || sorts.has(Sorts::COLON) && text.contains("://");
+        let has_lines = || sorts.has(Sorts::SPACE) && text.contains('\n');
         let is_path = match place.role {
-            Role::Path => text.len() <= PATH_BYTES_MAX && !text.contains('\n') && !is_url(),
+            Role::Path => text.len() <= PATH_BYTES_MAX && !has_lines() && !is_url(),
             _ => shapes::is_path(text) && text.len() <= PATH_BYTES_MAX,
         };
         if is_path {
