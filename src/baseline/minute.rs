@@ -23,7 +23,7 @@ impl MinuteRing {
     /// Counts a call at `time` and returns how many there are in the minute that ends with the
     /// newest call. A call that is older than the minute is not counted.
     pub fn add(&mut self, time: Timestamp) -> u32 {
-        let bucket = i32::try_from(time.as_secs().div_euclid(BUCKET_SECS)).unwrap_or(0);
+        let bucket = i32::try_from(time.spans_of(BUCKET_SECS)).unwrap_or(0);
         self.advance(bucket);
         if self.newest.saturating_sub(bucket) < BUCKETS_I32
             && let Some(count) = self.counts.get_mut(slot(bucket))

@@ -397,7 +397,7 @@ fn bits_of(tool: u64) -> [(usize, u64); 2] {
 }
 
 fn minute_of(time: Timestamp) -> i32 {
-    let minutes = time.as_secs().div_euclid(60);
+    let minutes = time.spans_of(60);
     i32::try_from(minutes).unwrap_or(if minutes < 0 { i32::MIN + 1 } else { i32::MAX })
 }
 

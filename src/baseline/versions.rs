@@ -372,7 +372,7 @@ pub fn version_hash(version: &str) -> u32 {
 }
 
 fn minute_of(time: Timestamp) -> i32 {
-    i32::try_from(time.as_secs().div_euclid(60)).unwrap_or(0)
+    i32::try_from(time.spans_of(60)).unwrap_or(0)
 }
 
 fn day_of(time: Timestamp) -> i32 {

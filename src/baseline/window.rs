@@ -71,7 +71,7 @@ impl TenMinutes {
     /// Adds a call at `time` and returns the sums of the window that ends with the newest call. A
     /// call that is older than the window is not added.
     pub fn add(&mut self, time: Timestamp, sums: &Sums) -> Sums {
-        let bucket = i32::try_from(time.as_secs().div_euclid(BUCKET_SECS)).unwrap_or(0);
+        let bucket = i32::try_from(time.spans_of(BUCKET_SECS)).unwrap_or(0);
         self.advance(bucket);
         if self.newest.saturating_sub(bucket) < BUCKETS_I32 {
             self.add_to(slot(bucket), sums);

@@ -63,19 +63,26 @@ impl Timestamp {
     /// Whole milliseconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
-        self.0.div_euclid(1_000_000)
+        floor_div(self.0, 1_000_000)
     }
 
     /// Whole seconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn as_secs(self) -> i64 {
-        self.0.div_euclid(SECOND_NS)
+        floor_div(self.0, SECOND_NS)
+    }
+
+    /// Whole spans of so many seconds since the Unix epoch, rounded down. `secs` is above 0, and less
+    /// than a century.
+    #[must_use]
+    pub const fn spans_of(self, secs: i64) -> i64 {
+        floor_div(self.0, SECOND_NS * secs)
     }
 
     /// The UTC day, counted from the Unix epoch.
     #[must_use]
     pub const fn day(self) -> i64 {
-        self.0.div_euclid(DAY_NS)
+        floor_div(self.0, DAY_NS)
     }
 
     /// The start of a UTC hour that is counted from the Unix epoch, as [`Self::hour`] is, saturating at
@@ -88,13 +95,13 @@ impl Timestamp {
     /// The UTC hour, counted from the Unix epoch: the peer epoch this time falls in.
     #[must_use]
     pub const fn hour(self) -> i64 {
-        self.0.div_euclid(HOUR_NS)
+        floor_div(self.0, HOUR_NS)
     }
 
     /// The UTC hour of the day, 0 to 23.
     #[must_use]
     pub fn hour_of_day(self) -> u8 {
-        u8::try_from(self.hour().rem_euclid(24)).unwrap_or(0)
+        u8::try_from(self.hour() - self.day() * 24).unwrap_or(0)
     }
 
     /// Seconds from `earlier` to this time; negative when this time comes first.
@@ -115,7 +122,8 @@ impl Timestamp {
     /// This time plus the whole milliseconds of `span`, saturating at the end.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        self.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        self.plus_millis(secs.saturating_mul(1_000).saturating_add(span.subsec_millis().into()))
     }
 
     /// This time plus seconds, saturating at the ends.
@@ -123,6 +131,15 @@ impl Timestamp {
     pub const fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(SECOND_NS)))
     }
+}
+
+/// Division rounded down, by more than 0. Without a sign it takes half of the steps, and hardly any
+/// time is before 1970.
+const fn floor_div(nanos: i64, by: i64) -> i64 {
+    if nanos < 0 {
+        return nanos.div_euclid(by);
+    }
+    (nanos.cast_unsigned() / by.cast_unsigned()).cast_signed()
 }
 
 /// RFC 3339 in UTC with milliseconds, as alerts carry it.
@@ -255,6 +272,18 @@ mod tests {
         fn the_fast_reader_agrees_with_the_library(nanos in -8_000_000_000_000_000_000_i64..9_000_000_000_000_000_000) {
             let text = jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap().to_string();
             prop_assert_eq!(text.parse::<Timestamp>().unwrap().as_nanos(), nanos);
+        }
+
+        #[test]
+        fn spans_round_down_at_any_time(nanos in any::<i64>(), secs in any::<u64>(), millis in 0_u64..1_000) {
+            let time = Timestamp::from_nanos(nanos);
+            let (hour, day) = (nanos.div_euclid(HOUR_NS), nanos.div_euclid(DAY_NS));
+            prop_assert_eq!((time.hour(), time.day()), (hour, day));
+            prop_assert_eq!(i64::from(time.hour_of_day()), hour.rem_euclid(24));
+            prop_assert_eq!(time.spans_of(60), time.as_secs().div_euclid(60));
+            let span = Duration::from_secs(secs).saturating_add(Duration::from_millis(millis));
+            let most = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+            prop_assert_eq!(time.plus(span), time.plus_millis(most));
         }
     }
 }
