@@ -130,29 +130,34 @@ impl Repeats {
     /// Takes one call: `mass` is the budget this one call may spend, `share` how likely a repeat
     /// is. Returns the run it belongs to.
     pub fn add(&mut self, key: u64, time: Timestamp, mass: f64, share: f64) -> Run {
-        if let Some(moved) = self.base.follow(time) {
+        let moved = self.base.follow(time);
+        if let Some(moved) = moved {
             self.once.iter_mut().for_each(|it| it.last = it.last.saturating_sub(moved));
             self.again.retain_mut(|it| it.move_back(moved));
         }
         let (key, now) = (short(key), self.offset(time));
         let mut run = None;
-        self.again.retain_mut(|it| {
-            if !it.is_live(now) {
-                return false;
-            }
+        if self.again.iter().any(|it| !it.is_live(now)) {
+            self.again.retain_mut(|it| it.is_live(now));
+        }
+        for it in self.again.iter_mut() {
             if it.key == key {
                 let evidence = it.again(now, mass, share);
                 run = Some(Run { evidence, count: it.count, first: self.base.time(it.first) });
             } else {
                 it.evidence *= 0.5;
             }
-            true
-        });
+        }
         // Mostly nothing is over and nothing is equal, so there is no branch for each.
-        let (oldest, mut is_equal) = (oldest_live(now), false);
-        for it in &mut self.once {
-            *it = if it.last < oldest { Once::default() } else { *it };
-            is_equal |= (it.key == key) & (it.last > 0);
+        let oldest = oldest_live(now);
+        let (mut is_over, mut is_equal) = (moved.is_some(), false);
+        for it in &self.once {
+            is_over |= (it.last > 0) & (it.last < oldest);
+            is_equal |= (it.key == key) & (it.last >= oldest);
+        }
+        if is_over {
+            let over = self.once.iter_mut().filter(|it| it.last < oldest);
+            over.for_each(|it| *it = Once::default());
         }
         if is_equal {
             for it in self.once.iter_mut().filter(|it| it.key == key && it.last > 0) {
@@ -177,11 +182,18 @@ impl Repeats {
 
     /// What was made once makes room first, the oldest before the others.
     fn insert(&mut self, new: Once) {
-        let empty = self.once.iter().filter(|it| it.last == 0).count();
+        // The oldest one, by its time and place in one number; an empty place is later than all.
+        let (mut empty, mut oldest) = (0_usize, u64::MAX);
+        for (at, it) in (0_u64..).zip(&self.once) {
+            empty += usize::from(it.last == 0);
+            oldest = oldest.min(u64::from(it.last.wrapping_sub(1)) << 8 | at);
+        }
         let place = if self.again.len() < empty {
             self.once.iter_mut().find(|it| it.last == 0)
+        } else if empty < SLOTS {
+            self.once.get_mut(usize::from(oldest.to_le_bytes()[0]))
         } else {
-            self.once.iter_mut().filter(|it| it.last > 0).min_by_key(|it| it.last)
+            None
         };
         if let Some(place) = place {
             *place = new;
