@@ -220,10 +220,11 @@ impl Counts {
 
     /// Counts one more and says how many there are.
     fn add(&mut self, place: u8) -> u8 {
-        if self.at(place).is_none() {
+        let at = self.at(place).or_else(|| {
             self.make_place(place);
-        }
-        self.at(place).and_then(|at| self.0.get_mut(at)).map_or(0, raise)
+            self.at(place)
+        });
+        at.and_then(|at| self.0.get_mut(at)).map_or(0, raise)
     }
 
     /// Makes a place for the count of what was not used so far.
