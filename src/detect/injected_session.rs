@@ -157,8 +157,7 @@ fn judge(
     let acting = acting(call.operation);
     let tool_token = session::tool_token(judgement.tool);
     let is_first_use = !session.has_token(tool_token);
-    let mut context: Option<Context<'_>> = None;
-    let mut fill = || habits.context(short(agent), session.tokens());
+    let mut known = Known { habits, agent, session, context: None };
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
     for target in call.targets.iter() {
         let weight = kind_weight(target.kind, acting);
@@ -166,9 +165,8 @@ fn judge(
         if weight <= 0.0 || is_known() {
             continue;
         }
-        let context = &*context.get_or_insert_with(&mut fill);
         let weighed = weight * discount(habits, session, target);
-        let reason = of_target(judgement, habits, (session, context), (target, weighed));
+        let reason = of_target(judgement, &mut known, (target, weighed));
         let nats = best.map_or(0.0, |best| best.nats);
         if reason.nats > nats {
             second = nats;
@@ -178,7 +176,7 @@ fn judge(
         }
     }
     if is_first_use && !judgement.said.is_expected_tool(judgement.tool) {
-        let context = &*context.get_or_insert_with(&mut fill);
+        let context = known.context();
         let surprise = excess(context.chance(tool_token), OTHER_TOOL);
         tool = surprise * (0.3 + 0.7 * acting);
         if tool > 0.0 {
@@ -193,18 +191,34 @@ fn judge(
         nats,
         best,
         tool,
-        similar: context.as_ref().map_or(0, |context| context.similar),
+        similar: known.context.as_ref().map_or(0, |context| context.similar),
         sessions: habits.sessions(),
     })
+}
+
+/// How well sessions like the one of a call are known: looked up once and only when something depends
+/// on it, since that takes longer than everything else.
+struct Known<'a> {
+    habits: &'a Habits,
+    agent: u64,
+    session: &'a LiveSession,
+    context: Option<Context<'a>>,
+}
+
+impl<'a> Known<'a> {
+    fn context(&mut self) -> &Context<'a> {
+        let Self { habits, agent, session, .. } = *self;
+        self.context.get_or_insert_with(|| habits.context(short(agent), session.tokens()))
+    }
 }
 
 /// What one target of a call adds. `weighed` is what its kind and its likeness to known ones leave.
 fn of_target(
     judgement: &Judgement<'_>,
-    habits: &Habits,
-    (session, context): (&LiveSession, &Context<'_>),
+    known: &mut Known<'_>,
     (target, weighed): (&Target, f64),
 ) -> Reason {
+    let (habits, session) = (known.habits, known.session);
     let entity = session::entity(target);
     let support = habits.support(entity);
     let class = session::class(judgement.tool, target.key, target.kind);
@@ -212,13 +226,14 @@ fn of_target(
     let mut reason = Reason { nats: 0.0, target: *target, support, rate, alike: 0 };
     if support >= 2 {
         if session::is_token(target).0 {
-            let chance = context.chance(session::entity_token(entity));
+            let chance = known.context().chance(session::entity_token(entity));
             reason.nats = weighed * LIKELY * excess(chance, OTHER_SESSION);
         }
         return reason;
     }
     let surprise = libm::log(RATE_MAX / rate);
     if surprise > 0.0 {
+        let context = known.context();
         let known = if support == 1 { LIKELY } else { 1.0 };
         let share = habits.share(session.tokens(), entity, context.total);
         let confidence = CONFIDENCE * libm::log1p(context.total);

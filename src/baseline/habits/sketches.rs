@@ -23,8 +23,14 @@ const SIMILARITY_MIN_OTHERS: f32 = 0.158_489_3;
 /// From here on a session is called similar, in words to people.
 const SIMILAR: f32 = 0.5;
 
+/// Weights of a comparison: room for all sessions, and a power of two, so that the place of a session is
+/// one of them without a look.
+const WEIGHTS: usize = 512;
+const _: () = assert!(SKETCHES_MAX <= WEIGHTS && WEIGHTS.is_power_of_two());
+
 /// The sessions as an index from token to session, which says all there is to say of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub(super) struct Sketches {
     /// Whose each session was, by 32 bits of the agent's hash; the oldest first.
     agents: Vec<u32>,
@@ -38,13 +44,44 @@ pub(super) struct Sketches {
     rarity: Vec<f32>,
     /// Sessions had to make room for newer ones.
     is_full: bool,
+    /// Where tokens begin in `tokens` that begin with the same byte, and where the last of them end.
+    #[serde(skip)]
+    firsts: Vec<u16>,
+}
+
+/// The same as it is written.
+#[derive(Deserialize)]
+struct Written {
+    agents: Vec<u32>,
+    tokens: Vec<u32>,
+    starts: Vec<u16>,
+    places: Vec<u16>,
+    rarity: Vec<f32>,
+    is_full: bool,
+}
+
+impl From<Written> for Sketches {
+    fn from(written: Written) -> Self {
+        let Written { agents, tokens, starts, places, rarity, is_full } = written;
+        let firsts = firsts(&tokens);
+        Self { agents, tokens, starts, places, rarity, is_full, firsts }
+    }
+}
+
+/// Where those of some ascending tokens begin that begin with each byte, and where the last of them end.
+fn firsts(tokens: &[u32]) -> Vec<u16> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    let first = |byte: u32| tokens.partition_point(|token| token >> 24 < byte);
+    (0..=256).map(|byte| u16::try_from(first(byte)).unwrap_or(u16::MAX)).collect()
 }
 
 /// How much the known sessions weigh for a session under way.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     sketches: &'a Sketches,
-    weights: [f32; SKETCHES_MAX],
+    weights: [f32; WEIGHTS],
     /// All weights together: how well sessions like this one are known.
     pub total: f64,
     /// Sessions that share at least half of what this one has done.
@@ -94,7 +131,7 @@ impl Sketches {
 
     pub(super) const fn heap_bytes(&self) -> usize {
         (self.agents.capacity() + self.tokens.capacity() + self.rarity.capacity()) * 4
-            + (self.starts.capacity() + self.places.capacity()) * 2
+            + (self.starts.capacity() + self.places.capacity() + self.firsts.capacity()) * 2
     }
 
     /// Whether it holds no more than it may.
@@ -146,6 +183,7 @@ impl Sketches {
             start = start.saturating_add(u16::try_from(token.len()).unwrap_or(u16::MAX));
         }
         self.starts.push(start);
+        self.firsts = firsts(&self.tokens);
     }
 
     /// Every token with the place of a session that has it, ascending.
@@ -161,11 +199,18 @@ impl Sketches {
 
     /// The sessions that have a token, and what it weighs.
     fn find(&self, token: u32) -> (&[u16], f32) {
-        let Ok(at) = self.tokens.binary_search(&token) else { return (&[], self.rarity_of(0)) };
-        let start = self.starts.get(at).map_or(0, |start| usize::from(*start));
-        let end = self.starts.get(at + 1).map_or(0, |end| usize::from(*end));
-        let places = self.places.get(start..end).unwrap_or_default();
+        let places = self.places_of(token).unwrap_or_default();
         (places, self.rarity_of(places.len()))
+    }
+
+    /// The sessions that have a token. Tokens are hashes, so a few of them begin with the same byte.
+    fn places_of(&self, token: u32) -> Option<&[u16]> {
+        let [.., byte] = token.to_le_bytes().map(usize::from);
+        let &[first, end] = self.firsts.get(byte..byte + 2)? else { return None };
+        let some = self.tokens.get(usize::from(first)..usize::from(end))?;
+        let at = usize::from(first) + some.binary_search(&token).ok()?;
+        let &[start, end] = self.starts.get(at..at + 2)? else { return None };
+        self.places.get(usize::from(start)..usize::from(end))
     }
 
     /// What a token weighs that so many sessions have; before any is known all weigh alike.
@@ -180,41 +225,47 @@ impl Sketches {
 
     /// How much each session weighs for one of `agent` that has these tokens so far.
     pub(super) fn context(&self, agent: u32, tokens: &[u32]) -> Context<'_> {
-        let mut weights = [0.0_f32; SKETCHES_MAX];
+        let mut weights = [0.0_f32; WEIGHTS];
         let mut all = 0.0_f32;
         for token in tokens {
             let (places, weight) = self.find(*token);
             all += weight;
             for place in places {
-                if let Some(sum) = weights.get_mut(usize::from(*place)) {
+                if let Some(sum) = weights.get_mut(usize::from(*place) % WEIGHTS) {
                     *sum += weight;
                 }
             }
         }
         let (mut total, mut similar) = (0.0_f32, 0);
         let scale = if all > 0.0 { 1.0 / all } else { 0.0 };
-        for (weight, owner) in weights.iter_mut().zip(&self.agents) {
-            // Most of them share nothing with it.
-            if *weight == 0.0 {
+        let (fours, _) = weights.as_chunks_mut::<4>();
+        for (four, owners) in fours.iter_mut().zip(self.agents.chunks(4)) {
+            // Most of them share next to nothing with it, so four are looked at together.
+            let similarities = four.map(|sum| sum * scale);
+            *four = [0.0; 4];
+            if similarities.iter().fold(true, |none, it| none & (*it < SIMILARITY_MIN)) {
                 continue;
             }
-            let similarity = *weight * scale;
-            if similarity < SIMILARITY_MIN {
-                *weight = 0.0;
-                continue;
+            for ((weight, similarity), owner) in four.iter_mut().zip(similarities).zip(owners) {
+                if similarity >= SIMILARITY_MIN {
+                    *weight = weight_of(similarity, *owner == agent);
+                    total += *weight;
+                    similar += u32::from(similarity >= SIMILAR);
+                }
             }
-            let alike = similarity * similarity * libm::sqrtf(similarity);
-            let is_own = *owner == agent;
-            *weight = match (is_own, similarity < SIMILARITY_MIN_OTHERS) {
-                (true, _) => 2.0 * alike,
-                (false, false) => alike,
-                (false, true) => 0.0,
-            };
-            total += *weight;
-            similar += u32::from(similarity >= SIMILAR);
         }
         Context { sketches: self, weights, total: f64::from(total), similar }
     }
+}
+
+/// What a session weighs that is so much alike, one of the agent's `own` or of another agent's.
+fn weight_of(similarity: f32, is_own: bool) -> f32 {
+    let least = if is_own { SIMILARITY_MIN } else { SIMILARITY_MIN_OTHERS };
+    if similarity < least {
+        return 0.0;
+    }
+    let alike = similarity * similarity * libm::sqrtf(similarity);
+    if is_own { 2.0 * alike } else { alike }
 }
 
 impl Context<'_> {
@@ -228,5 +279,62 @@ impl Context<'_> {
         let known = self.sketches.len();
         let share = (float(places.len()) + 0.5) / (float(known) + 1.0);
         ((f64::from(hit) + share) / (self.total + 1.0)).min(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Sessions of one agent with these tokens.
+    fn index(sessions: &[Vec<u32>]) -> Sketches {
+        let mut sketches = Sketches::default();
+        sketches.extend(sessions.iter().map(|tokens| (1, tokens.as_slice())));
+        sketches
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_token_begins_with_its_sessions_are_found_and_after_reading_as_well(
+            tokens in prop::collection::btree_set(prop_oneof![any::<u32>(), 0..4_u32, u32::MAX - 4..], 0..300),
+            other in any::<u32>(),
+        ) {
+            let all: Vec<u32> = tokens.iter().copied().collect();
+            let sessions = [all.clone(), all.iter().copied().step_by(2).collect()];
+            let sketches = index(&sessions);
+            let bytes = postcard::to_allocvec(&sketches).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Sketches>(&bytes).unwrap(), sketches.clone());
+            for token in all.into_iter().chain([other]) {
+                let of = |place: u16| sessions[usize::from(place)].contains(&token).then_some(place);
+                let expected: Vec<u16> = (0..2).filter_map(of).collect();
+                prop_assert_eq!(sketches.find(token).0, expected.as_slice());
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_of_another_agent_counts_half_and_only_when_it_is_more_alike() {
+        assert!((weight_of(0.5, true) - 2.0 * weight_of(0.5, false)).abs() < f32::EPSILON);
+        assert!(weight_of(0.119, true) <= 0.0);
+        assert!(weight_of(0.13, true) > 0.0 && weight_of(0.13, false) <= 0.0);
+        assert!(weight_of(0.2, false) > 0.0);
+    }
+
+    #[test]
+    fn a_damaged_index_finds_nothing_and_stops_nobody() {
+        let written = Written {
+            agents: vec![1],
+            tokens: vec![u32::MAX, 0, 7 << 24],
+            starts: vec![9],
+            places: vec![u16::MAX],
+            rarity: Vec::new(),
+            is_full: false,
+        };
+        let damaged = Sketches::from(written);
+        for token in [u32::MAX, 0, 7 << 24] {
+            assert!(damaged.find(token).0.is_empty());
+        }
+        assert!(damaged.context(1, &[0, u32::MAX]).total <= 0.0);
     }
 }
