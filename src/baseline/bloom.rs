@@ -54,6 +54,13 @@ impl WordBloom {
         contains(&self.young, word) || is_old()
     }
 
+    /// Touches the memory a look-up needs.
+    #[must_use]
+    pub const fn warm_up(&self) -> u64 {
+        let [first, .., last] = self.young;
+        first ^ last
+    }
+
     /// Bytes it takes, its own and on the heap.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -75,6 +75,12 @@ impl Runs {
         Run { calls, started: self.base.time(started) }
     }
 
+    /// Touches the memory a look-up needs.
+    #[must_use]
+    pub fn warm_up(&self) -> u64 {
+        self.slots.first().map_or(0, |slot| slot.session.into())
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

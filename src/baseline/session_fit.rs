@@ -180,6 +180,13 @@ impl SessionFit {
         if self.touched.is_some() { size_of::<[u64; BLOOM_WORDS]>() } else { 0 }
     }
 
+    /// Touches the memory that a call needs.
+    #[must_use]
+    pub fn warm_up(&self) -> u64 {
+        let touched = self.touched.as_ref().and_then(|touched| touched.first());
+        self.previous ^ touched.copied().unwrap_or(0)
+    }
+
     /// The evidence that has added up, in natural logarithms.
     #[must_use]
     pub const fn evidence(&self) -> f64 {

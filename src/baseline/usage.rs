@@ -312,6 +312,13 @@ impl OwnUsage {
         Some(self.waiting)
     }
 
+    /// Touches the memory a look-up needs.
+    #[must_use]
+    pub fn warm_up(&self) -> u64 {
+        let count = |place: usize| self.counts.0.get(place).map_or(0, |count| u64::from(*count));
+        u64::from(self.waits) ^ count(0) ^ count(64)
+    }
+
     /// Bytes it takes, its own and on the heap.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

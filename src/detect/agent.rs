@@ -184,6 +184,14 @@ pub(crate) struct Live {
     pub(crate) fits: Exact<SessionFit>,
 }
 
+impl Live {
+    /// Touches the memory a call needs: what lies behind a pointer first, since it takes longest.
+    fn warm_up(&self) -> u64 {
+        let fit = self.fits.last().map_or(0, SessionFit::warm_up);
+        self.sessions.warm_up() ^ fit ^ self.runs.warm_up() ^ self.repeats.warm_up()
+    }
+}
+
 impl AgentState {
     /// The state of an agent whose first call this is.
     #[must_use]
@@ -353,8 +361,9 @@ impl AgentState {
     /// Touches everything a call needs at once, so that the memory of an agent that was not seen
     /// for a while is fetched side by side instead of piece after piece.
     pub(crate) fn warm_up(&self) {
-        let live = self.live.as_ref().map_or(0, |live| live.repeats.warm_up());
-        std::hint::black_box(live ^ self.tools.warm_up());
+        let live = self.live.as_ref().map_or(0, |live| live.warm_up());
+        let usage = self.fit.usage.as_ref().map_or(0, |usage| usage.warm_up());
+        std::hint::black_box(live ^ usage ^ self.tools.warm_up());
     }
 
     /// The live part, made when it is not there.

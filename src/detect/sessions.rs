@@ -67,6 +67,11 @@ impl Sessions {
         &mut self.live[last]
     }
 
+    /// Touches the memory that a call of the newest session needs.
+    pub(crate) fn warm_up(&self) -> u64 {
+        self.live.last().map_or(0, LiveSession::warm_up)
+    }
+
     /// The session with the hash `key`, if it is under way.
     pub(crate) fn find(&self, key: u64) -> Option<&LiveSession> {
         self.live.iter().find(|session| session.key() == key)
