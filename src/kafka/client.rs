@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError as LibraryError;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::kafka::handshake::HandshakeFailure;
@@ -92,7 +93,7 @@ pub struct KafkaError {
     /// What was being done.
     doing: &'static str,
     /// Not as a source: its words are in this error's own, and a chain would say them again.
-    cause: rdkafka::error::KafkaError,
+    cause: LibraryError,
     /// Why nobody answers, where the brokers told.
     failure: Option<HandshakeFailure>,
 }
@@ -109,11 +110,16 @@ impl KafkaError {
     #[must_use]
     pub fn no_answer(doing: &'static str) -> Self {
         let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
-        Self::when(doing)(rdkafka::error::KafkaError::Global(code))
+        Self::when(doing)(LibraryError::Global(code))
+    }
+
+    /// Says what was being done when the system had no thread to give.
+    pub(crate) fn no_thread(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |cause| Self::when(doing)(LibraryError::ClientCreation(cause.to_string()))
     }
 
     /// Says what was being done when `cause` happened.
-    pub(crate) fn when(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+    pub(crate) fn when(doing: &'static str) -> impl FnOnce(LibraryError) -> Self {
         move |cause| Self { doing, cause, failure: None }
     }
 
@@ -124,7 +130,7 @@ impl KafkaError {
 }
 
 /// A short, closed name for an error, fit for a metric label.
-pub(crate) fn code_of(error: &rdkafka::error::KafkaError) -> String {
+pub(crate) fn code_of(error: &LibraryError) -> String {
     error.rdkafka_error_code().map_or_else(|| "client".to_owned(), |code| format!("{code:?}"))
 }
 

@@ -1,7 +1,8 @@
 //! One worker's consumer: it polls, it pauses, it commits only what is finished.
 //!
-//! A `BaseConsumer` on the worker's own thread. The asynchronous consumer and split partition
-//! queues are avoided on purpose: both have lost wake-ups that stall a partition for good.
+//! A `BaseConsumer` on the worker's own thread, with two more that wait for the broker's answers:
+//! one to commits, one to questions. The asynchronous consumer and split partition queues are
+//! avoided on purpose: both have lost wake-ups that stall a partition for good.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,12 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS, code_of};
+use crate::kafka::committer::Committer;
 use crate::kafka::context::WorkerContext;
+use crate::kafka::ends::{EndAsker, Ends};
 use crate::kafka::{
-    ClientSettings, GaveUp, GivingUp, GroupMember, History, KafkaError, Rebalanced, TopicPartition,
+    ClientSettings, Commits, GaveUp, GivingUp, GroupMember, History, KafkaError, Rebalanced,
+    TopicPartition,
 };
 use crate::telemetry::{CommitFailed, ConsumerError, Event, Metrics, OffsetsCommitted};
 
@@ -42,14 +46,19 @@ pub struct ConsumerSettings {
 
 /// A consumer owned by one thread.
 pub struct PartitionConsumer {
-    pub(super) consumer: BaseConsumer<WorkerContext>,
+    pub(super) consumer: Arc<BaseConsumer<WorkerContext>>,
+    committer: Committer,
+    ends: EndAsker,
     metrics: Metrics,
     from_earliest: bool,
     giving_up: GivingUp,
 }
 
-/// How long the broker may take to tell the ends of a partition.
+/// How long the broker may take to tell the ends of a partition, while the worker waits.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long it may take while nobody waits.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl std::fmt::Debug for PartitionConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -252,9 +261,19 @@ impl PartitionConsumer {
             .map_err(KafkaError::when("create a consumer"))?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(KafkaError::when("subscribe to the source topics"))?;
+        let consumer = Arc::new(consumer);
+        let (committing, counting) = (Arc::clone(&consumer), metrics.clone());
+        let committer = Committer::start(move || commit(&committing, &counting))
+            .map_err(KafkaError::no_thread("start the thread that commits"))?;
+        let asking = Arc::clone(&consumer);
+        let ends =
+            EndAsker::start(move |partition, with_commit| ends_of(&asking, partition, with_commit))
+                .map_err(KafkaError::no_thread(
+                    "start the thread that asks where partitions end",
+                ))?;
         let from_earliest = settings.from_earliest;
         let giving_up = settings.giving_up.clone();
-        Ok(Self { consumer, metrics: metrics.clone(), from_earliest, giving_up })
+        Ok(Self { consumer, committer, ends, metrics: metrics.clone(), from_earliest, giving_up })
     }
 
     /// Counts an error, and gives up after one that librdkafka never gets over.
@@ -269,13 +288,13 @@ impl PartitionConsumer {
         }
     }
 
-    fn committed(&self, partition: &TopicPartition) -> Option<i64> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&partition.topic, partition.partition);
-        let list = self.consumer.committed_offsets(list, ANSWER_TIMEOUT).ok()?;
-        match list.find_partition(&partition.topic, partition.partition)?.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
+    /// Unassigns what was let go of or lost, once no commit is under way that may speak of it: a
+    /// commit that began before and is sent after the group has formed again would be taken, and
+    /// would put back who has the partition by then. The group waits for this.
+    fn unassign_gone(&self) {
+        let context = self.consumer.context();
+        if context.has_gone() && !self.committer.is_under_way() {
+            context.unassign_gone(&self.consumer);
         }
     }
 
@@ -297,7 +316,9 @@ impl PartitionConsumer {
 
 impl GroupMember for PartitionConsumer {
     fn poll(&self, timeout: Duration) -> Polled<'_> {
-        match self.consumer.poll(timeout) {
+        let polled = self.consumer.poll(timeout);
+        self.unassign_gone();
+        match polled {
             Some(Ok(message)) => Polled::Record(Consumed(Held::Fetched(message))),
             Some(Err(error)) => {
                 self.failed(&error);
@@ -330,14 +351,8 @@ impl GroupMember for PartitionConsumer {
     fn let_go(&self, partitions: &[TopicPartition]) -> bool {
         // The flag is reset by unassign, so it must be read before.
         let lost = self.consumer.assignment_lost();
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&partition.topic, partition.partition);
-        }
-        if let Err(error) = self.consumer.incremental_unassign(&list) {
-            ConsumerError { code: &code_of(&error), fatal: false }.emit(&self.metrics);
-        }
-        self.consumer.context().forget(partitions);
+        self.consumer.context().go(partitions);
+        self.unassign_gone();
         !lost
     }
 
@@ -349,25 +364,25 @@ impl GroupMember for PartitionConsumer {
         self.consumer.context().appended(partition, append_ms);
     }
 
+    fn begin_commit(&self) -> u64 {
+        self.committer.ask()
+    }
+
+    fn commits(&self) -> Commits {
+        self.committer.commits()
+    }
+
     fn commit(&self) -> bool {
-        let finished = self.consumer.context().finished_list(|_| true);
-        let committed = finished.and_then(|list| {
-            list.map_or(Ok(()), |list| self.consumer.commit(&list, CommitMode::Sync))
-        });
-        match &committed {
-            Ok(()) => OffsetsCommitted.emit(&self.metrics),
-            Err(error) => CommitFailed { code: &code_of(error) }.emit(&self.metrics),
-        }
-        committed.is_ok()
+        self.committer.wait(self.committer.ask())
     }
 
     fn is_lost(&self) -> bool {
         self.consumer.assignment_lost()
     }
 
-    fn confirm(&self) -> Option<bool> {
+    fn has_finished(&self) -> bool {
         let finished = self.consumer.context().finished_list(|_| true);
-        finished.is_ok_and(|list| list.is_some()).then(|| self.commit())
+        finished.is_ok_and(|list| list.is_some())
     }
 
     fn pause(&self, partition: &TopicPartition) {
@@ -378,14 +393,14 @@ impl GroupMember for PartitionConsumer {
         self.steer(partition, rdkafka::consumer::Consumer::resume);
     }
 
+    fn ask_for_end(&self, partition: &TopicPartition, with_commit: bool) {
+        self.ends.ask(partition, with_commit);
+    }
+
     fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
-            .ok()?;
+        let Ends { low, high, committed } = self.ends.answer(partition)?;
         let start = if self.from_earliest { low } else { high };
-        let next = next_offset.or_else(|| self.committed(partition)).unwrap_or(start);
-        Some(next >= high)
+        Some(next_offset.or(committed).unwrap_or(start) >= high)
     }
 
     fn resets(&self) -> u64 {
@@ -405,4 +420,52 @@ impl GroupMember for PartitionConsumer {
     fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
         self.go_to(partition, offset)
     }
+}
+
+impl Drop for PartitionConsumer {
+    /// The consumer is closed on this thread, which hands its partitions over: by then no other one
+    /// may speak for it.
+    fn drop(&mut self) {
+        self.committer.end();
+        self.ends.end();
+        self.consumer.context().close(&self.consumer);
+    }
+}
+
+/// Commits what is finished by now. Returns whether the broker has taken it.
+fn commit(consumer: &BaseConsumer<WorkerContext>, metrics: &Metrics) -> bool {
+    if consumer.assignment_lost() {
+        CommitFailed { code: "AssignmentLost" }.emit(metrics);
+        return false;
+    }
+    let committed = consumer
+        .context()
+        .finished_list(|_| true)
+        .and_then(|list| list.map_or(Ok(()), |list| consumer.commit(&list, CommitMode::Sync)));
+    match &committed {
+        Ok(()) => OffsetsCommitted.emit(metrics),
+        Err(error) => CommitFailed { code: &code_of(error) }.emit(metrics),
+    }
+    committed.is_ok()
+}
+
+/// Where a partition ends and, if that is wanted, what is committed of it, asked of the broker.
+fn ends_of(
+    consumer: &BaseConsumer<WorkerContext>,
+    partition: &TopicPartition,
+    with_commit: bool,
+) -> Option<Ends> {
+    let (topic, number) = (&*partition.topic, partition.partition);
+    let (low, high) = consumer.fetch_watermarks(topic, number, ENDS_TIMEOUT).ok()?;
+    if !with_commit {
+        return Some(Ends { low, high, committed: None });
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, number);
+    let list = consumer.committed_offsets(list, ENDS_TIMEOUT).ok()?;
+    let committed = match list.find_partition(topic, number)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    Some(Ends { low, high, committed })
 }

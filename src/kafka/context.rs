@@ -54,6 +54,13 @@ pub(crate) struct WorkerContext {
     /// Whether the worker wants to write down what it knows before a partition goes.
     defers: AtomicBool,
     notes: Mutex<VecDeque<Rebalanced>>,
+    /// Partitions that the group waits for, until the worker lets go of them.
+    revoking: Mutex<Vec<TopicPartition>>,
+    /// Partitions that are not ours any more and that the library has not been told of.
+    gone: Mutex<Vec<TopicPartition>>,
+    has_gone: AtomicBool,
+    /// Whether the consumer closes: nobody polls any more who would unassign.
+    closes: AtomicBool,
     /// For each partition the offset below which everything is finished: its alerts are
     /// acknowledged. The only offsets that may ever be committed.
     finished: Mutex<BTreeMap<TopicPartition, i64>>,
@@ -71,6 +78,10 @@ impl WorkerContext {
             resets: AtomicU64::new(0),
             defers: AtomicBool::new(false),
             notes: Mutex::default(),
+            revoking: Mutex::default(),
+            gone: Mutex::default(),
+            has_gone: AtomicBool::new(false),
+            closes: AtomicBool::new(false),
             finished: Mutex::default(),
             appended: Mutex::default(),
         }
@@ -96,10 +107,44 @@ impl WorkerContext {
         self.defers.store(defers, Ordering::Relaxed);
     }
 
-    /// Partitions are not ours any more.
-    pub(crate) fn forget(&self, partitions: &[TopicPartition]) {
+    /// Partitions are not ours any more: nothing of them is committed from here on, and the library
+    /// is told by [`Self::unassign_gone`].
+    pub(crate) fn go(&self, partitions: &[TopicPartition]) {
         lock(&self.finished).retain(|partition, _| !partitions.contains(partition));
         lock(&self.appended).retain(|partition, _| !partitions.contains(partition));
+        lock(&self.revoking).retain(|partition| !partitions.contains(partition));
+        lock(&self.gone).extend_from_slice(partitions);
+        self.has_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the library has not been told yet of partitions that are not ours any more.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.has_gone.load(Ordering::Relaxed)
+    }
+
+    /// Tells the library of partitions that are not ours any more. No commit may be under way.
+    pub(crate) fn unassign_gone(&self, consumer: &BaseConsumer<Self>) {
+        self.has_gone.store(false, Ordering::Relaxed);
+        let gone = std::mem::take(&mut *lock(&self.gone));
+        if gone.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in &gone {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        if let Err(error) = consumer.incremental_unassign(&list) {
+            self.fail(&error, false);
+        }
+    }
+
+    /// The consumer closes: from now on the library is told at once, and of what it waits for.
+    pub(crate) fn close(&self, consumer: &BaseConsumer<Self>) {
+        self.closes.store(true, Ordering::Relaxed);
+        self.defer(false);
+        let revoking = lock(&self.revoking).clone();
+        self.go(&revoking);
+        self.unassign_gone(consumer);
     }
 
     /// Takes the oldest note.
@@ -147,12 +192,14 @@ impl WorkerContext {
         ConsumerError { code: &code_of(error), fatal }.emit(&self.metrics);
     }
 
-    /// Hands partitions back: commits what is finished, unless they were lost already.
+    /// Hands partitions back: commits what is finished, unless they were lost already. The library is
+    /// told after the poll.
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         // The flag is reset by unassign, so it must be read before.
         let lost = consumer.assignment_lost();
         let partitions = names(list);
         if !lost && self.defers.load(Ordering::Relaxed) {
+            lock(&self.revoking).extend_from_slice(&partitions);
             self.note(Rebalanced::Revoking(partitions));
             return;
         }
@@ -165,10 +212,10 @@ impl WorkerContext {
                 Err(error) => CommitFailed { code: &code_of(&error) }.emit(&self.metrics),
             }
         }
-        if let Err(error) = consumer.incremental_unassign(list) {
-            self.fail(&error, false);
+        self.go(&partitions);
+        if self.closes.load(Ordering::Relaxed) {
+            self.unassign_gone(consumer);
         }
-        self.forget(&partitions);
         self.note(if lost {
             Rebalanced::Lost(partitions)
         } else {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::{History, KafkaError, Polled, Rebalanced, TopicPartition};
+use crate::kafka::{Commits, History, KafkaError, Polled, Rebalanced, TopicPartition};
 
 /// A member of a consumer group.
 pub trait GroupMember: std::fmt::Debug + Send {
@@ -55,8 +55,16 @@ pub trait GroupMember: std::fmt::Debug + Send {
     /// The last judged record of `partition` was appended at `append_ms`, in milliseconds.
     fn appended(&self, partition: &TopicPartition, append_ms: i64);
 
-    /// Commits what is finished, and waits for the broker's answer: librdkafka tells nobody how a
-    /// commit ended that was not waited for. Returns whether it is done.
+    /// Asks for a commit of what is finished, and waits for nothing. Returns the number by which
+    /// [`Self::commits`] tells how it ended. What is committed is what is finished when the broker is
+    /// asked, of partitions that are ours then.
+    fn begin_commit(&self) -> u64;
+
+    /// How the commits ended that were asked for.
+    #[must_use]
+    fn commits(&self) -> Commits;
+
+    /// Commits what is finished, and waits for the broker's answer. Returns whether it is done.
     #[must_use]
     fn commit(&self) -> bool;
 
@@ -64,10 +72,10 @@ pub trait GroupMember: std::fmt::Debug + Send {
     #[must_use]
     fn is_lost(&self) -> bool;
 
-    /// Whether the group still takes us for the owner: it is told again what is finished. `None` when
-    /// nothing is.
+    /// Whether anything is finished, so that the group can be asked by a commit whether it still
+    /// takes us for the owner.
     #[must_use]
-    fn confirm(&self) -> Option<bool>;
+    fn has_finished(&self) -> bool;
 
     /// Stops fetching a partition until [`Self::resume`].
     fn pause(&self, partition: &TopicPartition);
@@ -75,8 +83,13 @@ pub trait GroupMember: std::fmt::Debug + Send {
     /// Fetches a paused partition again.
     fn resume(&self, partition: &TopicPartition);
 
-    /// Whether there is nothing left to read of a partition, asked of the broker; `None` when it
-    /// does not answer in time. `next_offset` is where reading goes on, where that is known.
+    /// Asks the broker where a partition ends, and what is committed of it if `with_commit`, and
+    /// waits for nothing; an earlier answer is forgotten.
+    fn ask_for_end(&self, partition: &TopicPartition, with_commit: bool);
+
+    /// Whether there was nothing left to read of a partition when the broker answered the last
+    /// [`Self::ask_for_end`]; `None` before. `next_offset` is where reading goes on; where that is
+    /// not known, it is at what is committed, which must have been asked for.
     #[must_use]
     fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool>;
 

@@ -2,14 +2,16 @@
 //! embedded cluster of the demo.
 //!
 //! Nothing here knows what a record holds. Rebalances are data: the callback assigns or unassigns
-//! and leaves a note ([`Rebalanced`]) for the worker, it never waits for anything but the commit of
-//! what is finished.
+//! and leaves a note ([`Rebalanced`]) for the worker. Threads beside the one that polls wait for the
+//! broker's answers.
 
 mod broker;
 mod changelog;
 mod client;
+mod committer;
 mod consumer;
 mod context;
+mod ends;
 mod feeder;
 mod forwarder;
 mod giving_up;
@@ -28,6 +30,7 @@ pub use changelog::{
     CODE_HEADER, LogReader, PartitionReader, Shown, SourceEnds, Take, TakeAt, TakeShown,
 };
 pub use client::{ClientSettings, KafkaError, librdkafka_version};
+pub use committer::Commits;
 pub use consumer::{Consumed, ConsumerSettings, PartitionConsumer, PlainRecord, Polled};
 pub use context::{Rebalanced, TopicPartition};
 pub use feeder::{BareConsumer, Feeder};

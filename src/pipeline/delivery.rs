@@ -19,7 +19,9 @@ use crate::kafka::{
     TopicPartition,
 };
 use crate::kill_point::{self, Point};
+use crate::pipeline::at_end::AtEnd;
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::committing::Committing;
 use crate::pipeline::courier::{Courier, Step};
 use crate::pipeline::look_up::{Found, LookUp};
 use crate::pipeline::posting::{Ended, Receiver};
@@ -40,6 +42,9 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// How long attempts under way hold up a rebalance.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
+
+/// How long the last commit of partitions that are to go may take after that.
+const COMMIT_MAX: Duration = Duration::from_secs(5);
 
 /// The first delivery's number among the consumers of an instance, for their statistics.
 pub const WORKER: usize = 10_000;
@@ -67,13 +72,12 @@ pub struct Delivering {
     outbox: Outbox,
     look_up: LookUp,
     partitions: BTreeMap<TopicPartition, Reading>,
-    leaving: Option<(Vec<TopicPartition>, Moment)>,
+    leaving: Option<Leaving>,
     ended: (Sender<Ended>, mpsc::Receiver<Ended>),
     signals: Arc<DeliverySignals>,
     metrics: Metrics,
     time: Time,
-    /// Whether anything was finished that is not committed.
-    moved: bool,
+    committing: Committing,
     paused: bool,
     last_housekeeping: Moment,
     /// How long the next poll may wait.
@@ -94,6 +98,9 @@ struct Reading {
     passed_over: Option<i64>,
     /// How often the client had been sent on by the broker when this was read last.
     resets: u64,
+    /// Whether everything was read when the broker was last asked.
+    is_at_end: bool,
+    at_end: AtEnd,
 }
 
 impl Reading {
@@ -112,6 +119,15 @@ impl Reading {
         let gone = offset.saturating_sub(expected);
         if is_reset { u64::try_from(gone).unwrap_or(0) } else { 0 }
     }
+}
+
+/// Partitions that are to go.
+#[derive(Debug)]
+struct Leaving {
+    names: Vec<TopicPartition>,
+    since: Moment,
+    /// Since when the last commit of them is waited for.
+    committing: Option<Moment>,
 }
 
 /// Wall time that never goes back, so that a clock set back delays no retry.
@@ -149,7 +165,7 @@ impl Delivering {
             signals,
             metrics: metrics.clone(),
             time: Time(clock::wall(), Moment::now()),
-            moved: false,
+            committing: Committing::default(),
             paused: false,
             last_housekeeping: Moment::now(),
             wait: POLL,
@@ -173,6 +189,7 @@ impl Delivering {
         self.look();
         self.hear();
         self.wait = self.send();
+        self.hear_commit();
         self.leave();
         if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
             self.last_housekeeping = Moment::now();
@@ -198,6 +215,8 @@ impl Delivering {
                 let receiver = self.receiver.name();
                 NotificationsOvertaken { receiver, alerts: gone }.emit(&self.metrics);
             }
+            reading.is_at_end = false;
+            reading.at_end.forget();
             let outbox = &self.outbox;
             let mut send = |record, ticket| outbox.send(record, ticket);
             match parsed {
@@ -239,9 +258,11 @@ impl Delivering {
                         (reading.is_live, reading.begin) = (false, None);
                     }
                 }
-                let since = Moment::now();
-                let (leaving, _) = self.leaving.get_or_insert_with(|| (Vec::new(), since));
-                leaving.extend(names);
+                let leaving = self.leaving.take();
+                let since = leaving.as_ref().map_or_else(Moment::now, |it| it.since);
+                let mut all = leaving.map_or_else(Vec::new, |it| it.names);
+                all.extend(names);
+                self.leaving = Some(Leaving { names: all, since, committing: None });
             }
             Rebalanced::Revoked(names) | Rebalanced::Lost(names) => {
                 for name in names {
@@ -255,8 +276,8 @@ impl Delivering {
     fn drop_partition(&mut self, name: &TopicPartition) {
         self.partitions.remove(name);
         self.courier.leave(name.partition);
-        if let Some((leaving, _)) = &mut self.leaving {
-            leaving.retain(|it| it != name);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.names.retain(|it| it != name);
         }
     }
 
@@ -270,7 +291,7 @@ impl Delivering {
         while let Some((name, found)) = self.look_up.found() {
             let is_waiting = |it: &&mut Reading| !it.is_live && it.begin.is_none();
             let Some(reading) = self.partitions.get_mut(&name).filter(is_waiting) else { continue };
-            if self.leaving.as_ref().is_some_and(|(leaving, _)| leaving.contains(&name)) {
+            if self.leaving.as_ref().is_some_and(|it| it.names.contains(&name)) {
                 continue;
             }
             let Found { records, from, overtaken, refused } = found;
@@ -328,18 +349,26 @@ impl Delivering {
         }
     }
 
-    /// Lets partitions go once nothing of them is on its way.
+    /// Lets partitions go once nothing of them is on its way and that is committed.
     fn leave(&mut self) {
-        let Some((names, since)) = &self.leaving else { return };
+        let Some(Leaving { names, since, committing }) = &self.leaving else { return };
         let partitions: Vec<i32> = names.iter().map(|name| name.partition).collect();
         let is_quiet = self.courier.is_quiet(&partitions) && self.outbox.unacknowledged() == 0;
-        if !is_quiet && since.elapsed() < LEAVE_MAX {
+        let Some(asked) = *committing else {
+            if is_quiet || since.elapsed() >= LEAVE_MAX {
+                self.finish_offsets();
+                self.commit();
+                if let Some(leaving) = &mut self.leaving {
+                    leaving.committing = Some(Moment::now());
+                }
+            }
+            return;
+        };
+        if self.committing.is_under_way() && asked.elapsed() < COMMIT_MAX {
             return;
         }
         let names = names.clone();
         self.leaving = None;
-        self.finish_offsets();
-        self.commit();
         if !self.consumer.let_go(&names) {
             tracing::warn!(receiver = self.receiver.name(), "partitions were lost while they left");
         }
@@ -356,19 +385,23 @@ impl Delivering {
                 reading.finished().filter(|offset| reading.committed != Some(*offset))
             {
                 self.consumer.finish(name, finished);
-                self.moved = true;
+                self.committing.moved();
                 reading.committed = Some(finished);
             }
         }
     }
 
+    /// Asks for a commit; a later turn hears how it ended.
     fn commit(&mut self) {
-        if self.moved {
+        if self.committing.has_moved() {
             kill_point::hit(Point::DeliveryNoted);
-            self.moved = !self.consumer.commit();
-            if !self.moved {
-                kill_point::hit(Point::DeliveryCommitted);
-            }
+            self.committing.ask(&*self.consumer);
+        }
+    }
+
+    fn hear_commit(&mut self) {
+        if self.committing.hear(&*self.consumer) == Some(true) {
+            kill_point::hit(Point::DeliveryCommitted);
         }
     }
 
@@ -376,15 +409,20 @@ impl Delivering {
         self.outbox.retry();
         self.mind_pressure();
         let mut caught_up = !self.partitions.is_empty() && self.courier.held() == 0;
-        for (name, reading) in &self.partitions {
+        for (name, reading) in &mut self.partitions {
+            if let Some(it) = reading.at_end.look(&*self.consumer, name, reading.next_offset) {
+                reading.is_at_end = it;
+            }
             caught_up = caught_up
                 && reading.is_live
                 && reading.ledger.is_empty()
                 && reading.passed_over.is_none()
-                && self.consumer.is_at_end(name, reading.next_offset) == Some(true);
+                && reading.is_at_end;
         }
         self.finish_offsets();
-        self.commit();
+        if !self.committing.is_under_way() {
+            self.commit();
+        }
         let outbox = &self.outbox;
         let now = self.time.now();
         self.courier.forget(now, &mut |record, ticket| outbox.send(record, ticket));
@@ -429,6 +467,11 @@ impl Delivering {
         }
         self.finish_offsets();
         self.commit();
+        let began = Moment::now();
+        while self.committing.is_under_way() && began.elapsed() < GRACE {
+            std::thread::sleep(BUSY_POLL);
+            self.hear_commit();
+        }
         // A consumer that is dropped waits for its partitions to be let go.
         self.consumer.defer_revoking(false);
     }

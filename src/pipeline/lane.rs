@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::{GroupMember, Ledger, TopicPartition};
+use crate::pipeline::at_end::AtEnd;
 use crate::pipeline::clock::Moment;
 use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::{Judge, Shared};
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
-
-/// How often the broker is asked whether a partition is at its end.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a partition that should run and brings nothing is resumed, in case the library holds a
 /// pause that nobody here knows of. Resuming throws away what was fetched ahead.
@@ -65,7 +63,7 @@ pub struct Lane {
     waiting: Option<(i64, Moment)>,
     /// When it last judged anything, or had nothing to judge.
     last_progress: Moment,
-    last_asked: Option<Moment>,
+    at_end: AtEnd,
     /// Whether the broker said, when it was asked last, that there are records to read.
     behind: bool,
     last_resumed: Moment,
@@ -100,7 +98,7 @@ impl Lane {
             took: false,
             waiting: None,
             last_progress: now,
-            last_asked: None,
+            at_end: AtEnd::default(),
             behind: false,
             last_resumed: now,
             finished: None,
@@ -194,13 +192,16 @@ impl Lane {
         let quiet = self.judge.held() == 0 && !self.paused && self.last_record.elapsed() >= after;
         // What it says before it counts could not be told from what is said again.
         let quiet = quiet && self.judge.is_joined();
-        if !quiet || self.last_asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+        if !quiet {
+            self.at_end.forget();
             return false;
         }
-        self.last_asked = Some(Moment::now());
-        let is_at_end = consumer.is_at_end(&self.name, self.judge.next_offset());
-        self.behind = is_at_end == Some(false);
-        if is_at_end == Some(true) {
+        let next_offset = self.judge.next_offset();
+        let Some(is_at_end) = self.at_end.look(consumer, &self.name, next_offset) else {
+            return false;
+        };
+        self.behind = !is_at_end;
+        if is_at_end {
             self.idle = true;
             self.judge.set_idle(true);
         }

@@ -17,6 +17,8 @@ pub struct Lease {
     polled: Timestamp,
     /// Since when it is in doubt.
     doubt: Option<Timestamp>,
+    /// How often there was a reason to doubt.
+    doubts: u64,
 }
 
 impl Lease {
@@ -24,7 +26,7 @@ impl Lease {
     #[must_use]
     pub fn new(session: Duration, now: Timestamp) -> Self {
         let half_ns = i64::try_from((session / 2).as_nanos()).unwrap_or(i64::MAX);
-        Self { half_ns, polled: now, doubt: None }
+        Self { half_ns, polled: now, doubt: None, doubts: 0 }
     }
 
     /// A poll ended at `now`. Returns whether the lease has just lapsed.
@@ -32,6 +34,7 @@ impl Lease {
         let lapsed = self.is_over(now) && self.doubt.is_none();
         if self.is_over(now) {
             self.doubt = Some(now);
+            self.doubts += 1;
         }
         // Of a clock that was set back the wait would last as long as that.
         self.doubt = self.doubt.map(|since| since.min(now));
@@ -49,6 +52,14 @@ impl Lease {
     /// Something says at `now` that its partitions may be somebody else's.
     pub fn doubt(&mut self, now: Timestamp) {
         self.doubt.get_or_insert(now);
+        self.doubts += 1;
+    }
+
+    /// How often there was a reason to doubt: an answer to a question that was asked before the last
+    /// one proves nothing.
+    #[must_use]
+    pub const fn doubts(&self) -> u64 {
+        self.doubts
     }
 
     /// Whether the lease has lapsed and the group has not been heard since.

@@ -5,12 +5,14 @@
 //! their epoch ([`epochs`]) and asks the engine; alerts go to the outbox, and offsets are committed
 //! once the alerts they caused are acknowledged. `replay` and the demo go the same way.
 
+pub mod at_end;
 pub mod baselines;
 pub mod bench;
 pub mod bench_judgement;
 pub mod bench_memory;
 pub mod bench_restore;
 pub mod clock;
+pub mod committing;
 pub mod courier;
 pub mod cut;
 pub mod dead_letter;

@@ -2,7 +2,7 @@
 //!
 //! The loop never blocks on anything but the poll. What has to wait (peers of another partition,
 //! acknowledgements) is held by its partition's judge, and the partition is paused when it holds too
-//! much; the others go on.
+//! much; the others go on. For the broker's answers to commits another thread waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::event::Timestamp;
 use crate::kafka::{GroupMember, Ledger, Outbox, Polled};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::committing::Committing;
 use crate::pipeline::desk::{Desk, Source};
 use crate::pipeline::export::{Question, Taught};
 use crate::pipeline::judge::Shared;
@@ -40,6 +41,9 @@ const IDLE_POLL: Duration = Duration::from_millis(10);
 
 /// How long a poll waits between two attempts at the last commit.
 const RETRY_POLL: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the broker has answered, when there is nothing else to do.
+const ANSWER_POLL: Duration = Duration::from_millis(2);
 
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
@@ -153,8 +157,11 @@ pub struct Worker {
     durable: Option<Durable>,
     /// Partitions that are to go and are being written down.
     leaving: Option<Leaving>,
-    /// Whether anything was finished since the last commit.
-    moved: bool,
+    /// What is to be committed.
+    committing: Committing,
+    /// The commit by which the group is asked whether it still takes this worker for the owner, and
+    /// which doubt that was.
+    question: Option<(u64, u64)>,
     /// Whether its partitions are still its own.
     lease: Lease,
     last_housekeeping: Moment,
@@ -174,6 +181,9 @@ impl Worker {
         let desk = Desk::new(&settings, sources, outbox, metrics);
         let now = Moment::now();
         let lease = Lease::new(settings.session_timeout, clock::wall());
+        // What is finished is committed before partitions go, and that is waited for outside of the
+        // callback.
+        consumer.defer_revoking(true);
         Self {
             consumer,
             desk,
@@ -185,7 +195,8 @@ impl Worker {
             joined: false,
             durable: None,
             leaving: None,
-            moved: false,
+            committing: Committing::default(),
+            question: None,
             lease,
             last_housekeeping: now,
             last_commit: now,
@@ -195,7 +206,6 @@ impl Worker {
     /// The same worker, which keeps what it knows.
     #[must_use]
     pub fn with(self, durable: Option<Durable>) -> Self {
-        self.consumer.defer_revoking(durable.is_some());
         Self { durable, ..self }
     }
 
@@ -211,6 +221,7 @@ impl Worker {
     pub fn turn(&mut self) {
         let idle = self.take_batch();
         self.polled();
+        self.hear_commit();
         self.keep();
         self.look_back();
         self.judge(idle);
@@ -337,7 +348,8 @@ impl Worker {
         self.signals.report(self.settings.index, report);
         self.answer();
         let in_doubt = self.durable.is_some() && !self.may_write();
-        if self.last_commit.elapsed() >= self.settings.commit_interval && !in_doubt {
+        let is_due = self.last_commit.elapsed() >= self.settings.commit_interval;
+        if is_due && !in_doubt && !self.committing.is_under_way() {
             self.commit();
         }
     }
@@ -381,7 +393,7 @@ impl Worker {
         // Whoever stops from here on goes live at the same record.
         lane.pin(live_from);
         self.consumer.finish(&lane.name, live_from);
-        self.moved = true;
+        self.committing.moved();
         self.commit();
     }
 
@@ -389,7 +401,7 @@ impl Worker {
         for lane in self.lanes.values_mut() {
             if let Some(offset) = lane.newly_finished() {
                 self.consumer.finish(&lane.name, offset);
-                self.moved = true;
+                self.committing.moved();
             }
         }
     }
@@ -401,9 +413,31 @@ impl Worker {
                 self.consumer.appended(&lane.name, append_ms);
             }
         }
-        if self.moved {
-            self.moved = !self.consumer.commit();
+        self.committing.ask(&*self.consumer);
+    }
+
+    /// Hears how the commit ended that was asked for. Returns whether the broker has taken it.
+    fn hear_commit(&mut self) -> Option<bool> {
+        let heard = self.committing.hear(&*self.consumer);
+        if heard.is_some() {
             kill_point::hit(Point::Committed);
+        }
+        heard
+    }
+
+    /// Commits for the last time, at most until `patience` has passed since `began`.
+    fn commit_last(&mut self, began: Moment, patience: Duration) {
+        self.commit();
+        while !self.committing.is_done() && began.elapsed() < patience {
+            match self.hear_commit() {
+                None => std::thread::sleep(ANSWER_POLL),
+                Some(true) => {}
+                Some(false) => {
+                    // Refused while the group rebalances, and polling is what ends that.
+                    drop(self.consumer.poll(RETRY_POLL));
+                    self.commit();
+                }
+            }
         }
     }
 
@@ -415,16 +449,13 @@ impl Worker {
             tracing::warn!(worker = self.settings.index, %error, "their records will be read again");
         }
         self.note_finished();
-        self.confirm();
+        // Whoever closes the consumer must not wait for a worker that is gone.
+        self.consumer.defer_revoking(false);
         let began = Moment::now();
         let patience = self.settings.flush_timeout;
+        self.confirm_last(began, patience);
         self.keep_last(began, patience);
-        self.commit();
-        while self.moved && began.elapsed() < patience {
-            // Refused while the group rebalances, and polling is what ends that.
-            drop(self.consumer.poll(RETRY_POLL));
-            self.commit();
-        }
+        self.commit_last(began, patience);
         // Whoever leaves makes the others rebalance, so all commit before the first one leaves.
         self.signals.committed.fetch_add(1, Ordering::Relaxed);
         while self.signals.committed.load(Ordering::Relaxed) < self.settings.workers

@@ -11,8 +11,8 @@ use toolwarden::alert::Alert;
 use toolwarden::deliver::{IN_FLIGHT_MAX, Restoring};
 use toolwarden::event::Timestamp;
 use toolwarden::kafka::{
-    Carrier, GroupMember, History, KafkaError, Outbox, Parcel, PlainRecord, Polled, Rebalanced,
-    TopicPartition,
+    Carrier, Commits, GroupMember, History, KafkaError, Outbox, Parcel, PlainRecord, Polled,
+    Rebalanced, TopicPartition,
 };
 use toolwarden::pipeline::clock::{self, Reading};
 use toolwarden::pipeline::courier::{Courier, CourierSettings, HELD_MAX, Post, URGENT_MAX};
@@ -119,10 +119,18 @@ impl GroupMember for Outside {
 
     fn appended(&self, _: &TopicPartition, _: i64) {}
 
-    fn commit(&self) -> bool {
+    fn begin_commit(&self) -> u64 {
         let mut world = self.world();
         world.committed = world.finished;
-        true
+        1
+    }
+
+    fn commits(&self) -> Commits {
+        Commits { ended: 1, done: 1 }
+    }
+
+    fn commit(&self) -> bool {
+        self.commits().outcome(self.begin_commit()) == Some(true)
     }
 
     fn resets(&self) -> u64 {
@@ -137,9 +145,11 @@ impl GroupMember for Outside {
         false
     }
 
-    fn confirm(&self) -> Option<bool> {
-        None
+    fn has_finished(&self) -> bool {
+        false
     }
+
+    fn ask_for_end(&self, _: &TopicPartition, _: bool) {}
 
     fn pause(&self, _: &TopicPartition) {
         self.world().is_paused = true;

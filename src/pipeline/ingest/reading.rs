@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use crate::kafka::{GroupMember, Ledger, TopicPartition};
+use crate::pipeline::at_end::AtEnd;
 use crate::pipeline::clock::Moment;
 use crate::pipeline::restore::LogChange;
 use crate::telemetry::{Event, Metrics};
 
-/// How often the broker is asked one thing.
+/// How often the broker is asked what is committed.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// No record was made at that time: only what is committed and what there is are wanted.
@@ -22,6 +23,8 @@ pub(super) struct Reading {
     next_offset: Option<i64>,
     finished: Option<i64>,
     is_at_end: bool,
+    at_end: AtEnd,
+    /// When what is committed was last asked for.
     last_asked: Option<Moment>,
     /// Where reading began, until it is known whether that is where the group had left off.
     began: Option<i64>,
@@ -34,6 +37,7 @@ impl Reading {
             next_offset: None,
             finished: None,
             is_at_end: false,
+            at_end: AtEnd::default(),
             last_asked: None,
             began: None,
         }
@@ -48,6 +52,7 @@ impl Reading {
         }
         self.next_offset = Some(offset + 1);
         self.is_at_end = false;
+        self.at_end.forget();
         is_first
     }
 
@@ -102,10 +107,8 @@ impl Reading {
         consumer: &dyn GroupMember,
         name: &TopicPartition,
     ) -> bool {
-        let is_due = self.last_asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
-        if !self.is_at_end && is_due {
-            self.last_asked = Some(Moment::now());
-            self.is_at_end = consumer.is_at_end(name, self.next_offset) == Some(true);
+        if !self.is_at_end {
+            self.is_at_end = self.at_end.look(consumer, name, self.next_offset) == Some(true);
         }
         self.is_at_end && self.ledger.is_empty()
     }

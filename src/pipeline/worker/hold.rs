@@ -1,12 +1,14 @@
 //! The part of a worker that knows whether its partitions are still its own, and that gives up what
 //! is not.
 
+use std::time::Duration;
+
 use crate::kafka::{GroupMember, Rebalanced, TopicPartition};
-use crate::pipeline::clock;
+use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::restore::LogChange;
-use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::rebalance::{gone, rebalance};
+use crate::pipeline::worker::{ANSWER_POLL, Worker};
 use crate::state::foreign::{Findings, Foreign};
 use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
 
@@ -24,18 +26,38 @@ impl Worker {
     }
 
     /// Asks the group whether its partitions are still this worker's, when that is in doubt: it
-    /// refuses the commit of a member that it has given up.
+    /// refuses the commit of a member that it has given up. A commit that was asked for before the
+    /// doubt says nothing.
     pub(super) fn confirm(&mut self) {
         if self.durable.is_none() || !self.lease.is_in_doubt() || self.consumer.is_lost() {
+            self.question = None;
             return;
         }
-        let is_ours = match self.consumer.confirm() {
-            Some(is_ours) => is_ours,
+        let doubt = self.lease.doubts();
+        let is_ours = match self.question.filter(|(_, of)| *of == doubt) {
+            Some((number, _)) => {
+                let Some(is_ours) = self.consumer.commits().outcome(number) else { return };
+                self.question = None;
+                is_ours
+            }
+            None if self.consumer.has_finished() => {
+                self.question = Some((self.consumer.begin_commit(), doubt));
+                return;
+            }
             // Nothing was finished yet, so there is nothing to ask by.
             None => self.lease.has_waited(clock::wall()),
         };
         if is_ours {
             self.lease.confirmed(clock::wall());
+        }
+    }
+
+    /// The same for the last time, at most until `patience` has passed since `began`.
+    pub(super) fn confirm_last(&mut self, began: Moment, patience: Duration) {
+        self.confirm();
+        while self.question.is_some() && began.elapsed() < patience {
+            std::thread::sleep(ANSWER_POLL);
+            self.confirm();
         }
     }
 

@@ -23,6 +23,9 @@ use crate::telemetry::{
 /// How long partitions that are to go may take to be written down: the whole group waits.
 const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the commit of what was written may take after that.
+const COMMIT_WITHIN: Duration = Duration::from_secs(5);
+
 /// A worker writes down for at most one part in so many of its time, where that is not the interval
 /// that was asked for. What it costs the producer's thread and the broker is about as much again.
 const WRITING_SHARE: u32 = 20;
@@ -53,25 +56,28 @@ pub struct Durable {
 pub(super) struct Leaving {
     names: Vec<TopicPartition>,
     since: Moment,
+    /// Since when the commit of what was written is waited for.
+    committing: Option<Moment>,
 }
 
 impl Leaving {
     /// `names` are to go, from now on.
     pub(super) fn new(names: Vec<TopicPartition>) -> Self {
-        Self { names, since: Moment::now() }
+        Self { names, since: Moment::now(), committing: None }
     }
 }
 
 impl Worker {
     /// Keeps what is known, as far as that goes now.
     pub(super) fn keep(&mut self) {
-        let Some(durable) = self.durable.clone() else { return };
-        self.take_up();
-        if self.may_write() {
-            self.mind_foreign_writes();
-            self.write_down(&durable);
+        if let Some(durable) = self.durable.clone() {
+            self.take_up();
+            if self.may_write() {
+                self.mind_foreign_writes();
+                self.write_down(&durable);
+            }
         }
-        self.let_go(&durable);
+        self.let_go();
     }
 
     /// Takes up what was found of partitions that wait for it.
@@ -119,7 +125,7 @@ impl Worker {
                 keeping.flushed();
                 finished(&flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
-                self.moved = true;
+                self.committing.moved();
                 if keeping.is_beginning() {
                     keeping.goes_on();
                     self.consumer.go_on_from(&lane.name, flushed.commit);
@@ -145,25 +151,15 @@ impl Worker {
         }
     }
 
-    /// Writes down partitions that are to go, and lets go of them once that is done or has taken
-    /// too long: whoever takes them over reads again what was not written.
-    fn let_go(&mut self, durable: &Durable) {
+    /// Writes down partitions that are to go, commits, and lets go of them once that is done or has
+    /// taken too long: whoever takes them over reads again what was not written or committed.
+    fn let_go(&mut self) {
         let Some(leaving) = &self.leaving else { return };
-        let late = leaving.since.elapsed() >= LET_GO_WITHIN;
-        let may_write = self.may_write();
-        let mut done = true;
-        for lane in self.lanes.values_mut().filter(|lane| leaving.names.contains(&lane.name)) {
-            done &= may_write && last_flush(lane, durable, &self.metrics);
-        }
-        if !done && !late {
-            kill_point::hit(Point::LettingGo);
+        let committing = leaving.committing.or_else(|| self.write_leaving());
+        let Some(since) = committing else { return };
+        if self.committing.is_under_way() && since.elapsed() < COMMIT_WITHIN {
             return;
         }
-        if late {
-            tracing::warn!("partitions went before they were written down; they are read again");
-        }
-        self.note_written();
-        self.commit();
         let Some(Leaving { names, .. }) = self.leaving.take() else { return };
         self.desk.count(&self.shared.rules, &mut self.lanes);
         let ours = self.consumer.let_go(&names);
@@ -175,11 +171,36 @@ impl Worker {
         self.assignment_changed();
     }
 
+    /// Writes down partitions that are to go. Returns since when the commit of that is waited for,
+    /// once it is asked for.
+    fn write_leaving(&mut self) -> Option<Moment> {
+        let leaving = self.leaving.as_ref()?;
+        let late = leaving.since.elapsed() >= LET_GO_WITHIN;
+        let may_write = self.may_write();
+        let mut done = true;
+        if let Some(durable) = &self.durable {
+            for lane in self.lanes.values_mut().filter(|lane| leaving.names.contains(&lane.name)) {
+                done &= may_write && last_flush(lane, durable, &self.metrics);
+            }
+        }
+        if !done && !late {
+            kill_point::hit(Point::LettingGo);
+            return None;
+        }
+        if late {
+            tracing::warn!("partitions went before they were written down; they are read again");
+        }
+        self.note_finished();
+        self.note_written();
+        self.commit();
+        let leaving = self.leaving.as_mut()?;
+        leaving.committing = Some(Moment::now());
+        leaving.committing
+    }
+
     /// Writes down everything for the last time, at most until `patience` has passed since `began`.
     pub(super) fn keep_last(&mut self, began: Moment, patience: Duration) {
         let Some(durable) = self.durable.clone() else { return };
-        // Whoever closes the consumer must not wait for a worker that is gone.
-        self.consumer.defer_revoking(false);
         for keeping in self.lanes.values_mut().filter_map(|lane| lane.keeping.as_mut()) {
             keeping.leaves();
         }
@@ -207,7 +228,7 @@ impl Worker {
         for lane in self.lanes.values_mut() {
             if let Some(offset) = lane.written.take() {
                 self.consumer.finish(&lane.name, offset);
-                self.moved = true;
+                self.committing.moved();
             }
         }
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use toolwarden::kafka::{
-    Carrier, GroupMember, History, KafkaError, LogReader, Parcel, PlainRecord, Polled, Rebalanced,
-    SourceEnds, Take, TakeAt, TopicPartition,
+    Carrier, Commits, GroupMember, History, KafkaError, LogReader, Parcel, PlainRecord, Polled,
+    Rebalanced, SourceEnds, Take, TakeAt, TopicPartition,
 };
 use toolwarden::pipeline::epochs::link::LogSink;
 use toolwarden::state::changelog::Marker;
@@ -73,6 +73,51 @@ impl Member {
         });
     }
 
+    /// Commits what is finished now, of what is this member's. Returns whether it hears that.
+    fn make_commit(&self) -> bool {
+        step(&self.client.world);
+        let mut world = lock(&self.client.world);
+        let (life, broken) = (self.client.life, world.broken);
+        if world.once_in(20) {
+            world.met.commits_refused += 1;
+            return false;
+        }
+        let member = &self.of.group(&mut world).members[&life];
+        if member.is_out && broken != Broken::ZombieCommits {
+            world.met.commits_refused += 1;
+            return false;
+        }
+        let mut finished: Vec<(i32, i64)> =
+            member.finished.iter().map(|(it, offset)| (it.partition, *offset)).collect();
+        if broken == Broken::CommitBeforeMarker && self.of == Of::Calls {
+            let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
+            finished = read.collect();
+        }
+        if broken == Broken::CommitUntold && self.of == Of::Alerts {
+            let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
+            finished = read.collect();
+        }
+        for (partition, offset) in finished {
+            let before = self.of.group(&mut world).committed.insert(partition, offset);
+            if self.of == Of::Calls {
+                committed(&mut world, partition, (before, offset));
+            }
+        }
+        // The answer may be lost on its way.
+        !world.once_in(20)
+    }
+
+    /// Makes the commits up to number `asked`, all as one.
+    fn answer(&self, asked: u64) -> bool {
+        let is_done = self.make_commit();
+        self.with(|group, life| {
+            let commits = &mut group.members.get_mut(&life).unwrap().commits;
+            commits.ended = asked;
+            commits.done = if is_done { asked } else { commits.done };
+        });
+        is_done
+    }
+
     fn fetch(&self, world: &mut World) -> Option<Arc<PlainRecord>> {
         let life = self.client.life;
         let group = self.of.group(world);
@@ -99,6 +144,14 @@ impl Member {
 impl GroupMember for Member {
     fn poll(&self, _timeout: Duration) -> Polled<'_> {
         step(&self.client.world);
+        let (asked, ended) = self.with(|group, life| {
+            let member = &group.members[&life];
+            (member.asked, member.commits.ended)
+        });
+        // A commit takes its time, and other things happen meanwhile.
+        if asked > ended && !lock(&self.client.world).once_in(2) {
+            self.answer(asked);
+        }
         let mut world = lock(&self.client.world);
         let (now_ms, topic) = (world.now_ms, Arc::clone(&self.of.group(&mut world).topic));
         let lows: Vec<i64> = (0..8)
@@ -168,37 +221,21 @@ impl GroupMember for Member {
 
     fn appended(&self, _partition: &TopicPartition, _append_ms: i64) {}
 
+    fn begin_commit(&self) -> u64 {
+        self.with(|group, life| {
+            let member = group.members.get_mut(&life).unwrap();
+            member.asked += 1;
+            member.asked
+        })
+    }
+
+    fn commits(&self) -> Commits {
+        self.with(|group, life| group.members[&life].commits)
+    }
+
     fn commit(&self) -> bool {
-        step(&self.client.world);
-        let mut world = lock(&self.client.world);
-        let (life, broken) = (self.client.life, world.broken);
-        if world.once_in(20) {
-            world.met.commits_refused += 1;
-            return false;
-        }
-        let member = &self.of.group(&mut world).members[&life];
-        if member.is_out && broken != Broken::ZombieCommits {
-            world.met.commits_refused += 1;
-            return false;
-        }
-        let mut finished: Vec<(i32, i64)> =
-            member.finished.iter().map(|(it, offset)| (it.partition, *offset)).collect();
-        if broken == Broken::CommitBeforeMarker && self.of == Of::Calls {
-            let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
-            finished = read.collect();
-        }
-        if broken == Broken::CommitUntold && self.of == Of::Alerts {
-            let read = member.positions.iter().map(|(it, (next, _))| (*it, *next));
-            finished = read.collect();
-        }
-        for (partition, offset) in finished {
-            let before = self.of.group(&mut world).committed.insert(partition, offset);
-            if self.of == Of::Calls {
-                committed(&mut world, partition, (before, offset));
-            }
-        }
-        // The answer may be lost on its way.
-        !world.once_in(20)
+        let asked = self.begin_commit();
+        self.answer(asked)
     }
 
     fn is_lost(&self) -> bool {
@@ -206,9 +243,8 @@ impl GroupMember for Member {
         self.with(|group, life| group.is_lost(life, now_ms))
     }
 
-    fn confirm(&self) -> Option<bool> {
-        let has_finished = self.with(|group, life| !group.members[&life].finished.is_empty());
-        has_finished.then(|| self.commit())
+    fn has_finished(&self) -> bool {
+        self.with(|group, life| !group.members[&life].finished.is_empty())
     }
 
     fn pause(&self, partition: &TopicPartition) {
@@ -218,6 +254,8 @@ impl GroupMember for Member {
     fn resume(&self, partition: &TopicPartition) {
         self.steer(partition, |it| it.1 = false);
     }
+
+    fn ask_for_end(&self, _: &TopicPartition, _: bool) {}
 
     fn is_at_end(&self, partition: &TopicPartition, next_offset: Option<i64>) -> Option<bool> {
         let mut world = lock(&self.client.world);

