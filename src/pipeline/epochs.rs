@@ -305,32 +305,27 @@ impl PeerBoard {
     /// Takes the next record of the log.
     #[must_use]
     pub fn read(&self, offset: i64, key: &[u8], payload: Option<&[u8]>) -> Step {
-        let mut posted = self.lock();
-        let Posted { board, log } = &mut *posted;
-        let Some(Log { link, follower }) = log else { return Step::default() };
-        let step = follower.take(board, offset, (key, payload));
-        after(board, link, &step);
-        step
+        self.take_step(|follower, board| follower.take(board, offset, (key, payload)))
     }
 
     /// Passes over the next record of the log, which nobody vouches for.
     #[must_use]
     pub fn pass_over(&self, offset: i64) -> Step {
-        let mut posted = self.lock();
-        let Posted { board, log } = &mut *posted;
-        let Some(Log { link, follower }) = log else { return Step::default() };
-        let step = follower.pass_over(offset);
-        after(board, link, &step);
-        step
+        self.take_step(|follower, _| follower.pass_over(offset))
     }
 
     /// The end of the log was reached.
     #[must_use]
     pub fn read_to_end(&self) -> Step {
+        self.take_step(Follower::end)
+    }
+
+    /// Takes the follower a step further, if there is one, and does what follows from that.
+    fn take_step(&self, go: impl FnOnce(&mut Follower, &mut Board) -> Step) -> Step {
         let mut posted = self.lock();
         let Posted { board, log } = &mut *posted;
         let Some(Log { link, follower }) = log else { return Step::default() };
-        let step = follower.end(board);
+        let step = go(follower, board);
         after(board, link, &step);
         step
     }
