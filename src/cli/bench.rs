@@ -11,6 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::settings;
 use crate::config::{Config, RuleSource, load_text};
 use crate::pipeline::bench::{self, BenchOptions};
+use crate::pipeline::bench_latency::{self, LatencyOptions};
 use crate::pipeline::bench_memory::{self, MemoryOptions};
 use crate::pipeline::bench_restore::{self, RestoreOptions};
 
@@ -19,6 +20,8 @@ use crate::pipeline::bench_restore::{self, RestoreOptions};
 pub(crate) enum BenchCommand {
     /// The whole way of a call, against bare librdkafka on the same topic in the same run.
     Pipeline(PipelineArgs),
+    /// From the broker's append of a call to the POST of the alert it causes, at an even rate.
+    Latency(LatencyArgs),
     /// False alarms and delays on generated, service-like traffic.
     Judgement(JudgementArgs),
     /// What agents take in memory, in groups of peers and with ten tools each.
@@ -84,9 +87,39 @@ pub(crate) struct PipelineArgs {
     without_state: bool,
 }
 
+/// What `bench latency` is told.
+#[derive(Debug, Args)]
+pub(crate) struct LatencyArgs {
+    /// The brokers to measure on; their clocks and this machine's must agree.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    broker: String,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 8)]
+    partitions: i32,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Calls a second.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: u64,
+    /// Agents that make them.
+    #[arg(long, default_value_t = 100_000)]
+    agents: u32,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Seconds of the same load before that.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    warm_up: u64,
+    /// Alerts a second.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
+    alerts: u32,
+}
+
 pub(crate) fn bench(command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Pipeline(args) => pipeline(args),
+        BenchCommand::Latency(args) => latency(args),
         BenchCommand::Judgement(args) => bench_judgement::judgement(args),
         BenchCommand::Memory(args) => memory(args),
         BenchCommand::Restore(args) => restore(args),
@@ -113,6 +146,27 @@ fn configuration(broker: &str) -> Result<Config, Failure> {
     let loaded = load_text("bench", &text, Path::new(""), &environment)
         .map_err(|problems| Failure::configuration(&problems))?;
     Ok(loaded.config)
+}
+
+fn latency(args: &LatencyArgs) -> Result<Exit, Failure> {
+    let config = configuration(&args.broker)?;
+    let rules = settings::load_rules(&RuleSource::default())?.rules;
+    let options = LatencyOptions {
+        rate: args.rate,
+        agents: args.agents,
+        partitions: args.partitions,
+        workers: args.workers,
+        warm_up_seconds: args.warm_up,
+        seconds: args.seconds,
+        alerts_a_second: args.alerts,
+        seed: 1,
+    };
+    let mut say = |words: &str| drop(writeln!(stderr(), "{words}"));
+    let measured = bench_latency::latency(&config, &options, (&rules, &mut say));
+    let report = crate::cli::runtime()?.block_on(measured)?;
+    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+    writeln!(stdout(), "{json}")?;
+    Ok(if report.alerts_arrived == report.alerts_expected { Exit::Done } else { Exit::Found })
 }
 
 fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {

@@ -37,25 +37,34 @@ pub struct Topic<'a> {
     pub partitions: i32,
     /// Whether it keeps the latest record of each key instead of a span of time.
     pub is_compacted: bool,
+    /// Whether the broker stamps its records with the time at which it takes them, whatever their
+    /// producers say.
+    pub is_stamped: bool,
 }
 
 impl<'a> Topic<'a> {
     /// A topic that keeps a span of time, as long as the cluster's default says.
     #[must_use]
     pub const fn plain(name: &'a str, partitions: i32) -> Self {
-        Self { name, partitions, is_compacted: false }
+        Self { name, partitions, is_compacted: false, is_stamped: false }
     }
 
     /// A topic that keeps the latest record of each key, beside another one's partitions.
     #[must_use]
     pub const fn beside(name: &'a str, partitions: i32) -> Self {
-        Self { name, partitions, is_compacted: true }
+        Self { name, partitions, is_compacted: true, is_stamped: false }
     }
 
     /// A topic of one partition that keeps the latest record of each key.
     #[must_use]
     pub const fn compacted(name: &'a str) -> Self {
-        Self { name, partitions: 1, is_compacted: true }
+        Self { name, partitions: 1, is_compacted: true, is_stamped: false }
+    }
+
+    /// A topic that keeps a span of time, and of each record when the broker took it.
+    #[must_use]
+    pub const fn stamped(name: &'a str, partitions: i32) -> Self {
+        Self { name, partitions, is_compacted: false, is_stamped: true }
     }
 }
 
@@ -105,6 +114,9 @@ async fn create(
     if topic.is_compacted {
         wanted = wanted.set("cleanup.policy", "compact");
         wanted = more.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value));
+    }
+    if topic.is_stamped {
+        wanted = wanted.set("message.timestamp.type", "LogAppendTime");
     }
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let results = admin

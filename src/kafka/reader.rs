@@ -32,6 +32,11 @@ pub struct TopicReader {
 /// One record of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRecord {
+    /// Its partition.
+    pub partition: i32,
+    /// Its stamp in milliseconds since the Unix epoch: when it was made, or when the broker took it,
+    /// as the topic is set; `None` if it has none.
+    pub stamp_ms: Option<i64>,
     /// Its place in its partition.
     pub offset: i64,
     /// The key.
@@ -88,6 +93,8 @@ impl TopicReader {
         match self.consumer.poll(timeout) {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(TopicRecord {
+                partition: message.partition(),
+                stamp_ms: message.timestamp().to_millis(),
                 offset: message.offset(),
                 key: message.key().unwrap_or_default().to_vec(),
                 payload: message.payload().map(<[u8]>::to_vec),

@@ -9,6 +9,7 @@ pub mod at_end;
 pub mod baselines;
 pub mod bench;
 pub mod bench_judgement;
+pub mod bench_latency;
 pub mod bench_memory;
 pub mod bench_restore;
 pub mod clock;
