@@ -5,8 +5,7 @@
 //! the thread is free it commits what is finished by then, for all that have asked so far. However
 //! long the coordinator hangs, at most one commit is under way and one is wanted.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use crate::kafka::background::Background;
 
 /// How commits ended, by the numbers under which they were asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,113 +31,61 @@ struct Slot {
     /// The number up to which the commit under way answers, if one is.
     under_way: Option<u64>,
     commits: Commits,
-    ends: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    slot: Mutex<Slot>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+impl Slot {
+    /// Begins a commit, if one is wanted. Returns the number it answers to.
+    fn begin(&mut self) -> Option<u64> {
+        self.under_way = (self.asked > self.commits.ended).then_some(self.asked);
+        self.under_way
     }
 
-    fn wait<'a>(&self, slot: MutexGuard<'a, Slot>) -> MutexGuard<'a, Slot> {
-        self.changed.wait(slot).unwrap_or_else(PoisonError::into_inner)
+    /// The commit that answers to `number` has ended.
+    fn end(&mut self, number: u64, is_done: bool) {
+        self.under_way = None;
+        self.commits.ended = number;
+        if is_done {
+            self.commits.done = number;
+        }
     }
 }
 
 /// The thread of one consumer that commits; it ends when dropped, after the commit under way.
 #[derive(Debug)]
-pub(crate) struct Committer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(crate) struct Committer(Background<Slot>);
 
 impl Committer {
     /// A thread that calls `commit` when somebody asks; it returns whether the broker has taken it.
     pub(crate) fn start(commit: impl Fn() -> bool + Send + 'static) -> std::io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let working = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
-            while let Some(number) = next(&working) {
-                let is_done = commit();
-                let mut slot = working.lock();
-                slot.under_way = None;
-                slot.commits.ended = number;
-                if is_done {
-                    slot.commits.done = number;
-                }
-                drop(slot);
-                working.changed.notify_all();
-            }
-        })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Background::start("committer", Slot::begin, move |_| commit(), Slot::end).map(Self)
     }
 
     /// Asks for a commit of everything that is finished by now. Returns its number.
     pub(crate) fn ask(&self) -> u64 {
-        let mut slot = self.shared.lock();
-        slot.asked += 1;
-        let number = slot.asked;
-        drop(slot);
-        self.shared.changed.notify_all();
-        number
+        self.0.change(|slot| {
+            slot.asked += 1;
+            slot.asked
+        })
     }
 
     /// How commits ended.
     pub(crate) fn commits(&self) -> Commits {
-        self.shared.lock().commits
+        self.0.read(|slot| slot.commits)
     }
 
     /// Waits until the commit asked for under `number` has ended. Returns whether it was taken.
     pub(crate) fn wait(&self, number: u64) -> bool {
-        let mut slot = self.shared.lock();
-        loop {
-            if let Some(is_done) = slot.commits.outcome(number) {
-                return is_done;
-            }
-            slot = self.shared.wait(slot);
-        }
+        self.0.wait_for(|slot| slot.commits.outcome(number))
     }
 
     /// Whether a commit is under way, which may speak of partitions that were ours when it began.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.shared.lock().under_way.is_some()
+        self.0.read(|slot| slot.under_way.is_some())
     }
 
     /// Ends the thread, after the commit under way.
     pub(crate) fn end(&mut self) {
-        self.shared.lock().ends = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been told, and there is nothing more to commit.
-            drop(thread.join());
-        }
-    }
-}
-
-impl Drop for Committer {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Waits until a commit is wanted. Returns the number it answers to, `None` at the end.
-fn next(shared: &Shared) -> Option<u64> {
-    let mut slot = shared.lock();
-    loop {
-        if slot.ends {
-            return None;
-        }
-        if slot.asked > slot.commits.ended {
-            slot.under_way = Some(slot.asked);
-            return slot.under_way;
-        }
-        slot = shared.wait(slot);
+        self.0.end();
     }
 }
 
@@ -179,19 +126,5 @@ mod tests {
         let last = committer.ask();
         answer.send(true).unwrap();
         assert!(committer.wait(last) && later.iter().all(|it| committer.wait(*it)));
-    }
-
-    #[test]
-    fn it_ends_after_the_commit_under_way_and_begins_no_other() {
-        let (mut committer, begins, answer) = committer();
-        committer.ask();
-        begins.recv().unwrap();
-        let wanted = committer.ask();
-        // Told to end before it hears, so that it cannot go on first.
-        committer.shared.lock().ends = true;
-        answer.send(true).unwrap();
-        committer.end();
-        assert_eq!(committer.commits().outcome(wanted), None);
-        assert!(begins.try_recv().is_err());
     }
 }

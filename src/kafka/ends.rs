@@ -4,10 +4,9 @@
 //! question a partition at a time, so what is held is bounded by the partitions of the topics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use crate::kafka::TopicPartition;
+use crate::kafka::background::Background;
 
 /// Where a partition begins and ends, and what its group has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,29 +30,31 @@ enum Question {
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    questions: BTreeMap<TopicPartition, Question>,
-    ends: bool,
-}
+struct Slot(BTreeMap<TopicPartition, Question>);
 
-#[derive(Debug, Default)]
-struct Shared {
-    slot: Mutex<Slot>,
-    changed: Condvar,
-}
+impl Slot {
+    /// Takes the first question that nobody has asked the broker: what it is about.
+    fn next(&mut self) -> Option<(TopicPartition, bool)> {
+        let mut questions = self.0.iter_mut();
+        questions.find_map(|(partition, question)| {
+            let Question::Open(with_commit) = *question else { return None };
+            *question = Question::Asked;
+            Some((partition.clone(), with_commit))
+        })
+    }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the broker said.
+    fn answer(&mut self, partition: &TopicPartition, ends: Option<Ends>) {
+        // Whoever has asked again meanwhile wants to know what is true since then.
+        if let Some(it @ Question::Asked) = self.0.get_mut(partition) {
+            *it = Question::Answered(ends);
+        }
     }
 }
 
 /// The thread of one consumer that asks; it ends when dropped, after the question under way.
 #[derive(Debug)]
-pub(crate) struct EndAsker {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(crate) struct EndAsker(Background<Slot>);
 
 impl EndAsker {
     /// A thread that calls `ask` for each partition somebody wants to know of; its second argument
@@ -61,30 +62,23 @@ impl EndAsker {
     pub(crate) fn start(
         ask: impl Fn(&TopicPartition, bool) -> Option<Ends> + Send + 'static,
     ) -> std::io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let working = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("end-asker".to_owned()).spawn(move || {
-            while let Some((partition, with_commit)) = next(&working) {
-                let ends = ask(&partition, with_commit);
-                // Whoever has asked again meanwhile wants to know what is true since then.
-                if let Some(it @ Question::Asked) = working.lock().questions.get_mut(&partition) {
-                    *it = Question::Answered(ends);
-                }
-            }
-        })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Background::start(
+            "end-asker",
+            Slot::next,
+            move |(partition, with_commit)| ask(partition, *with_commit),
+            |slot, (partition, _), ends| slot.answer(&partition, ends),
+        )
+        .map(Self)
     }
 
     /// Asks where `partition` ends; an earlier answer is forgotten.
     pub(crate) fn ask(&self, partition: &TopicPartition, with_commit: bool) {
-        self.shared.lock().questions.insert(partition.clone(), Question::Open(with_commit));
-        self.shared.changed.notify_all();
+        self.0.change(|slot| slot.0.insert(partition.clone(), Question::Open(with_commit)));
     }
 
     /// The answer to the last question about `partition`; `None` until it has come.
     pub(crate) fn answer(&self, partition: &TopicPartition) -> Option<Ends> {
-        let question = self.shared.lock().questions.get(partition).copied()?;
-        match question {
+        match self.0.read(|slot| slot.0.get(partition).copied())? {
             Question::Answered(ends) => ends,
             Question::Open(_) | Question::Asked => None,
         }
@@ -92,35 +86,7 @@ impl EndAsker {
 
     /// Ends the thread, after the question under way.
     pub(crate) fn end(&mut self) {
-        self.shared.lock().ends = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been told, and there is nothing more to ask.
-            drop(thread.join());
-        }
-    }
-}
-
-impl Drop for EndAsker {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Waits for a question. Returns what it is about, `None` at the end.
-fn next(shared: &Shared) -> Option<(TopicPartition, bool)> {
-    let mut slot = shared.lock();
-    loop {
-        if slot.ends {
-            return None;
-        }
-        for (partition, question) in &mut slot.questions {
-            if let Question::Open(with_commit) = *question {
-                *question = Question::Asked;
-                return Some((partition.clone(), with_commit));
-            }
-        }
-        slot = shared.changed.wait(slot).unwrap_or_else(PoisonError::into_inner);
+        self.0.end();
     }
 }
 

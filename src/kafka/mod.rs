@@ -5,6 +5,7 @@
 //! and leaves a note ([`Rebalanced`]) for the worker. Threads beside the one that polls wait for the
 //! broker's answers.
 
+mod background;
 mod broker;
 mod changelog;
 mod client;

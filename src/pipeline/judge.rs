@@ -7,6 +7,8 @@ mod admitting;
 pub mod kept;
 mod seen;
 pub mod tally;
+#[cfg(test)]
+pub(crate) mod tests;
 mod waking;
 pub mod watch;
 

@@ -5,11 +5,8 @@ use std::time::Duration;
 use crate::config::{RuleSource, load_rules};
 use crate::event::{Operation, ToolCall};
 use crate::kafka::{ClientSettings, History};
-use crate::pipeline::epochs::PeerBoard;
-use crate::pipeline::judge::Shared;
+use crate::pipeline::judge::tests::shared;
 use crate::pipeline::past::Past;
-use crate::pipeline::verdicts::VerdictBoard;
-use crate::state::Agents;
 use crate::telemetry::BuildInfo;
 
 /// The burst of the history begins at this offset.
@@ -47,16 +44,9 @@ fn of_sources(metrics: &Metrics, sources: Arc<[Source]>) -> Desk {
 }
 
 fn lane() -> Lane {
-    let shared = Shared {
-        rules: Arc::new(load_rules(&RuleSource::default()).unwrap().rules),
-        agents: Arc::new(Agents::new(100)),
-        board: PeerBoard::default(),
-        verdicts: VerdictBoard::default(),
-        reorder_ns: 0,
-        lateness_ns: 0,
-    };
     let name = TopicPartition { topic: "calls".into(), partition: 0 };
-    Lane::new(shared, PartitionId { topic: 0, partition: 0 }, name, Ledger::default())
+    let id = PartitionId { topic: 0, partition: 0 };
+    Lane::new(shared(), id, name, Ledger::default())
 }
 
 /// Four days of work, a burst of an unknown tool on the fifth, and later one of another.

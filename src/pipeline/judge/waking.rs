@@ -48,27 +48,15 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::config::{RuleSource, load_rules};
     use crate::event::{Position, Timestamp, ToolCall};
-    use crate::pipeline::epochs::PeerBoard;
-    use crate::pipeline::judge::{Judge, Shared};
-    use crate::pipeline::verdicts::VerdictBoard;
-    use crate::state::{AgentKey, Agents, PartitionId};
+    use crate::pipeline::judge::Judge;
+    use crate::pipeline::judge::tests::shared;
+    use crate::state::{AgentKey, PartitionId};
 
     const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
 
     fn judge() -> Judge {
-        let shared = Shared {
-            rules: Arc::new(load_rules(&RuleSource::default()).unwrap().rules),
-            agents: Arc::new(Agents::new(100)),
-            board: PeerBoard::default(),
-            verdicts: VerdictBoard::default(),
-            reorder_ns: 0,
-            lateness_ns: 0,
-        };
-        Judge::new(shared, HERE, "calls".into())
+        Judge::new(shared(), HERE, "calls".into())
     }
 
     fn call(secs: i64) -> ToolCall<'static> {
