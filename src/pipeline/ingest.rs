@@ -18,6 +18,7 @@ use crate::kafka::{
 };
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
+use crate::pipeline::committing::Committing;
 use crate::pipeline::desk::Source;
 use crate::telemetry::{Event, IngestBeganAgain, IngestMetrics, Metrics};
 
@@ -38,6 +39,9 @@ const IDLE_POLL: Duration = Duration::from_millis(20);
 
 /// How long a poll waits between two attempts at the last commit.
 const RETRY_POLL: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the broker has answered the last commit.
+const ANSWER_POLL: Duration = Duration::from_millis(2);
 
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
@@ -195,7 +199,7 @@ struct Round<'i> {
     forwarder: Forwarder<Name>,
     partitions: BTreeMap<TopicPartition, Reading>,
     joined: bool,
-    moved: bool,
+    committing: Committing,
     paused: bool,
     /// What was on its way when that last changed, and since when.
     progress: (usize, Moment),
@@ -216,7 +220,7 @@ impl<'i> Round<'i> {
             forwarder,
             partitions: BTreeMap::new(),
             joined: false,
-            moved: false,
+            committing: Committing::default(),
             paused: false,
             progress: (0, now),
             last_housekeeping: now,
@@ -228,10 +232,10 @@ impl<'i> Round<'i> {
     fn run(mut self) -> Option<Refusal<Name>> {
         while !self.ingest.signals.stop.load(Ordering::Relaxed) {
             self.take_batch();
+            self.hear_commit();
             if let Some(refusal) = self.forwarder.refusal() {
                 // What arrived before it may be committed.
-                self.finish_offsets();
-                self.commit();
+                self.commit_last(Moment::now());
                 return Some(refusal);
             }
             if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
@@ -259,7 +263,9 @@ impl<'i> Round<'i> {
                         &record,
                         &mut self.partitions,
                     );
-                    self.moved |= taken;
+                    if taken {
+                        self.committing.moved();
+                    }
                     wait = Duration::ZERO;
                 }
                 Polled::Error => wait = Duration::ZERO,
@@ -307,7 +313,8 @@ impl<'i> Round<'i> {
         self.ingest.outbox.retry();
         self.mind_pressure();
         self.finish_offsets();
-        if self.last_commit.elapsed() >= self.ingest.settings.commit_interval {
+        let is_due = self.last_commit.elapsed() >= self.ingest.settings.commit_interval;
+        if is_due && !self.committing.is_under_way() {
             self.commit();
         }
         let in_flight = self.forwarder.in_flight();
@@ -334,18 +341,24 @@ impl<'i> Round<'i> {
     fn finish_offsets(&mut self) {
         for (name, reading) in &mut self.partitions {
             reading.compare(&self.consumer, name, &self.ingest.metrics);
-            self.moved |= reading.finish(&self.consumer, name);
+            if reading.finish(&self.consumer, name) {
+                self.committing.moved();
+            }
         }
     }
 
     fn commit(&mut self) {
         self.last_commit = Moment::now();
-        if self.moved {
-            self.moved = !self.consumer.commit();
-            if !self.moved {
-                kill_point::hit(Point::IngestCommitted);
-            }
+        self.committing.ask(&self.consumer);
+    }
+
+    /// Hears how the commit ended that was asked for. Returns whether the broker has taken it.
+    fn hear_commit(&mut self) -> Option<bool> {
+        let heard = self.committing.hear(&self.consumer);
+        if heard == Some(true) {
+            kill_point::hit(Point::IngestCommitted);
         }
+        heard
     }
 
     /// Waits for the acknowledgements of what was sent, and commits.
@@ -356,12 +369,23 @@ impl<'i> Round<'i> {
         if let Err(error) = self.ingest.outbox.flush(patience.saturating_sub(began.elapsed())) {
             tracing::warn!(%error, "their records will be read again");
         }
+        self.commit_last(began);
+    }
+
+    /// Commits for the last time, at most until the time for that has passed since `began`.
+    fn commit_last(&mut self, began: Moment) {
         self.finish_offsets();
         self.commit();
-        while self.moved && began.elapsed() < patience {
-            // Refused while the group rebalances, and polling is what ends that.
-            drop(self.consumer.poll(RETRY_POLL));
-            self.commit();
+        while !self.committing.is_done() && began.elapsed() < self.ingest.settings.flush_timeout {
+            match self.hear_commit() {
+                None => std::thread::sleep(ANSWER_POLL),
+                Some(true) => {}
+                Some(false) => {
+                    // Refused while the group rebalances, and polling is what ends that.
+                    drop(self.consumer.poll(RETRY_POLL));
+                    self.commit();
+                }
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::pipeline::judge::{Judge, Shared};
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::past::{Learned, Past};
 use crate::state::PartitionId;
+use crate::telemetry::{Event, Metrics, PartitionPaused};
 
 /// How often a partition that should run and brings nothing is resumed, in case the library holds a
 /// pause that nobody here knows of. Resuming throws away what was fetched ahead.
@@ -164,7 +165,12 @@ impl Lane {
 
     /// Pauses the partition when it holds too much or the outbox is full, and lets it run again
     /// well below: pausing throws away what was fetched ahead, so it must not flutter.
-    pub fn mind_pressure(&mut self, consumer: &dyn GroupMember, full: bool, held_max: usize) {
+    pub fn mind_pressure(
+        &mut self,
+        consumer: &dyn GroupMember,
+        (full, held_max): (bool, usize),
+        metrics: &Metrics,
+    ) {
         // Whoever waits for what was known stays paused until it is back.
         if !self.takes() {
             return;
@@ -173,6 +179,8 @@ impl Lane {
         if !self.paused && (full || held >= held_max) {
             consumer.pause(&self.name);
             self.paused = true;
+            let TopicPartition { topic, partition } = &self.name;
+            PartitionPaused { topic, partition: *partition, held }.emit(metrics);
         } else if self.paused && !full && held <= held_max / 3 {
             consumer.resume(&self.name);
             self.paused = false;

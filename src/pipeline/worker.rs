@@ -320,7 +320,7 @@ impl Worker {
             ..Report::default()
         };
         for (id, lane) in &mut self.lanes {
-            lane.mind_pressure(&*self.consumer, full, self.settings.held_max);
+            lane.mind_pressure(&*self.consumer, (full, self.settings.held_max), &self.metrics);
             if let Some(learned) = lane.go_live() {
                 say_learned(lane, learned);
                 // What cannot be read below where the group stands must not hold it there; while

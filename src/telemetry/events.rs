@@ -465,3 +465,22 @@ impl Event for StallEnded {
         tracing::info!("records are consumed again");
     }
 }
+
+/// A partition is read no further until what waits has become less.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionPaused<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// Calls of it that are held.
+    pub held: usize,
+}
+
+impl Event for PartitionPaused<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, held } = self;
+        metrics.families().partition_pauses.inc();
+        tracing::debug!(topic, partition, held, "paused until less waits");
+    }
+}

@@ -26,9 +26,9 @@ pub use bounds::{AGENT_TABLES, GROUP_TABLES};
 pub use events::{
     AgentRefused, AlertDecided, AlertProduceFailed, Audit, CommitFailed, ConsumerError,
     DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,
-    PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut, PeersMerged, ReadyChanged,
-    RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
-    TooLarge,
+    PartitionPaused, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut,
+    PeersMerged, ReadyChanged, RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted,
+    StallDetected, StallEnded, TooLarge,
 };
 pub use family::{MetricKind, MetricSpec};
 pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};

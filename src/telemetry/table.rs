@@ -279,4 +279,6 @@ table! {
         "1 while every consumer that uses a broker is connected to it.";
     kafka_stalled: IntGauge = "kafka_stalled", "boolean", [], NONE,
         "1 while a worker does not poll, or an assigned partition has records to read or calls to judge and does not move, for longer than `kafka.stalled_after`.";
+    partition_pauses: IntCounter = "partition_pauses_total", "times", [], NONE,
+        "Times an assigned partition was read no further because too many alerts are not acknowledged or too many calls are held.";
 }

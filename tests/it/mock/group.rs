@@ -1,10 +1,12 @@
 //! What the group's coordinator answers. Rows 8, 10, 13, 14 and 16.
 
+use std::time::Duration;
+
 use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 
-use crate::mock::{a_loop, at_once, case, holds, offset, started};
-use crate::running::{Running, Settings, produce, read, wait_for};
+use crate::mock::{a_loop, at_once, case, holds, loops, offset, started};
+use crate::running::{Running, Series, Settings, produce, read, wait_for};
 
 #[test]
 fn row_13_commits_go_on_when_the_coordinator_moves_and_is_not_ready_yet() {
@@ -26,6 +28,44 @@ fn row_13_commits_go_on_when_the_coordinator_moves_and_is_not_ready_yet() {
     holds(&settings, &[&running], &["before", "during"]);
     let committed = running.metrics();
     assert!(committed.sum("kafka_commits_total", &["result=\"ok\""]) > 0.0);
+}
+
+#[test]
+fn calls_are_taken_in_and_judged_while_the_coordinator_does_not_answer_a_commit() {
+    let Some((cluster, settings)) = case("hangs", 2, 1) else { return };
+    let sources = vec![(settings.calls().to_owned(), "native, keyed_by: none")];
+    // Heartbeats are not answered either.
+    let settings = Settings { sources, session_ms: Some(120_000), ..settings };
+    cluster.create_topic(&settings.keyed(), 1, 1).unwrap();
+    let others =
+        [settings.calls().to_owned(), settings.keyed(), settings.state(), settings.deliveries()];
+    for topic in settings.written().iter().chain(&others) {
+        cluster.partition_leader(topic, 0, Some(1)).unwrap();
+    }
+    for group in [settings.name.clone(), format!("{}-ingest", settings.name)] {
+        cluster.coordinator(MockCoordinator::Group(group), 2).unwrap();
+    }
+    let running = started(&settings);
+    let judge = |number: u32| {
+        let agent = format!("loop-{number}");
+        produce(&settings.bootstrap, settings.calls(), &a_loop(&agent, 10 + number));
+        running.wait_until("they are judged and written down", |it| {
+            it.count("events_processed_total") >= 20 * usize::try_from(number + 1).unwrap()
+                && it.count("state_flushes_total") > usize::try_from(number).unwrap()
+        });
+    };
+    judge(0);
+    cluster.broker_round_trip_time(2, Duration::from_secs(50)).unwrap();
+    judge(1);
+    let answers = |it: &Series| it.count_of("kafka_commits_total", &[]);
+    let answered = answers(&running.metrics());
+    // By now one is under way, of ingest and of the worker.
+    (2..5).for_each(judge);
+    assert_eq!(answers(&running.metrics()), answered, "{}", running.log());
+    cluster.broker_round_trip_time(2, Duration::ZERO).unwrap();
+    running.wait_until("a commit is answered", |it| answers(it) > answered);
+    let expected = (0..5).map(|number| format!("loop-{number}")).collect();
+    assert_eq!(loops(&settings, &[&running]), expected, "{}", running.log());
 }
 
 #[test]
@@ -117,7 +157,7 @@ fn row_08_a_worker_that_hangs_loses_its_partitions_and_comes_back_clean() {
     let calls = [a_loop("one", 10), a_loop("two", 11), a_loop("three", 12)].concat();
     for part in calls.chunks(10) {
         produce(&settings.bootstrap, settings.calls(), part);
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
     }
     // Whoever hangs is put out of the group, and others judge what it had.
     holds(&settings, &[&first, &other], &["one", "two", "three"]);
