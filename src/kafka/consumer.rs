@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS, code_of};
 use crate::kafka::committer::Committer;
-use crate::kafka::context::WorkerContext;
+use crate::kafka::context::{WorkerContext, is_out_of_reach};
 use crate::kafka::ends::{EndAsker, Ends};
 use crate::kafka::{
     ClientSettings, Commits, GaveUp, GivingUp, GroupMember, History, KafkaError, Rebalanced,
@@ -278,6 +278,10 @@ impl PartitionConsumer {
 
     /// Counts an error, and gives up after one that librdkafka never gets over.
     fn failed(&self, error: &LibraryError) {
+        // Counted by the callback, once.
+        if is_out_of_reach(error) {
+            return;
+        }
         let fatal = is_fatal(error);
         ConsumerError { code: &code_of(error), fatal }.emit(&self.metrics);
         if fatal {
@@ -334,6 +338,10 @@ impl GroupMember for PartitionConsumer {
 
     fn trouble(&self) -> Option<&'static str> {
         self.consumer.context().trouble()
+    }
+
+    fn leaderless(&self) -> usize {
+        self.consumer.context().leaderless()
     }
 
     fn is_from_earliest(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What librdkafka calls back, and the notes it leaves for the worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -49,6 +49,8 @@ pub(crate) struct WorkerContext {
     connected: AtomicBool,
     /// Why no broker is connected, where one told.
     trouble: Trouble,
+    /// Partitions that had no leader by the last statistics, and by both of the last two.
+    leaderless: [AtomicUsize; 2],
     /// How often the library went elsewhere because an offset is not to be had.
     resets: AtomicU64,
     /// Whether the worker wants to write down what it knows before a partition goes.
@@ -75,6 +77,7 @@ impl WorkerContext {
             metrics,
             connected: AtomicBool::new(true),
             trouble: Trouble::default(),
+            leaderless: Default::default(),
             resets: AtomicU64::new(0),
             defers: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -95,6 +98,12 @@ impl WorkerContext {
     /// Why the brokers do not let us in, when they do not.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         self.trouble.get().map(HandshakeFailure::advice)
+    }
+
+    /// Partitions that have had no leader for a while: a leader that moves is none for a moment.
+    pub(crate) fn leaderless(&self) -> usize {
+        let [_, lasting] = &self.leaderless;
+        lasting.load(Ordering::Relaxed)
     }
 
     /// How often reading went on elsewhere than it should.
@@ -224,6 +233,11 @@ impl WorkerContext {
     }
 }
 
+/// Whether all brokers are out of reach.
+pub(super) fn is_out_of_reach(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
+}
+
 fn names(list: &TopicPartitionList) -> Vec<TopicPartition> {
     list.elements()
         .iter()
@@ -252,6 +266,10 @@ impl ClientContext for WorkerContext {
         if is_connected {
             self.trouble.end();
         }
+        let [last, lasting] = &self.leaderless;
+        let leaderless = statistics::leaderless(&statistics);
+        let before = last.swap(leaderless, Ordering::Relaxed);
+        lasting.store(leaderless.min(before), Ordering::Relaxed);
         let appended = lock(&self.appended).clone();
         let last_append = |topic: &str, partition| {
             appended.get(&TopicPartition { topic: topic.into(), partition }).copied()
@@ -260,11 +278,12 @@ impl ClientContext for WorkerContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Whatever comes here is what the poll returns next, which counts it; but for this one, which
+        // is said with every attempt to connect.
         self.trouble.note(&error, reason);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.connected.store(false, Ordering::Relaxed);
+        if is_out_of_reach(&error) && self.connected.swap(false, Ordering::Relaxed) {
+            self.fail(&error, false);
         }
-        self.fail(&error, false);
     }
 }
 
@@ -287,5 +306,34 @@ impl ConsumerContext for WorkerContext {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
             other => self.fail(&KafkaError::Rebalance(other.into()), true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::BuildInfo;
+
+    #[test]
+    fn brokers_out_of_reach_are_counted_once_until_one_answers_again() {
+        let metrics = Metrics::new(&BuildInfo::default());
+        let context = WorkerContext::new(0, metrics.clone());
+        let down = || KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        let counted = |times| {
+            let line = format!("kafka_errors_total{{code=\"AllBrokersDown\"}} {times}\n");
+            metrics.encode().contains(&line)
+        };
+        (0..3).for_each(|_| context.error(down(), "2/2 brokers are down"));
+        assert!(!context.is_connected() && counted(1), "{}", metrics.encode());
+        let broker = rdkafka::statistics::Broker {
+            source: "learned".to_owned(),
+            state: "UP".to_owned(),
+            ..Default::default()
+        };
+        let brokers = [("a".to_owned(), broker)].into_iter().collect();
+        context.stats(Statistics { brokers, ..Statistics::default() });
+        assert!(context.is_connected() && counted(1));
+        (0..3).for_each(|_| context.error(down(), "2/2 brokers are down"));
+        assert!(!context.is_connected() && counted(2), "{}", metrics.encode());
     }
 }

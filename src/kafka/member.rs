@@ -21,6 +21,12 @@ pub trait GroupMember: std::fmt::Debug + Send {
         None
     }
 
+    /// Partitions of ours that have had no leader for a while, so that nothing of them can be read.
+    #[must_use]
+    fn leaderless(&self) -> usize {
+        0
+    }
+
     /// Whether a partition without a committed offset begins at its oldest record.
     #[must_use]
     fn is_from_earliest(&self) -> bool;

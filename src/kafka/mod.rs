@@ -18,6 +18,7 @@ mod forwarder;
 mod giving_up;
 mod handshake;
 mod history;
+mod ledger;
 mod log;
 mod log_writer;
 mod member;
@@ -38,10 +39,9 @@ pub use feeder::{BareConsumer, Feeder};
 pub use forwarder::{Forwarder, Refusal};
 pub use giving_up::{GaveUp, GivingUp};
 pub use history::History;
+pub use ledger::{Ledger, Receipts, Ticket};
 pub use log_writer::{LogWriter, RefusedEntry};
 pub use member::GroupMember;
-pub use producer::{
-    Carrier, Ledger, Outbox, OutboxError, OutgoingRecord, Parcel, Receipts, Ticket,
-};
+pub use producer::{Carrier, Outbox, OutboxError, OutgoingRecord, Parcel};
 pub use reader::{TopicReader, TopicRecord};
 pub use too_large::{Cut, WhenTooLarge};

@@ -4,11 +4,24 @@ use rdkafka::statistics::{Partition, Statistics};
 
 use crate::telemetry::{BrokerSnapshot, KafkaSnapshot, PartitionSnapshot};
 
-/// Whether a broker can be reached. librdkafka counts a broker among them that is itself, and that
-/// one is always up.
+/// How long a broker that was asked something may say nothing, in microseconds. A consumer asks for
+/// records all the time, and is answered within half a second where there are none.
+const SILENCE_US_MAX: i64 = 15_000_000;
+
+/// Whether a broker answers. librdkafka counts a broker among them that is itself, and that one is
+/// always up.
 pub(crate) fn is_reachable(statistics: &Statistics) -> bool {
     let mut brokers = statistics.brokers.values();
-    brokers.any(|broker| broker.source != "internal" && broker.state == "UP")
+    brokers.any(|broker| {
+        let is_silent = broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_US_MAX;
+        broker.source != "internal" && broker.state == "UP" && !is_silent
+    })
+}
+
+/// Partitions of ours that have no leader.
+pub(crate) fn leaderless(statistics: &Statistics) -> usize {
+    let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+    partitions.filter(|it| it.partition >= 0 && it.desired && it.leader < 0).count()
 }
 
 /// The part of `statistics` that is exported; `appended` knows the append time, in milliseconds, of
@@ -83,7 +96,7 @@ fn seconds(micros: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::statistics::Broker;
+    use rdkafka::statistics::{Broker, Topic};
 
     use super::*;
 
@@ -105,5 +118,40 @@ mod tests {
         assert!(is_reachable(&with(&[("internal", "UP"), ("learned", "UP"), ("learned", "INIT")])));
         assert!(is_reachable(&with(&[("configured", "UP")])));
         assert!(!is_reachable(&with(&[])));
+    }
+
+    #[test]
+    fn a_broker_that_owes_an_answer_for_long_cannot_be_reached() {
+        let owing = |answers, micros| {
+            let broker = Broker {
+                source: "learned".to_owned(),
+                state: "UP".to_owned(),
+                waitresp_cnt: answers,
+                rxidle: micros,
+                ..Broker::default()
+            };
+            let brokers = [("a".to_owned(), broker)].into_iter().collect();
+            let statistics = Statistics { brokers, ..Statistics::default() };
+            is_reachable(&statistics)
+        };
+        assert!(owing(1, SILENCE_US_MAX) && !owing(1, SILENCE_US_MAX + 1));
+        assert!(owing(0, i64::MAX), "nobody has asked it anything");
+    }
+
+    #[test]
+    fn a_partition_of_ours_without_a_leader_is_one_that_counts() {
+        let partition = |partition, desired, leader| {
+            (partition, Partition { partition, desired, leader, ..Partition::default() })
+        };
+        let partitions = [
+            partition(0, true, 2),
+            partition(1, true, -1),
+            partition(2, false, -1),
+            // The one for records without a partition.
+            partition(-1, true, -1),
+        ];
+        let topic = Topic { partitions: partitions.into_iter().collect(), ..Topic::default() };
+        let topics = [("calls".to_owned(), topic)].into_iter().collect();
+        assert_eq!(leaderless(&Statistics { topics, ..Statistics::default() }), 1);
     }
 }

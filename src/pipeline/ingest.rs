@@ -93,6 +93,8 @@ pub struct IngestReport {
     pub connected: bool,
     /// Why the brokers do not let it in, when they do not.
     pub trouble: Option<&'static str>,
+    /// Source partitions owned that have had no leader for a while.
+    pub leaderless: usize,
     /// Source partitions owned.
     pub partitions: Vec<TopicPartition>,
     /// Calls that are not acknowledged.
@@ -329,6 +331,7 @@ impl<'i> Round<'i> {
             joined: self.joined,
             connected: self.consumer.is_connected(),
             trouble: self.consumer.trouble(),
+            leaderless: self.consumer.leaderless(),
             partitions: self.partitions.keys().cloned().collect(),
             in_flight,
             stalled: self.progress.1.elapsed() >= STALLED_AFTER,

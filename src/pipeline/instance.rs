@@ -59,6 +59,8 @@ pub struct Instance {
     pub shared: Shared,
     /// Records on their way out.
     pub outbox: Outbox,
+    /// What is known on its way out, where it is kept.
+    state_outbox: Option<Outbox>,
     sources: Arc<[Source]>,
     threads: Vec<JoinHandle<()>>,
     shutdown_timeout: Duration,
@@ -173,6 +175,7 @@ impl Instance {
             threads: Vec::new(),
             shutdown_timeout: config.kafka.shutdown_timeout,
             outbox,
+            state_outbox: durable.as_ref().map(|it| it.outbox.clone()),
             metrics,
             feed_stop: Arc::default(),
             groups: Arc::default(),
@@ -423,6 +426,7 @@ impl Instance {
             signals: Arc::clone(&self.signals),
             shared: self.shared.clone(),
             outbox: self.outbox.clone(),
+            state_outbox: self.state_outbox.clone(),
             roles: self.roles,
             ingest: Arc::clone(&self.ingest),
             deliveries: self.deliveries.clone(),

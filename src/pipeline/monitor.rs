@@ -22,6 +22,9 @@ use crate::telemetry::{Event, KeyMisfit, Metrics, PeersMerged, StallDetected, St
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long nothing that is written may be acknowledged: a leader that moves takes less.
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(10);
+
 /// How many looks pass between two counts of agents that are still learning: counting walks over
 /// all of them.
 const LOOKS_A_COUNT: u64 = 15;
@@ -60,8 +63,10 @@ pub struct Monitor {
     pub signals: Arc<Signals>,
     /// The agents and the exchange of peers.
     pub shared: Shared,
-    /// Records on their way out.
+    /// Alerts on their way out.
     pub outbox: Outbox,
+    /// What is known on its way out, where it is kept.
+    pub state_outbox: Option<Outbox>,
     /// Its part of the work.
     pub roles: Roles,
     /// What the ingests know.
@@ -126,9 +131,10 @@ impl Monitor {
     pub async fn watch(self) {
         let mut merges = 0;
         let mut stalled = false;
+        let mut waits = [Waiting::default(); 2];
         for look in 0_u64.. {
             let reports: Vec<Report> = self.signals.reports().into_values().collect();
-            self.look(&reports);
+            self.look(&reports, &mut waits);
             let merged = self.shared.board.merges();
             if merged > merges {
                 PeersMerged { epochs: merged - merges }.emit(&self.metrics);
@@ -153,7 +159,7 @@ impl Monitor {
         }
     }
 
-    fn look(&self, reports: &[Report]) {
+    fn look(&self, reports: &[Report], waits: &mut [Waiting; 2]) {
         self.metrics.agents(self.shared.agents.len(), self.shared.agents.capacity());
         self.metrics.held_calls(reports.iter().map(|report| report.held).sum());
         self.metrics.unacknowledged(self.outbox.unacknowledged());
@@ -166,18 +172,40 @@ impl Monitor {
             }
         }
         let ingests = self.ingest.reports();
-        let connected = reports.iter().any(|report| report.connected)
-            || ingests.iter().any(|report| report.connected)
-            || self.deliveries.iter().any(|it| it.connected.load(Ordering::Relaxed));
-        let troubles = reports.iter().map(|report| report.trouble);
-        let mut troubles = troubles.chain(ingests.iter().map(|report| report.trouble)).flatten();
-        self.tell(KAFKA, connected, troubles.next().unwrap_or("no broker can be reached"));
+        let workers = reports.iter().map(|it| (it.connected, it.trouble, it.leaderless));
+        let ingesting = ingests.iter().map(|it| (it.connected, it.trouble, it.leaderless));
+        let delivering = self.deliveries.iter();
+        let delivering = delivering.map(|it| (it.connected.load(Ordering::Relaxed), None, 0));
+        let clients: Vec<Client> = workers.chain(ingesting).chain(delivering).collect();
+        self.readiness.set(KAFKA, reached(&clients));
         if self.roles.ingest {
             self.look_at_ingest(&ingests);
         }
         if self.roles.detect {
             self.look_at_workers(reports);
+            self.look_at_outboxes(waits);
         }
+    }
+
+    /// Whether the cluster acknowledges what is written.
+    fn look_at_outboxes(&self, waits: &mut [Waiting; 2]) {
+        let now = Moment::now();
+        let [alerts, state] = waits;
+        let alerts = alerts.span(&self.outbox, now);
+        let state = self.state_outbox.as_ref().map_or(Duration::ZERO, |it| state.span(it, now));
+        let waits = [("alerts are", alerts), ("what is known is", state)];
+        let longest = waits.into_iter().find(|(_, span)| *span >= UNACKNOWLEDGED_FOR);
+        let outcome = match longest {
+            Some((what, span)) => Err(format!(
+                "{what} not acknowledged by the cluster for {} s: are enough replicas in sync?",
+                span.as_secs()
+            )),
+            None if self.outbox.is_full() => {
+                Err("alerts are not acknowledged by the cluster as fast as they come".to_owned())
+            }
+            None => Ok(()),
+        };
+        self.readiness.set(OUTBOX, outcome);
     }
 
     fn look_at_ingest(&self, ingests: &[IngestReport]) {
@@ -204,11 +232,55 @@ impl Monitor {
         self.tell(BASELINES, restoring == 0, "reading baselines back");
         let following = self.groups.is_following();
         self.tell(GROUPS, following, "the groups topic is not read to its end");
-        self.tell(OUTBOX, !self.outbox.is_full(), "alerts are not acknowledged by the cluster");
     }
 
     fn tell(&self, component: Component, good: bool, reason: &str) {
         self.readiness.set(component, if good { Ok(()) } else { Err(reason.to_owned()) });
+    }
+}
+
+/// What one Kafka client knows of its cluster: whether a broker answers it, why none lets it in, and
+/// how many partitions of its own have no leader.
+type Client = (bool, Option<&'static str>, usize);
+
+/// Whether the cluster answers every client of the instance, or what is wrong.
+fn reached(clients: &[Client]) -> Result<(), String> {
+    let away: Vec<&Client> = clients.iter().filter(|(is_connected, ..)| !is_connected).collect();
+    if let Some(trouble) = away.iter().find_map(|(_, trouble, _)| *trouble) {
+        return Err(trouble.to_owned());
+    }
+    match (away.len(), clients.len()) {
+        (of, all) if of == all => return Err("no broker answers".to_owned()),
+        (0, _) => {}
+        (of, all) => return Err(format!("no broker answers {of} of {all} Kafka clients")),
+    }
+    match clients.iter().map(|(.., leaderless)| leaderless).sum::<usize>() {
+        0 => Ok(()),
+        count => Err(format!("partitions without a leader, which nobody can read: {count}")),
+    }
+}
+
+/// How long nothing that is written has been acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    acknowledged: u64,
+    since: Option<Moment>,
+}
+
+impl Waiting {
+    fn span(&mut self, outbox: &Outbox, now: Moment) -> Duration {
+        self.seen((outbox.unacknowledged(), outbox.acknowledged()), now)
+    }
+
+    /// So many records are not acknowledged at `now`, and so many are.
+    fn seen(&mut self, (open, acknowledged): (usize, u64), now: Moment) -> Duration {
+        if open == 0 || acknowledged != self.acknowledged {
+            *self = Self { acknowledged, since: None };
+        }
+        if open == 0 {
+            return Duration::ZERO;
+        }
+        now.since(*self.since.get_or_insert(now))
     }
 }
 
@@ -233,4 +305,42 @@ fn misplaced(sources: &[Source], metrics: &Metrics) -> Vec<Misplaced> {
     })
     .filter(|misplaced| misplaced.calls > 0)
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_not_answered_is_told_whatever_the_others_hear() {
+        let (good, away) = ((true, None, 0), (false, None, 0));
+        assert_eq!(reached(&[good, good]), Ok(()));
+        assert_eq!(reached(&[]).unwrap_err(), "no broker answers");
+        assert_eq!(reached(&[away, away]).unwrap_err(), "no broker answers");
+        assert_eq!(reached(&[good, away]).unwrap_err(), "no broker answers 1 of 2 Kafka clients");
+        // Why is said first, but by none that gets on by now.
+        let refused = (false, Some("the brokers refuse the login"), 0);
+        assert_eq!(reached(&[good, away, refused]).unwrap_err(), "the brokers refuse the login");
+        assert_eq!(reached(&[(true, Some("the brokers refuse the login"), 0)]), Ok(()));
+        let leaderless = reached(&[(true, None, 2), (true, None, 1)]).unwrap_err();
+        assert!(leaderless.contains("without a leader") && leaderless.ends_with(": 3"));
+    }
+
+    #[test]
+    fn what_is_written_waits_since_the_last_acknowledgement() {
+        let at = |secs| {
+            let passed = Duration::from_secs(secs);
+            clock::show(Some(clock::Reading { wall: Timestamp::from_secs(0), passed }));
+            Moment::now()
+        };
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.seen((0, 0), at(0)), Duration::ZERO);
+        assert_eq!(waiting.seen((3, 0), at(100)), Duration::ZERO, "nothing waited until now");
+        assert_eq!(waiting.seen((5, 0), at(107)), Duration::from_secs(7));
+        assert_eq!(waiting.seen((5, 1), at(109)), Duration::ZERO, "one has arrived");
+        assert_eq!(waiting.seen((5, 1), at(120)), Duration::from_secs(11));
+        assert_eq!(waiting.seen((0, 6), at(121)), Duration::ZERO);
+        assert_eq!(waiting.seen((1, 6), at(500)), Duration::ZERO, "it has only just been written");
+        clock::show(None);
+    }
 }

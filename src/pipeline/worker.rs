@@ -108,6 +108,8 @@ pub struct Report {
     pub connected: bool,
     /// Why the brokers do not let it in, when they do not.
     pub trouble: Option<&'static str>,
+    /// Partitions owned that have had no leader for a while.
+    pub leaderless: usize,
     /// Partitions owned.
     pub partitions: Vec<PartitionId>,
     /// Calls held back.
@@ -316,6 +318,7 @@ impl Worker {
             joined: self.joined,
             connected: self.consumer.is_connected(),
             trouble: self.consumer.trouble(),
+            leaderless: self.consumer.leaderless(),
             caught_up: true,
             ..Report::default()
         };

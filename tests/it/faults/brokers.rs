@@ -136,6 +136,11 @@ fn row_19_two_of_three_brokers_away_nothing_is_acknowledged_or_committed_and_it_
         running.wait_until("what it writes is not acknowledged", |it| {
             it.count("alerts_produce_failures_total") > 0
         });
+        // One broker still answers; what is written is not safe there.
+        running.wait_until("readiness says so", |_| {
+            let (status, said) = running.get("/readyz");
+            status == 503 && said.contains("not acknowledged by the cluster for")
+        });
         std::thread::sleep(DOWN);
         let after = written(&settings);
         assert_eq!(after, before, "{}", running.log());
