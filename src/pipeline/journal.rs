@@ -3,7 +3,9 @@
 //! Cheap where nothing is written: a judge without a journal keeps none of this.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use crate::baseline::peers::{Fact, GroupKey};
 use crate::state::admission::{Gate, Passage, Passages, note_passage};
@@ -26,18 +28,56 @@ pub const LESSONS_HARD: usize = 384 << 10;
 /// The lessons of all agents of a partition count as this part of them: 12 MiB are the soft bound.
 const LESSONS_OF_ALL: usize = 64;
 
-/// What an agent taught since the last flush.
+/// What agents taught since the last flush.
 #[derive(Debug, Default)]
-struct AgentLessons {
-    /// About what they take, in bytes.
-    bytes: usize,
-    lessons: Vec<Lesson>,
+struct Lessons {
+    /// In the order in which they were taught. A list for each agent would be somewhere else in
+    /// memory for each call.
+    told: Vec<(AgentKey, Lesson)>,
+    /// About what those of each agent take, in bytes.
+    of_each: BTreeMap<AgentKey, usize>,
+    /// The most that those of one agent take.
+    of_one: usize,
+    /// What all of them take.
+    of_all: usize,
 }
 
-impl AgentLessons {
-    fn push(&mut self, lesson: Lesson) {
-        self.bytes += weight(&lesson.fact);
-        self.lessons.push(lesson);
+impl Lessons {
+    fn push(&mut self, agent: AgentKey, lessons: impl Iterator<Item = Lesson>) {
+        let own = self.of_each.entry(agent).or_default();
+        let before = *own;
+        self.told.extend(lessons.map(|lesson| {
+            *own += weight(&lesson.fact);
+            (agent, lesson)
+        }));
+        self.of_all += *own - before;
+        self.of_one = self.of_one.max(*own);
+    }
+
+    /// The lessons of one agent after the other, by their keys.
+    fn by_agent(mut self) -> ByAgent {
+        // Stable: those of one agent stay in their order.
+        self.told.sort_by_key(|(agent, _)| *agent);
+        ByAgent { told: self.told.into_iter().peekable(), own: Vec::new() }
+    }
+}
+
+/// Gives the lessons of agents, asked for in the order of their keys.
+struct ByAgent {
+    told: Peekable<IntoIter<(AgentKey, Lesson)>>,
+    own: Vec<Lesson>,
+}
+
+impl ByAgent {
+    /// Those of `agent`, until the next is asked for.
+    fn of(&mut self, agent: AgentKey) -> &[Lesson] {
+        self.own.clear();
+        while let Some((whose, lesson)) = self.told.next_if(|(whose, _)| *whose <= agent) {
+            if whose == agent {
+                self.own.push(lesson);
+            }
+        }
+        &self.own
     }
 }
 
@@ -86,10 +126,7 @@ pub struct Journal {
     /// Calls of the log that were judged, by every owner there was.
     judged: u64,
     changed: Vec<AgentKey>,
-    lessons: BTreeMap<AgentKey, AgentLessons>,
-    /// What those of all agents take, and those of the agent that taught most.
-    lessons_bytes: usize,
-    lessons_of_one: usize,
+    lessons: Lessons,
     /// When agents came and went since the last flush.
     passages: BTreeMap<AgentKey, Passages>,
     /// The names of agents that were forgotten since the last flush.
@@ -124,7 +161,7 @@ impl Journal {
         let same_log = restored.marker.as_ref().is_none_or(|it| it.stamp.log == lineage.log);
         let reached = restored.marker.as_ref().map(|marker| &marker.reached);
         let mut ahead = BTreeMap::new();
-        let mut lessons: BTreeMap<AgentKey, AgentLessons> = BTreeMap::new();
+        let mut lessons = Lessons::default();
         let mut passages: BTreeMap<AgentKey, Passages> = BTreeMap::new();
         let known = restored.agents.iter().map(|it| {
             let names = (&it.state.tenant_id, &it.state.agent_id);
@@ -141,8 +178,7 @@ impl Journal {
                 ahead.insert(key, judged.clone());
             }
             if !taught.is_empty() {
-                let known = lessons.entry(key).or_default();
-                taught.iter().for_each(|lesson| known.push(lesson.clone()));
+                lessons.push(key, taught.iter().cloned());
             }
             if !came.is_empty() {
                 passages.insert(key, came.clone());
@@ -152,13 +188,11 @@ impl Journal {
         let dead =
             dead.map(|it| (AgentKey::from_ids(&it.tenant_id, &it.agent_id), it.flush)).collect();
         let touched: BTreeSet<GroupKey> =
-            lessons.values().flat_map(|it| &it.lessons).map(|it| it.group).collect();
+            lessons.told.iter().map(|(_, lesson)| lesson.group).collect();
         Self {
             next_flush: restored.next_flush,
             judged: restored.marker.as_ref().filter(|_| same_log).map_or(0, |it| it.stamp.judged),
             changed: Vec::new(),
-            lessons_bytes: lessons.values().map(|it| it.bytes).sum(),
-            lessons_of_one: lessons.values().map(|it| it.bytes).max().unwrap_or(0),
             lessons,
             passages,
             gone: BTreeMap::new(),
@@ -214,11 +248,7 @@ impl Journal {
         lessons: impl Iterator<Item = Lesson>,
     ) {
         self.touched.insert(group);
-        let own = self.lessons.entry(agent).or_default();
-        let before = own.bytes;
-        lessons.for_each(|lesson| own.push(lesson));
-        self.lessons_bytes += own.bytes - before;
-        self.lessons_of_one = self.lessons_of_one.max(own.bytes);
+        self.lessons.push(agent, lessons);
     }
 
     /// What open epochs taught about `group` is written at the next flush, whatever happens.
@@ -247,7 +277,7 @@ impl Journal {
     /// most, or a part of all of them if that is more.
     #[must_use]
     pub fn lessons_bytes(&self) -> usize {
-        self.lessons_of_one.max(self.lessons_bytes / LESSONS_OF_ALL)
+        self.lessons.of_one.max(self.lessons.of_all / LESSONS_OF_ALL)
     }
 
     /// Agents that have changed since the last flush.
@@ -321,28 +351,25 @@ impl Journal {
     }
 
     fn write_agents(&mut self, agents: &Agents, stamp: Stamp, held: &Held, out: &mut Flush) {
-        let mut lessons = std::mem::take(&mut self.lessons);
+        let mut lessons = std::mem::take(&mut self.lessons).by_agent();
         let mut passages = std::mem::take(&mut self.passages);
         let mut gone = std::mem::take(&mut self.gone);
-        (self.lessons_bytes, self.lessons_of_one) = (0, 0);
         let mut changed = std::mem::take(&mut self.changed);
         let mut room = Vec::new();
-        if !passages.is_empty() {
-            // Who went and came back has changed twice.
-            changed.sort_unstable();
-            changed.dedup();
-        }
+        changed.sort_unstable();
+        // Who went and came back has changed twice.
+        changed.dedup();
         for key in changed {
-            let taught = lessons.remove(&key).unwrap_or_default().lessons;
+            let taught = lessons.of(key);
             let passages = passages.remove(&key).unwrap_or_default();
             let own = held.get(&key).map_or(&[][..], Vec::as_slice);
             let sealed = if let Some((tenant_id, agent_id)) = gone.remove(&key) {
                 self.dead.insert(key, stamp.flush);
-                let (held, lessons) = (own.to_vec(), taught);
+                let (held, lessons) = (own.to_vec(), taught.to_vec());
                 Some(dead_to_bytes(&Dead { stamp, held, lessons, passages, tenant_id, agent_id }))
             } else {
                 agents.write_down(key, |state| {
-                    snapshot_in(&mut room, (stamp, own), (&taught, &passages), state)
+                    snapshot_in(&mut room, (stamp, own), (taught, &passages), state)
                 })
             };
             match sealed {
@@ -410,14 +437,82 @@ impl Journal {
     }
 }
 
-/// About how many bytes a fact takes when it is written.
+/// About how many bytes a lesson takes when it is written, or in memory if that is more.
 fn weight(fact: &Fact) -> usize {
-    match fact {
-        Fact::Session(session) => {
-            64 + 32 * session.values.len() + 5 * session.tokens.len() + 10 * session.suspects.len()
+    size_of::<(AgentKey, Lesson)>()
+        + match fact {
+            Fact::Session(session) => {
+                32 * session.values.len() + 5 * session.tokens.len() + 10 * session.suspects.len()
+            }
+            Fact::Kind { name, .. } => name.len(),
+            _ => 0,
         }
-        Fact::Usage(batch) => 24 * batch.len(),
-        Fact::Kind { name, .. } => 96 + name.len(),
-        _ => 40,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::session::LiveSession;
+    use crate::baseline::usage::{Usage, UsageKind};
+    use crate::event::{Target, Timestamp};
+    use proptest::prelude::*;
+
+    fn lesson(fact: Fact) -> Lesson {
+        Lesson { place: Place::default(), epoch: i64::MAX, group: GroupKey(u64::MAX), fact }
+    }
+
+    fn session(values: u64) -> Fact {
+        let time = Timestamp::from_secs(1_790_000_000);
+        let mut live = LiveSession::new(u64::MAX, time);
+        for value in 0..values {
+            let target = Target { value: u64::MAX - value, is_whole: true, ..Target::default() };
+            live.add(time, u64::MAX - value, &[target], &[]);
+        }
+        Fact::Session(Arc::new(live.learned(u64::MAX, live.deadline())))
+    }
+
+    fn fact() -> impl Strategy<Value = Fact> {
+        prop_oneof![
+            Just(Fact::Agent),
+            any::<[u64; 24]>().prop_map(|hashes| {
+                Fact::Usage(hashes.map(|hash| Usage::of(UsageKind::Command, hash)))
+            }),
+            (any::<u64>(), any::<u64>(), any::<i64>(), any::<bool>())
+                .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
+            (any::<u64>(), any::<i64>()).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
+            (0_u64..40).prop_map(session),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_lesson_takes_no_more_than_it_is_thought_to(fact in fact()) {
+            let written = postcard::to_allocvec(&lesson(fact.clone())).unwrap().len();
+            prop_assert!(written <= weight(&fact), "{written} bytes of {fact:?}");
+        }
+
+        #[test]
+        fn each_agent_gets_its_own_lessons_in_their_order(
+            told in prop::collection::vec((0_u128..6, 0_i64..1_000), 0..60),
+            asked in prop::collection::btree_set(0_u128..6, 0..6),
+        ) {
+            let mut lessons = Lessons::default();
+            for (agent, hour) in &told {
+                let fact = Fact::SubAgent { root: 1, hour: *hour };
+                lessons.push(AgentKey::from_number(*agent), std::iter::once(lesson(fact)));
+            }
+            let of = |agent: u128| {
+                let own = told.iter().filter(move |(whose, _)| *whose == agent);
+                own.map(|(_, hour)| lesson(Fact::SubAgent { root: 1, hour: *hour }))
+                    .collect::<Vec<_>>()
+            };
+            let weight = weight(&Fact::Agent);
+            prop_assert_eq!(lessons.of_all, told.len() * weight);
+            prop_assert_eq!(lessons.of_one, (0..6).map(|it| of(it).len()).max().unwrap() * weight);
+            let mut lessons = lessons.by_agent();
+            for agent in asked {
+                prop_assert_eq!(lessons.of(AgentKey::from_number(agent)), of(agent));
+            }
+        }
     }
 }
