@@ -26,9 +26,11 @@ use crate::telemetry::Metrics;
 
 mod hold;
 pub mod keep;
+mod pace;
 mod rebalance;
 
 use keep::{Durable, Leaving};
+use pace::Pace;
 use rebalance::rebalance;
 
 /// Records taken in one go before they are judged: few enough that what was decoded is still in the
@@ -166,6 +168,7 @@ pub struct Worker {
     question: Option<(u64, u64)>,
     /// Whether its partitions are still its own.
     lease: Lease,
+    pace: Pace,
     last_housekeeping: Moment,
     last_commit: Moment,
 }
@@ -200,6 +203,7 @@ impl Worker {
             committing: Committing::default(),
             question: None,
             lease,
+            pace: Pace::new(),
             last_housekeeping: now,
             last_commit: now,
         }
@@ -239,7 +243,10 @@ impl Worker {
         let mut wait = IDLE_POLL;
         let mut taken = 0;
         while taken < BATCH_MAX {
-            match self.consumer.poll(wait) {
+            let began = (!wait.is_zero()).then(Moment::now);
+            let polled = self.consumer.poll(wait);
+            self.pace.waited(began.map_or(Duration::ZERO, Moment::elapsed));
+            match polled {
                 Polled::Record(record) => {
                     let id = self.desk.id_of(record.topic(), record.partition());
                     if !self.lanes.contains_key(&id) {
@@ -308,6 +315,7 @@ impl Worker {
 
     fn housekeep(&mut self) {
         self.last_housekeeping = Moment::now();
+        self.pace.look(self.last_housekeeping);
         self.desk.outbox.retry();
         self.confirm();
         if let Some(durable) = self.durable.as_ref().filter(|_| self.may_write()) {

@@ -26,18 +26,6 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 /// How long the commit of what was written may take after that.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A worker writes down for at most one part in so many of its time, where that is not the interval
-/// that was asked for. What it costs the producer's thread and the broker is about as much again.
-const WRITING_SHARE: u32 = 20;
-
-/// The longest that flushes are put off for that, in intervals: so much is read again after a crash.
-const PUT_OFF_MAX: u32 = 12;
-
-/// How often a partition is flushed when the last flushes of all of a worker's cost it `cost`.
-fn flush_every(interval: Duration, cost: Duration) -> Duration {
-    cost.saturating_mul(WRITING_SHARE).clamp(interval, interval.saturating_mul(PUT_OFF_MAX))
-}
-
 /// What a worker needs to keep what is known.
 #[derive(Clone, Debug)]
 pub struct Durable {
@@ -137,7 +125,8 @@ impl Worker {
             return;
         }
         let costs = self.lanes.values().filter_map(|lane| lane.keeping.as_ref());
-        let interval = flush_every(durable.interval, costs.map(|keeping| keeping.cost).sum());
+        let interval =
+            self.pace.flush_every(durable.interval, costs.map(|keeping| keeping.cost).sum());
         let due = self.lanes.values_mut().filter(|lane| {
             lane.keeping.as_ref().is_some_and(|it| it.is_due(&lane.judge, interval))
         });
@@ -374,19 +363,5 @@ impl Keeping {
     #[must_use]
     pub fn of(name: &TopicPartition, durable: &Durable) -> Self {
         Self::new(name, &durable.restorer, Arc::clone(&durable.state))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flushes_that_cost_much_are_put_off_within_a_bound() {
-        let (interval, ms) = (Duration::from_secs(5), Duration::from_millis);
-        assert_eq!(flush_every(interval, Duration::ZERO), interval);
-        assert_eq!(flush_every(interval, ms(250)), interval);
-        assert_eq!(flush_every(interval, ms(500)), Duration::from_secs(10));
-        assert_eq!(flush_every(interval, Duration::MAX), Duration::from_secs(60));
     }
 }
