@@ -266,8 +266,9 @@ impl LiveSession {
     #[must_use]
     pub fn has_named(&self, value: u64) -> bool {
         let host = short(value);
-        // Most calls name what was named before: the hosts of addresses are looked at only else.
-        self.values.iter().any(|known| known.value() == value)
+        // Most calls name what was named just before: the newest are looked at first, and the hosts of
+        // addresses only when it is none of them.
+        self.values.iter().rev().any(|known| known.value() == value)
             || self.values.iter().any(|known| known.domain() == host)
             || self.has_handed_over(value)
     }
@@ -381,17 +382,21 @@ impl LiveSession {
     fn note_values(&mut self, tool: u64, targets: &[Target]) {
         let before = self.values.len();
         for target in targets.iter().filter(|target| target.kind.is_target()) {
-            let first = self.values.iter().position(|it| it.value() == target.value);
+            // The newest first, since most calls name what was named just before.
+            let newest = self.values.iter().rposition(|it| it.value() == target.value);
+            let same = newest.and_then(|newest| self.values.get(..=newest)).unwrap_or_default();
+            let (earlier, of_call) = same.split_at(before.min(same.len()));
+            let is_same = |it: &SessionValue| it.value() == target.value;
+            let is_earlier = of_call.is_empty() && !same.is_empty();
             let known =
-                first.is_some_and(|first| first < before) || self.has_handed_over(target.value);
-            let class = class(tool, target.key, target.kind);
-            // What names the target has its value, so it stands no earlier than the first that has.
-            let same = first.and_then(|first| self.values.get(first..)).unwrap_or_default();
-            let is_noted = same.iter().any(|it| it.names(target) && (known || it.class() == class));
-            if is_noted || self.is_full() {
+                is_earlier || earlier.iter().any(is_same) || self.has_handed_over(target.value);
+            let class = || class(tool, target.key, target.kind);
+            // What names the target has its value, so it stands no later than the newest that has.
+            let is_it = |it: &SessionValue| it.names(target) && (known || it.class() == class());
+            if same.iter().rev().any(is_it) || self.is_full() {
                 continue;
             }
-            self.values.push(SessionValue::of(target, class, !known));
+            self.values.push(SessionValue::of(target, class(), !known));
         }
     }
 

@@ -18,10 +18,14 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let (Some(rule), call) = (&judgement.rules.look_alike, judgement.call) else { return };
     let habits = judgement.habits.filter(|_| call.operation.is_acting());
     let Some(habits) = habits else { return };
-    let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
     let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
-    let is_named = live.is_some_and(|session| session.has_named(target.value));
-    if is_named {
+    let is_named = |target: &Target| live.is_some_and(|session| session.has_named(target.value));
+    // Mostly the session has named all of them before, which is found sooner than what they are like.
+    if call.targets.iter().filter(|it| may_be_one(it)).all(is_named) {
+        return;
+    }
+    let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
+    if is_named(target) {
         return;
     }
     if judgement.said.is_expected(target) {
@@ -46,11 +50,13 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     }
 }
 
+/// Whether a target is of a kind that has look-alikes.
+const fn may_be_one(target: &Target) -> bool {
+    has_look_alikes(target.kind) && !target.is_reserved
+}
+
 fn is_look_alike(habits: &Habits, target: &Target) -> bool {
-    has_look_alikes(target.kind)
-        && !target.is_reserved
-        && habits.support(session::entity(target)) == 0
-        && habits.has_near(target)
+    may_be_one(target) && habits.support(session::entity(target)) == 0 && habits.has_near(target)
 }
 
 fn describe(
