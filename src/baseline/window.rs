@@ -69,19 +69,18 @@ impl TenMinutes {
     pub const SECS: i64 = 600;
 
     /// Adds a call at `time` and returns the sums of the window that ends with the newest call. A
-    /// call that is older than the window is not added.
+    /// call that is older than the window is not added. Failed calls are summed only for a call that
+    /// failed, and denied ones for one that was denied: of others nobody asks, and they are most.
     pub fn add(&mut self, time: Timestamp, sums: &Sums) -> Sums {
         let bucket = i32::try_from(time.spans_of(BUCKET_SECS)).unwrap_or(0);
         self.advance(bucket);
         if self.newest.saturating_sub(bucket) < BUCKETS_I32 {
             self.add_to(slot(bucket), sums);
         }
-        self.sums()
+        self.sums(sums)
     }
 
-    /// What the window holds.
-    #[must_use]
-    pub fn sums(&self) -> Sums {
+    fn sums(&self, asked: &Sums) -> Sums {
         let count = |counts: &[u16; BUCKETS]| counts.iter().map(|count| u32::from(*count)).sum();
         // Ten times 2 TiB is far from the end of the type.
         let bytes = |buckets: &[Packed; BUCKETS]| -> u64 {
@@ -96,8 +95,8 @@ impl TenMinutes {
         let bad = self.bad.as_ref();
         Sums {
             calls: count(&self.calls),
-            failed: bad.map_or(0, |bad| count(&bad.failed)),
-            denied: bad.map_or(0, |bad| count(&bad.denied)),
+            failed: bad.filter(|_| asked.failed > 0).map_or(0, |bad| count(&bad.failed)),
+            denied: bad.filter(|_| asked.denied > 0).map_or(0, |bad| count(&bad.denied)),
             sent: bytes(&self.sent),
             read: bytes(&self.read),
         }
@@ -197,6 +196,22 @@ mod tests {
         assert_eq!((Sums::of(&denied).denied, Sums::of(&denied).sent), (1, 40));
         denied.bytes_in = Some(50);
         assert_eq!(Sums::of(&denied).sent, 50);
+    }
+
+    #[test]
+    fn a_call_that_failed_hears_of_those_that_failed_before() {
+        let failed = Sums { failed: 1, ..one() };
+        let denied = Sums { denied: 1, ..one() };
+        let mut window = TenMinutes::default();
+        let mut add = |secs, sums: &Sums| {
+            let sums = window.add(Timestamp::from_secs(secs), sums);
+            (sums.calls, sums.failed, sums.denied)
+        };
+        assert_eq!(add(60, &failed), (1, 1, 0));
+        assert_eq!(add(120, &one()), (2, 0, 0));
+        assert_eq!(add(130, &denied), (3, 0, 1));
+        assert_eq!(add(200, &failed), (4, 2, 0));
+        assert_eq!(add(660, &failed), (4, 2, 0));
     }
 
     #[test]

@@ -200,17 +200,22 @@ fn is_delegation(bare: &[u8]) -> bool {
 
 /// What a call uses: a step from tool to tool, the first directory, two commands.
 fn uses_of(call: &ToolCall<'_>, previous: u64, tool: u64) -> [Option<Usage>; 4] {
-    let mut uses = [Some(Usage::step(previous, tool)), None, None, None];
-    let of = |kind, wanted: TargetKind| {
-        let found = call.targets.iter().filter(move |target| target.kind == wanted);
-        found.map(move |target| Usage::of(kind, target.value))
-    };
-    let directory = of(UsageKind::Directory, TargetKind::Directory).take(1);
-    let commands = of(UsageKind::Command, TargetKind::Command).take(2);
-    for (place, usage) in uses.iter_mut().skip(1).zip(directory.chain(commands)) {
-        *place = Some(usage);
+    let (mut directory, mut commands) = (None, [None; 2]);
+    for target in call.targets.iter() {
+        match target.kind {
+            TargetKind::Directory if directory.is_none() => {
+                directory = Some(Usage::of(UsageKind::Directory, target.value));
+            }
+            TargetKind::Command => {
+                if let Some(place) = commands.iter_mut().find(|place| place.is_none()) {
+                    *place = Some(Usage::of(UsageKind::Command, target.value));
+                }
+            }
+            _ => {}
+        }
     }
-    uses
+    let [first, second] = commands;
+    [Some(Usage::step(previous, tool)), directory, first, second]
 }
 
 /// How much likelier the uses of a call are of the agent's peers than of itself; 1 without peers.

@@ -75,6 +75,9 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
 /// What was said of this hour, or that one next to it is expected: as with hours that are learned,
 /// work next to an hour of work is no news.
 fn stance(judgement: &Judgement<'_>) -> Option<Stance> {
+    if judgement.said.is_nothing() {
+        return None;
+    }
     let hour = judgement.call.time.hour_of_day();
     judgement.said.of_hour(hour).or_else(|| {
         let beside = [hour + 1, hour + 23].map(|hour| judgement.said.of_hour(hour));
