@@ -5,6 +5,7 @@
 //! sessions like this one are known, and whether the call acts. Sums of logarithms (nats): the
 //! higher, the rarer. From a session's first suspicious call on nothing is learned from it.
 
+use std::f64::consts::LN_10;
 use std::sync::Arc;
 
 use crate::alert::{Evidence, Expected, PAGE_SCORE, score};
@@ -17,7 +18,7 @@ use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
 use crate::detect::{Bound, Judgement, Verdict, subjects, words};
 use crate::event::{Operation, Status, Target, TargetKind, Timestamp};
-use crate::policy::{InjectedSessionParameters, Rule, Rules};
+use crate::policy::{InjectedSessionParameters, Limits, Rule, Rules};
 
 /// A class in which more than this share of values is new surprises with none.
 const RATE_MAX: f64 = 0.8;
@@ -27,6 +28,9 @@ const RATE_MIN: f64 = 0.001;
 
 /// What each e-fold of known sessions like this one adds, in nats.
 const CONFIDENCE: f64 = 0.4;
+
+/// More than that can never add: all known sessions like this one, and all of them its agent's own.
+const CONFIDENCE_MAX: f64 = 2.8;
 
 /// Surprise, in nats, that a known target in another kind of session, and a tool in another kind
 /// of session, must exceed; and the most that is left of it.
@@ -83,7 +87,9 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
         // Before anything was read nothing can have been injected.
         if session.calls() > 0 {
-            finding = judge(judgement, habits, agent, session);
+            let is_quiet =
+                || !session.is_quarantined() && is_surely_quiet(judgement, habits, rule, session);
+            finding = if is_quiet() { None } else { judge(judgement, habits, agent, session) };
         }
         // A tool alone keeps nothing from being learned, or it would never become usual.
         let nats = finding.as_ref().map_or(0.0, |finding| finding.nats - finding.tool);
@@ -156,15 +162,9 @@ fn judge(
     let call = judgement.call;
     let acting = acting(call.operation);
     let tool_token = session::tool_token(judgement.tool);
-    let is_first_use = !session.has_token(tool_token);
     let mut known = Known { habits, agent, session, context: None };
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
-    for target in call.targets.iter() {
-        let weight = kind_weight(target.kind, acting);
-        let is_known = || session.has_named(target.value) || judgement.said.is_expected(target);
-        if weight <= 0.0 || is_known() {
-            continue;
-        }
+    for (target, weight) in strange(judgement, session) {
         let weighed = weight * discount(habits, session, target);
         let reason = of_target(judgement, &mut known, (target, weighed));
         let nats = best.map_or(0.0, |best| best.nats);
@@ -175,10 +175,10 @@ fn judge(
             second = second.max(reason.nats);
         }
     }
-    if is_first_use && !judgement.said.is_expected_tool(judgement.tool) {
+    if is_strange_tool(judgement, session) {
         let context = known.context();
         let surprise = excess(context.chance(tool_token), OTHER_TOOL);
-        tool = surprise * (0.3 + 0.7 * acting);
+        tool = surprise * of_tool(acting);
         if tool > 0.0 {
             let entity = session::tool_entity(judgement.tool);
             tool *= of_new_work(habits.share(session.tokens(), entity, context.total));
@@ -194,6 +194,73 @@ fn judge(
         similar: known.context.as_ref().map_or(0, |context| context.similar),
         sessions: habits.sessions(),
     })
+}
+
+/// The targets of a call that neither its session has named before nor a person expects, and what
+/// each is worth in it.
+fn strange<'a>(
+    judgement: &'a Judgement<'_>,
+    session: &'a LiveSession,
+) -> impl Iterator<Item = (&'a Target, f64)> {
+    let acting = acting(judgement.call.operation);
+    let weighed = judgement.call.targets.iter().map(move |it| (it, kind_weight(it.kind, acting)));
+    weighed.filter(|(target, weight)| {
+        *weight > 0.0 && !session.has_named(target.value) && !judgement.said.is_expected(target)
+    })
+}
+
+/// Whether the session uses the tool of a call for the first time, and nobody expects it.
+fn is_strange_tool(judgement: &Judgement<'_>, session: &LiveSession) -> bool {
+    !session.has_token(session::tool_token(judgement.tool))
+        && !judgement.said.is_expected_tool(judgement.tool)
+}
+
+/// What a tool's surprise counts for in a call that acts so much.
+fn of_tool(acting: f64) -> f64 {
+    0.3 + 0.7 * acting
+}
+
+/// Whether a call is too little of a surprise for anything to depend on how much, whatever the
+/// sessions like this one are: to look them up takes longer than everything else.
+fn is_surely_quiet(
+    judgement: &Judgement<'_>,
+    habits: &Habits,
+    rule: &Rule<InjectedSessionParameters>,
+    session: &LiveSession,
+) -> bool {
+    let (mut best, mut second) = (0.0_f64, 0.0_f64);
+    for (target, weight) in strange(judgement, session) {
+        let weighed = weight * discount(habits, session, target);
+        let nats = weighed * most_of_target(judgement, habits, target);
+        second = second.max(nats.min(best));
+        best = best.max(nats);
+    }
+    let acting = acting(judgement.call.operation);
+    let is_strange_tool = is_strange_tool(judgement, session);
+    let tool = if is_strange_tool { OTHER_TOOL.1 * of_tool(acting) } else { 0.0 };
+    let nats = best + SECOND * second + tool;
+    nats <= 0.0 || nats < least_that_counts(&rule.parameters, &judgement.rules.limits)
+}
+
+/// The most that a target can add, of what is left of it.
+fn most_of_target(judgement: &Judgement<'_>, habits: &Habits, target: &Target) -> f64 {
+    let support = habits.support(session::entity(target));
+    if support >= 2 {
+        return if session::is_token(target).0 { LIKELY * OTHER_SESSION.1 } else { 0.0 };
+    }
+    let surprise = libm::log(RATE_MAX / rate_of(judgement, habits, target));
+    if surprise > 0.0 { surprise + CONFIDENCE_MAX } else { 0.0 }
+}
+
+/// The least surprise, in nats, from which on something is learned less, listed or told.
+fn least_that_counts(parameters: &InjectedSessionParameters, limits: &Limits) -> f64 {
+    // A score is rounded to a tenth, so a tenth less is on the safe side.
+    let listed = limits.listed_score.min(PAGE_SCORE) - 0.1;
+    if listed <= 0.0 {
+        return 0.0;
+    }
+    let nats = parameters.surprise + LN_10 * (listed / 20.0 - 2.0);
+    nats.min(parameters.gate) - 1e-6
 }
 
 /// How well sessions like the one of a call are known: looked up once and only when something depends
@@ -221,8 +288,7 @@ fn of_target(
     let (habits, session) = (known.habits, known.session);
     let entity = session::entity(target);
     let support = habits.support(entity);
-    let class = session::class(judgement.tool, target.key, target.kind);
-    let rate = habits.discovery_rate(class, target.kind).clamp(RATE_MIN, 0.9);
+    let rate = rate_of(judgement, habits, target);
     let mut reason = Reason { nats: 0.0, target: *target, support, rate, alike: 0 };
     if support >= 2 {
         if session::is_token(target).0 {
@@ -242,6 +308,12 @@ fn of_target(
         reason.alike = share.1;
     }
     reason
+}
+
+/// How often a value in the place of a target is new to the group.
+fn rate_of(judgement: &Judgement<'_>, habits: &Habits, target: &Target) -> f64 {
+    let class = session::class(judgement.tool, target.key, target.kind);
+    habits.discovery_rate(class, target.kind).clamp(RATE_MIN, 0.9)
 }
 
 /// How much a session of a kind that is this well known vouches for what is usual in it. Work of
@@ -397,4 +469,16 @@ fn progress(rules: &Rules, habits: Option<&Habits>, time: Timestamp) -> Option<f
     let needed = rules.group_learn_days();
     let days = habits.map_or(0, |habits| habits.days(time));
     (days < needed).then(|| float(days.into()) / float(needed.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::habits::SKETCHES_MAX;
+
+    #[test]
+    fn no_number_of_known_sessions_adds_more_than_the_most() {
+        let sessions = float(u64::try_from(SKETCHES_MAX).unwrap());
+        assert!(CONFIDENCE * libm::log1p(2.0 * sessions) < CONFIDENCE_MAX);
+    }
 }

@@ -24,6 +24,10 @@ fn rules() -> Rules {
     Rules::from_raw(vec![rule]).unwrap().with_limits(limits)
 }
 
+fn target(kind: TargetKind, value: u64) -> Target {
+    Target { kind, key: 3, value, is_whole: true, ..Target::default() }
+}
+
 impl World {
     /// Two agents with `days` days of four sessions each, which read and then pay `KNOWN`.
     fn that_pays(days: i64) -> Self {
@@ -53,15 +57,18 @@ impl World {
         session: &str,
         (tool, operation, account): (&str, Operation, Option<u64>),
     ) -> Vec<Alert> {
+        let targets = account.map(|value| target(TargetKind::Account, value));
+        self.aim(agent, secs, session, (tool, operation, targets.as_slice()))
+    }
+
+    fn aim(
+        &mut self,
+        agent: usize,
+        secs: i64,
+        session: &str,
+        (tool, operation, targets): (&str, Operation, &[Target]),
+    ) -> Vec<Alert> {
         self.calls += 1;
-        let target = |value| Target {
-            kind: TargetKind::Account,
-            key: 3,
-            value,
-            is_whole: true,
-            ..Target::default()
-        };
-        let targets: Vec<Target> = account.into_iter().map(target).collect();
         let call = ToolCall {
             time: Timestamp::from_secs(MONDAY + secs),
             tenant_id: "acme".into(),
@@ -153,4 +160,50 @@ fn a_payee_that_every_session_of_a_new_job_has_becomes_usual() {
         .collect();
     assert!(scores[0] >= PAGE_SCORE, "{scores:?}");
     assert!(scores.iter().skip(20).all(|score| *score < PAGE_SCORE), "{scores:?}");
+}
+
+/// Sessions of eight calls, of a few jobs, on a few things of each kind: half of the calls act, and
+/// one thing in twenty is new.
+fn drawn(world: &mut World) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    let tools = ["read", "list", "send", "pay", "write", "delete"];
+    for session in 0..480_u64 {
+        for n in 0..8 {
+            let draw = session::mix(session * 8 + n + 1);
+            let part = |shift: u32, of: u64| (draw >> shift) % of;
+            let aimed = (0..part(0, 4)).map(|place| {
+                let kind = TargetKind::ALL[usize::try_from(part(8, 7) + place).unwrap()];
+                let job = session % 3 * 100;
+                let value = if part(16, 20) == 0 { draw } else { job + part(24, 6) };
+                let near = [u32::try_from(value % 7_919 + 1).unwrap(), 0];
+                Target { domain: job + 1, near, ..target(kind, value) }
+            });
+            let targets: Vec<Target> = aimed.collect();
+            let tool = tools[usize::try_from(session % 3 + part(32, 4)).unwrap()];
+            let is_acting = part(40, 2) == 0;
+            let operation = if is_acting { Operation::Write } else { Operation::Read };
+            let secs = i64::try_from(session * 3_600 + n * 20).unwrap();
+            let agent = usize::try_from(session % 2).unwrap();
+            let id = format!("s{session}");
+            alerts.extend(world.aim(agent, secs, &id, (tool, operation, &targets)));
+        }
+    }
+    alerts
+}
+
+/// What is too little of a surprise is not looked up. Where even scores of 0 are listed everything
+/// is, so the two must agree on what is told, what is listed of it and what is learned.
+#[test]
+fn what_is_not_looked_up_would_have_changed_nothing() {
+    let (mut all, mut some) = (World::of(rules()), World::of(rules()));
+    some.rules = rules().with_limits(Limits::default());
+    let told = drawn(&mut all);
+    let listed = Limits::default().listed_score;
+    let count = |is_it: &dyn Fn(f64) -> bool| told.iter().filter(|it| is_it(it.score)).count();
+    let counts =
+        [count(&|it| it < listed), count(&|it| it >= listed), count(&|it| it >= PAGE_SCORE)];
+    assert!(counts.iter().all(|count| *count >= 5), "{counts:?}");
+    let expected: Vec<Alert> = told.into_iter().filter(|it| it.score >= listed).collect();
+    assert_eq!(drawn(&mut some), expected);
+    assert_eq!(some.agents, all.agents);
 }
