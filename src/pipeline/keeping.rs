@@ -16,6 +16,9 @@ use crate::state::foreign::{self, Findings};
 /// How long to wait before the cluster is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How far the numbers of two owners may lie apart that follow the same one, in milliseconds.
+const NUMBERS_APART: u64 = 1 << 16;
+
 /// Where a partition stands.
 #[derive(Debug)]
 enum Stage {
@@ -90,7 +93,12 @@ impl Keeping {
     /// What was written down by owners up to number `owner` was read, to the offset `state_end` of
     /// the state topic's partition. This one's number is higher than theirs, whatever the clocks say.
     pub fn succeeds(&mut self, owner: u64, state_end: i64) {
-        self.owner = self.owner.max(owner.saturating_add(1));
+        if self.owner <= owner {
+            // By a clock that is behind. Another one may follow the same number before this one has
+            // written anything; with the same number neither would know the other's records from its
+            // own. Which of the two is higher does not matter: the group says whose it is.
+            self.owner = owner.saturating_add(1).saturating_add(fastrand::u64(..NUMBERS_APART));
+        }
         self.watch = Some(Watch::from(state_end));
     }
 
@@ -205,5 +213,37 @@ impl Keeping {
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.asked.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::pipeline::clock::Reading;
+
+    /// The number of one that takes over when the clock shows `now_ms`, from owners up to `owner`.
+    fn number(now_ms: i64, owner: u64) -> u64 {
+        let wall = Timestamp::from_millis(now_ms);
+        clock::show(Some(Reading { wall, passed: Duration::ZERO }));
+        let name = TopicPartition { topic: "calls".into(), partition: 0 };
+        let (restorer, _requests) = Restorer::asking();
+        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        keeping.succeeds(owner, 0);
+        keeping.lineage(0, 1).owner
+    }
+
+    #[test]
+    fn two_that_follow_the_same_owner_by_clocks_that_are_behind_have_different_numbers() {
+        fastrand::seed(1);
+        let numbers: std::collections::BTreeSet<u64> = (0..20).map(|_| number(5, 900)).collect();
+        assert_eq!(numbers.len(), 20);
+        assert!(numbers.iter().all(|it| *it > 900));
+        assert_eq!(number(5, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn the_clock_is_the_number_where_it_is_ahead_of_every_owner() {
+        assert_eq!(number(901, 900), 901);
     }
 }
