@@ -20,7 +20,8 @@ use crate::pipeline::bench_restore::{self, RestoreOptions};
 pub(crate) enum BenchCommand {
     /// The whole way of a call, against bare librdkafka on the same topic in the same run.
     Pipeline(PipelineArgs),
-    /// From the broker's append of a call to the POST of the alert it causes, at an even rate.
+    /// From the broker's append of a call to the POST of the alert it causes, at an even rate; the
+    /// brokers' clocks and this machine's must agree.
     Latency(LatencyArgs),
     /// False alarms and delays on generated, service-like traffic.
     Judgement(JudgementArgs),
@@ -30,9 +31,9 @@ pub(crate) enum BenchCommand {
     Restore(RestoreArgs),
 }
 
-/// Where and how often something is measured beside a Kafka.
+/// Where something is measured beside a Kafka.
 #[derive(Debug, Args)]
-struct Beside {
+struct Place {
     /// The brokers to measure on.
     #[arg(long, default_value = "127.0.0.1:9092")]
     broker: String,
@@ -42,6 +43,13 @@ struct Beside {
     /// Worker threads.
     #[arg(long, default_value_t = 2)]
     workers: usize,
+}
+
+/// Where and how often something is measured beside a Kafka.
+#[derive(Debug, Args)]
+struct Beside {
+    #[command(flatten)]
+    place: Place,
     /// How often it is measured.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -90,15 +98,8 @@ pub(crate) struct PipelineArgs {
 /// What `bench latency` is told.
 #[derive(Debug, Args)]
 pub(crate) struct LatencyArgs {
-    /// The brokers to measure on; their clocks and this machine's must agree.
-    #[arg(long, default_value = "127.0.0.1:9092")]
-    broker: String,
-    /// Partitions of the topic.
-    #[arg(long, default_value_t = 8)]
-    partitions: i32,
-    /// Worker threads.
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
+    #[command(flatten)]
+    place: Place,
     /// Calls a second.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: u64,
@@ -149,13 +150,13 @@ fn configuration(broker: &str) -> Result<Config, Failure> {
 }
 
 fn latency(args: &LatencyArgs) -> Result<Exit, Failure> {
-    let config = configuration(&args.broker)?;
+    let config = configuration(&args.place.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = LatencyOptions {
         rate: args.rate,
         agents: args.agents,
-        partitions: args.partitions,
-        workers: args.workers,
+        partitions: args.place.partitions,
+        workers: args.place.workers,
         warm_up_seconds: args.warm_up,
         seconds: args.seconds,
         alerts_a_second: args.alerts,
@@ -170,12 +171,12 @@ fn latency(args: &LatencyArgs) -> Result<Exit, Failure> {
 }
 
 fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
-    let config = configuration(&args.beside.broker)?;
+    let config = configuration(&args.beside.place.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = RestoreOptions {
         agents: args.agents,
-        partitions: args.beside.partitions,
-        workers: args.beside.workers,
+        partitions: args.beside.place.partitions,
+        workers: args.beside.place.workers,
         rounds: args.beside.rounds,
         again: args.again.clone(),
     };
@@ -188,13 +189,13 @@ fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
 }
 
 fn pipeline(args: &PipelineArgs) -> Result<Exit, Failure> {
-    let config = configuration(&args.beside.broker)?;
+    let config = configuration(&args.beside.place.broker)?;
     let rules = settings::load_rules(&RuleSource::default())?.rules;
     let options = BenchOptions {
         calls: args.calls,
         agents: args.agents,
-        partitions: args.beside.partitions,
-        workers: args.beside.workers,
+        partitions: args.beside.place.partitions,
+        workers: args.beside.place.workers,
         rounds: args.beside.rounds,
         without_state: args.without_state,
         seed: 1,
