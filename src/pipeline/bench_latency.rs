@@ -28,6 +28,7 @@ use crate::kafka::{ClientSettings, Feeder, Topic, TopicReader, TopicRecord, ensu
 use crate::pipeline::bench_latency::feed::{Fed, LOOPING_TENANT, feed};
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::instance::{Instance, client_settings};
+use crate::pipeline::loopback;
 use crate::policy::Rules;
 
 mod feed;
@@ -272,13 +273,7 @@ async fn receive(arrivals: Arrivals) -> anyhow::Result<SocketAddr> {
         let is_taken = arrivals.take(&body);
         async move { if is_taken { StatusCode::OK } else { StatusCode::BAD_REQUEST } }
     };
-    let router = Router::new().route("/alerts", post(take));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("cannot listen for alerts on the loopback interface")?;
-    let address = listener.local_addr().context("cannot tell where alerts are listened for")?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+    loopback::serve(Router::new().route("/alerts", post(take))).await
 }
 
 /// Waits until the instance judges every partition.

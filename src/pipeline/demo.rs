@@ -33,6 +33,7 @@ use crate::generate::{Anomaly, Scenario, Truth};
 use crate::kafka::{ClientSettings, EmbeddedCluster, Feeder};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::instance::Instance;
+use crate::pipeline::loopback;
 use crate::pipeline::player::{self, Stage};
 use crate::policy::Rules;
 
@@ -261,13 +262,7 @@ async fn receive(words: mpsc::Sender<Word>) -> anyhow::Result<SocketAddr> {
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     };
-    let router = Router::new().route("/alerts", post(take));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("cannot listen for alerts on the loopback interface")?;
-    let address = listener.local_addr().context("cannot tell where alerts are listened for")?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+    loopback::serve(Router::new().route("/alerts", post(take))).await
 }
 
 fn start_player(

@@ -33,6 +33,7 @@ pub mod keys;
 pub mod lane;
 pub mod lease;
 pub mod look_up;
+mod loopback;
 pub mod monitor;
 pub mod order;
 pub mod pager;
