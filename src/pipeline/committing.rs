@@ -1,7 +1,16 @@
 //! Commits that a thread has asked for and goes on without: whether there is anything to commit, and
 //! whether the broker has answered.
 
+use std::time::Duration;
+
 use crate::kafka::GroupMember;
+use crate::pipeline::clock::Moment;
+
+/// How often it is looked whether the broker has answered, when there is nothing else to do.
+pub const ANSWER_POLL: Duration = Duration::from_millis(2);
+
+/// How long a poll waits between two attempts at the last commit.
+const RETRY_POLL: Duration = Duration::from_millis(100);
 
 /// The commits of one thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +46,29 @@ impl Committing {
         self.asked = None;
         self.moved |= !is_done;
         Some(is_done)
+    }
+
+    /// Asks for the last commit and waits for it, at most until `patience` has passed since `began`.
+    /// `heard` is told how each attempt ended.
+    pub fn wait_for_last(
+        &mut self,
+        consumer: &dyn GroupMember,
+        (began, patience): (Moment, Duration),
+        heard: impl Fn(bool),
+    ) {
+        self.ask(consumer);
+        while !self.is_done() && began.elapsed() < patience {
+            let Some(is_done) = self.hear(consumer) else {
+                std::thread::sleep(ANSWER_POLL);
+                continue;
+            };
+            heard(is_done);
+            if !is_done {
+                // Refused while the group rebalances, and polling is what ends that.
+                drop(consumer.poll(RETRY_POLL));
+                self.ask(consumer);
+            }
+        }
     }
 
     /// Whether an answer is waited for.

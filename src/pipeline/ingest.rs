@@ -37,12 +37,6 @@ const BATCH_MAX: usize = 256;
 /// How long a poll waits when there is nothing to do.
 const IDLE_POLL: Duration = Duration::from_millis(20);
 
-/// How long a poll waits between two attempts at the last commit.
-const RETRY_POLL: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether the broker has answered the last commit.
-const ANSWER_POLL: Duration = Duration::from_millis(2);
-
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
 
@@ -355,13 +349,11 @@ impl<'i> Round<'i> {
         self.committing.ask(&self.consumer);
     }
 
-    /// Hears how the commit ended that was asked for. Returns whether the broker has taken it.
-    fn hear_commit(&mut self) -> Option<bool> {
-        let heard = self.committing.hear(&self.consumer);
-        if heard == Some(true) {
-            kill_point::hit(Point::IngestCommitted);
+    /// Hears how the commit ended that was asked for.
+    fn hear_commit(&mut self) {
+        if let Some(is_done) = self.committing.hear(&self.consumer) {
+            committed(is_done);
         }
-        heard
     }
 
     /// Waits for the acknowledgements of what was sent, and commits.
@@ -378,18 +370,15 @@ impl<'i> Round<'i> {
     /// Commits for the last time, at most until the time for that has passed since `began`.
     fn commit_last(&mut self, began: Moment) {
         self.finish_offsets();
-        self.commit();
-        while !self.committing.is_done() && began.elapsed() < self.ingest.settings.flush_timeout {
-            match self.hear_commit() {
-                None => std::thread::sleep(ANSWER_POLL),
-                Some(true) => {}
-                Some(false) => {
-                    // Refused while the group rebalances, and polling is what ends that.
-                    drop(self.consumer.poll(RETRY_POLL));
-                    self.commit();
-                }
-            }
-        }
+        let patience = self.ingest.settings.flush_timeout;
+        self.committing.wait_for_last(&self.consumer, (began, patience), committed);
+    }
+}
+
+/// A commit has ended.
+fn committed(is_done: bool) {
+    if is_done {
+        kill_point::hit(Point::IngestCommitted);
     }
 }
 

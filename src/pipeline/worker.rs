@@ -41,12 +41,6 @@ const BATCH_MAX: usize = 256;
 /// for a later one.
 const IDLE_POLL: Duration = Duration::from_millis(10);
 
-/// How long a poll waits between two attempts at the last commit.
-const RETRY_POLL: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether the broker has answered, when there is nothing else to do.
-const ANSWER_POLL: Duration = Duration::from_millis(2);
-
 /// How often gauges, idleness and backpressure are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(200);
 
@@ -427,29 +421,18 @@ impl Worker {
         self.committing.ask(&*self.consumer);
     }
 
-    /// Hears how the commit ended that was asked for. Returns whether the broker has taken it.
-    fn hear_commit(&mut self) -> Option<bool> {
-        let heard = self.committing.hear(&*self.consumer);
-        if heard.is_some() {
+    /// Hears how the commit ended that was asked for.
+    fn hear_commit(&mut self) {
+        if self.committing.hear(&*self.consumer).is_some() {
             kill_point::hit(Point::Committed);
         }
-        heard
     }
 
     /// Commits for the last time, at most until `patience` has passed since `began`.
     fn commit_last(&mut self, began: Moment, patience: Duration) {
         self.commit();
-        while !self.committing.is_done() && began.elapsed() < patience {
-            match self.hear_commit() {
-                None => std::thread::sleep(ANSWER_POLL),
-                Some(true) => {}
-                Some(false) => {
-                    // Refused while the group rebalances, and polling is what ends that.
-                    drop(self.consumer.poll(RETRY_POLL));
-                    self.commit();
-                }
-            }
-        }
+        let hit = |_| kill_point::hit(Point::Committed);
+        self.committing.wait_for_last(&*self.consumer, (began, patience), hit);
     }
 
     /// Waits for the acknowledgements of what was sent, commits, and leaves the group.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::kafka::{GroupMember, Rebalanced, TopicPartition};
 use crate::pipeline::clock::{self, Moment};
+use crate::pipeline::committing::ANSWER_POLL;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::restore::LogChange;
+use crate::pipeline::worker::Worker;
 use crate::pipeline::worker::rebalance::{gone, rebalance};
-use crate::pipeline::worker::{ANSWER_POLL, Worker};
 use crate::state::foreign::{Findings, Foreign};
 use crate::telemetry::{Event, LeaseLapsed, Metrics, StateForeignWrites, StateSuperseded};
 
