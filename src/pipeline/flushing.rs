@@ -178,6 +178,7 @@ impl Flushing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::journal::Unwritten;
 
     fn flush() -> Flush {
         Flush {
@@ -185,8 +186,7 @@ mod tests {
             marker: (b"m".to_vec(), Some(vec![2])),
             cut: 10,
             commit: 8,
-            unwritten: 0,
-            first_unwritten: None,
+            unwritten: Unwritten::default(),
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! Cheap where nothing is written: a judge without a journal keeps none of this.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
-use std::sync::Arc;
-use std::vec::IntoIter;
+mod lessons;
 
-use crate::baseline::peers::{Fact, GroupKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::baseline::peers::GroupKey;
+use crate::pipeline::journal::lessons::Lessons;
 use crate::state::admission::{Gate, Passage, Passages, note_passage};
 use crate::state::changelog::{
     Dead, Lesson, MARKERS, Marker, Restored, Stamp, Taught, agent_key, dead_to_bytes, lesson_key,
@@ -18,8 +19,8 @@ use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
 use crate::state::{AgentKey, Agents};
 
-/// About what the lessons of one agent take until its partition is flushed early, in bytes: an agent's
-/// record holds its own, and must stay below what a broker takes.
+/// What the lessons of one agent take until its partition is flushed early, in bytes: an agent's record
+/// holds its own, and must stay below what a broker takes.
 pub const LESSONS_SOFT: usize = 192 << 10;
 
 /// The same, at which nothing more is judged before the flush under way has ended.
@@ -27,59 +28,6 @@ pub const LESSONS_HARD: usize = 384 << 10;
 
 /// The lessons of all agents of a partition count as this part of them: 12 MiB are the soft bound.
 const LESSONS_OF_ALL: usize = 64;
-
-/// What agents taught since the last flush.
-#[derive(Debug, Default)]
-struct Lessons {
-    /// In the order in which they were taught. A list for each agent would be somewhere else in
-    /// memory for each call.
-    told: Vec<(AgentKey, Lesson)>,
-    /// About what those of each agent take, in bytes.
-    of_each: BTreeMap<AgentKey, usize>,
-    /// The most that those of one agent take.
-    of_one: usize,
-    /// What all of them take.
-    of_all: usize,
-}
-
-impl Lessons {
-    fn push(&mut self, agent: AgentKey, lessons: impl Iterator<Item = Lesson>) {
-        let own = self.of_each.entry(agent).or_default();
-        let before = *own;
-        self.told.extend(lessons.map(|lesson| {
-            *own += weight(&lesson.fact);
-            (agent, lesson)
-        }));
-        self.of_all += *own - before;
-        self.of_one = self.of_one.max(*own);
-    }
-
-    /// The lessons of one agent after the other, by their keys.
-    fn by_agent(mut self) -> ByAgent {
-        // Stable: those of one agent stay in their order.
-        self.told.sort_by_key(|(agent, _)| *agent);
-        ByAgent { told: self.told.into_iter().peekable(), own: Vec::new() }
-    }
-}
-
-/// Gives the lessons of agents, asked for in the order of their keys.
-struct ByAgent {
-    told: Peekable<IntoIter<(AgentKey, Lesson)>>,
-    own: Vec<Lesson>,
-}
-
-impl ByAgent {
-    /// Those of `agent`, until the next is asked for.
-    fn of(&mut self, agent: AgentKey) -> &[Lesson] {
-        self.own.clear();
-        while let Some((whose, lesson)) = self.told.next_if(|(whose, _)| *whose <= agent) {
-            if whose == agent {
-                self.own.push(lesson);
-            }
-        }
-        &self.own
-    }
-}
 
 /// One record to write: its key, and its value or nothing to delete what stands there.
 pub type StateRecord = (Vec<u8>, Option<Vec<u8>>);
@@ -98,10 +46,29 @@ pub struct Flush {
     pub cut: i64,
     /// Where reading would go on after it.
     pub commit: i64,
-    /// Agents whose state could not be written, with the reason of the first.
-    pub unwritten: u64,
+    /// What could not be written.
+    pub unwritten: Unwritten,
+}
+
+/// What could not be written down.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    /// Agents, and lessons of groups.
+    pub count: u64,
     /// Why the first of them could not.
-    pub first_unwritten: Option<StateError>,
+    pub first: Option<StateError>,
+}
+
+impl Unwritten {
+    /// Gives what was written, and keeps why it was not.
+    fn note<T>(&mut self, written: Result<T, StateError>) -> Option<T> {
+        written
+            .map_err(|error| {
+                self.count += 1;
+                self.first.get_or_insert(error);
+            })
+            .ok()
+    }
 }
 
 /// What is the same for every flush of a partition.
@@ -127,6 +94,8 @@ pub struct Journal {
     judged: u64,
     changed: Vec<AgentKey>,
     lessons: Lessons,
+    /// What could not be packed of it.
+    unwritten: Unwritten,
     /// When agents came and went since the last flush.
     passages: BTreeMap<AgentKey, Passages>,
     /// The names of agents that were forgotten since the last flush.
@@ -162,6 +131,7 @@ impl Journal {
         let reached = restored.marker.as_ref().map(|marker| &marker.reached);
         let mut ahead = BTreeMap::new();
         let mut lessons = Lessons::default();
+        let (mut touched, mut unwritten) = (BTreeSet::new(), Unwritten::default());
         let mut passages: BTreeMap<AgentKey, Passages> = BTreeMap::new();
         let known = restored.agents.iter().map(|it| {
             let names = (&it.state.tenant_id, &it.state.agent_id);
@@ -178,7 +148,8 @@ impl Journal {
                 ahead.insert(key, judged.clone());
             }
             if !taught.is_empty() {
-                lessons.push(key, taught.iter().cloned());
+                touched.extend(taught.iter().map(|lesson| lesson.group));
+                unwritten.note(lessons.push(key, taught.iter().cloned()));
             }
             if !came.is_empty() {
                 passages.insert(key, came.clone());
@@ -187,13 +158,12 @@ impl Journal {
         let dead = restored.dead.iter();
         let dead =
             dead.map(|it| (AgentKey::from_ids(&it.tenant_id, &it.agent_id), it.flush)).collect();
-        let touched: BTreeSet<GroupKey> =
-            lessons.told.iter().map(|(_, lesson)| lesson.group).collect();
         Self {
             next_flush: restored.next_flush,
             judged: restored.marker.as_ref().filter(|_| same_log).map_or(0, |it| it.stamp.judged),
             changed: Vec::new(),
             lessons,
+            unwritten,
             passages,
             gone: BTreeMap::new(),
             dead,
@@ -248,7 +218,8 @@ impl Journal {
         lessons: impl Iterator<Item = Lesson>,
     ) {
         self.touched.insert(group);
-        self.lessons.push(agent, lessons);
+        let packed = self.lessons.push(agent, lessons);
+        self.unwritten.note(packed);
     }
 
     /// What open epochs taught about `group` is written at the next flush, whatever happens.
@@ -273,11 +244,11 @@ impl Journal {
         self.last = Some((offset, digest));
     }
 
-    /// About how many bytes the lessons take that are not written yet: those of the agent that taught
-    /// most, or a part of all of them if that is more.
+    /// How many bytes the lessons take that are not written yet: those of the agent that taught most,
+    /// or a part of all of them if that is more.
     #[must_use]
     pub fn lessons_bytes(&self) -> usize {
-        self.lessons.of_one.max(self.lessons.of_all / LESSONS_OF_ALL)
+        self.lessons.of_one().max(self.lessons.of_all() / LESSONS_OF_ALL)
     }
 
     /// Agents that have changed since the last flush.
@@ -341,8 +312,7 @@ impl Journal {
             marker: (marker_key(&topic, flush), Some(sealed)),
             cut,
             commit: marker.reached.read_from().unwrap_or(cut),
-            unwritten: 0,
-            first_unwritten: None,
+            unwritten: std::mem::take(&mut self.unwritten),
         };
         self.write_agents(agents, stamp, held, &mut out);
         self.write_lessons(stamp, open, marker.reached.closed, &mut out);
@@ -351,7 +321,7 @@ impl Journal {
     }
 
     fn write_agents(&mut self, agents: &Agents, stamp: Stamp, held: &Held, out: &mut Flush) {
-        let mut lessons = std::mem::take(&mut self.lessons).by_agent();
+        let lessons = std::mem::take(&mut self.lessons);
         let mut passages = std::mem::take(&mut self.passages);
         let mut gone = std::mem::take(&mut self.gone);
         let mut changed = std::mem::take(&mut self.changed);
@@ -360,27 +330,20 @@ impl Journal {
         // Who went and came back has changed twice.
         changed.dedup();
         for key in changed {
-            let taught = lessons.of(key);
+            let taught = out.unwritten.note(lessons.of(key)).unwrap_or_default();
             let passages = passages.remove(&key).unwrap_or_default();
             let own = held.get(&key).map_or(&[][..], Vec::as_slice);
             let sealed = if let Some((tenant_id, agent_id)) = gone.remove(&key) {
                 self.dead.insert(key, stamp.flush);
-                let (held, lessons) = (own.to_vec(), taught.to_vec());
+                let (held, lessons) = (own.to_vec(), taught);
                 Some(dead_to_bytes(&Dead { stamp, held, lessons, passages, tenant_id, agent_id }))
             } else {
                 agents.write_down(key, |state| {
-                    snapshot_in(&mut room, (stamp, own), (taught, &passages), state)
+                    snapshot_in(&mut room, (stamp, own), (&taught, &passages), state)
                 })
             };
-            match sealed {
-                Some(Ok(bytes)) => {
-                    out.records.push((agent_key(&self.lineage.topic, key), Some(bytes)));
-                }
-                Some(Err(error)) => {
-                    out.unwritten += 1;
-                    out.first_unwritten.get_or_insert(error);
-                }
-                None => {}
+            if let Some(bytes) = sealed.and_then(|sealed| out.unwritten.note(sealed)) {
+                out.records.push((agent_key(&self.lineage.topic, key), Some(bytes)));
             }
         }
         self.delete_dead(stamp.flush, out);
@@ -401,17 +364,11 @@ impl Journal {
         for (epoch, groups) in open {
             for (group, summary) in groups.iter().filter(|(group, _)| touched.contains(group)) {
                 let place = (*epoch, *group);
-                match lesson_to_bytes(stamp, place, summary) {
-                    Ok(bytes) => {
-                        let turn = self.turns.entry(place).or_insert(true);
-                        *turn = !*turn;
-                        out.records.push((lesson_key(&topic, place, *turn), Some(bytes)));
-                    }
-                    Err(error) => {
-                        out.unwritten += 1;
-                        out.first_unwritten.get_or_insert(error);
-                    }
-                }
+                let sealed = lesson_to_bytes(stamp, place, summary);
+                let Some(bytes) = out.unwritten.note(sealed) else { continue };
+                let turn = self.turns.entry(place).or_insert(true);
+                *turn = !*turn;
+                out.records.push((lesson_key(&topic, place, *turn), Some(bytes)));
             }
         }
         // What was handed out before its hour was over is nobody's to take up again.
@@ -434,85 +391,5 @@ impl Journal {
             }
         }
         self.closed_before = closed;
-    }
-}
-
-/// About how many bytes a lesson takes when it is written, or in memory if that is more.
-fn weight(fact: &Fact) -> usize {
-    size_of::<(AgentKey, Lesson)>()
-        + match fact {
-            Fact::Session(session) => {
-                32 * session.values.len() + 5 * session.tokens.len() + 10 * session.suspects.len()
-            }
-            Fact::Kind { name, .. } => name.len(),
-            _ => 0,
-        }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::baseline::session::LiveSession;
-    use crate::baseline::usage::{Usage, UsageKind};
-    use crate::event::{Target, Timestamp};
-    use proptest::prelude::*;
-
-    fn lesson(fact: Fact) -> Lesson {
-        Lesson { place: Place::default(), epoch: i64::MAX, group: GroupKey(u64::MAX), fact }
-    }
-
-    fn session(values: u64) -> Fact {
-        let time = Timestamp::from_secs(1_790_000_000);
-        let mut live = LiveSession::new(u64::MAX, time);
-        for value in 0..values {
-            let target = Target { value: u64::MAX - value, is_whole: true, ..Target::default() };
-            live.add(time, u64::MAX - value, &[target], &[]);
-        }
-        Fact::Session(Arc::new(live.learned(u64::MAX, live.deadline())))
-    }
-
-    fn fact() -> impl Strategy<Value = Fact> {
-        prop_oneof![
-            Just(Fact::Agent),
-            any::<[u64; 24]>().prop_map(|hashes| {
-                Fact::Usage(hashes.map(|hash| Usage::of(UsageKind::Command, hash)))
-            }),
-            (any::<u64>(), any::<u64>(), any::<i64>(), any::<bool>())
-                .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
-            (any::<u64>(), any::<i64>()).prop_map(|(root, hour)| Fact::SubAgent { root, hour }),
-            (0_u64..40).prop_map(session),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_lesson_takes_no_more_than_it_is_thought_to(fact in fact()) {
-            let written = postcard::to_allocvec(&lesson(fact.clone())).unwrap().len();
-            prop_assert!(written <= weight(&fact), "{written} bytes of {fact:?}");
-        }
-
-        #[test]
-        fn each_agent_gets_its_own_lessons_in_their_order(
-            told in prop::collection::vec((0_u128..6, 0_i64..1_000), 0..60),
-            asked in prop::collection::btree_set(0_u128..6, 0..6),
-        ) {
-            let mut lessons = Lessons::default();
-            for (agent, hour) in &told {
-                let fact = Fact::SubAgent { root: 1, hour: *hour };
-                lessons.push(AgentKey::from_number(*agent), std::iter::once(lesson(fact)));
-            }
-            let of = |agent: u128| {
-                let own = told.iter().filter(move |(whose, _)| *whose == agent);
-                own.map(|(_, hour)| lesson(Fact::SubAgent { root: 1, hour: *hour }))
-                    .collect::<Vec<_>>()
-            };
-            let weight = weight(&Fact::Agent);
-            prop_assert_eq!(lessons.of_all, told.len() * weight);
-            prop_assert_eq!(lessons.of_one, (0..6).map(|it| of(it).len()).max().unwrap() * weight);
-            let mut lessons = lessons.by_agent();
-            for agent in asked {
-                prop_assert_eq!(lessons.of(AgentKey::from_number(agent)), of(agent));
-            }
-        }
     }
 }

@@ -304,6 +304,20 @@ fn write_sealed<T: Serialize>(
     Ok(())
 }
 
+/// Appends a value that will stand in an envelope of `kind` to `bytes`, as it is written there. An
+/// error leaves them as they were.
+///
+/// # Errors
+///
+/// [`StateError::Unfit`] for what cannot be written.
+pub fn append<T: Serialize>(bytes: &mut Vec<u8>, kind: Kind, value: &T) -> Result<(), StateError> {
+    let before = bytes.len();
+    serialize_with_flavor(value, Content(bytes)).map_err(|error| {
+        bytes.truncate(before);
+        StateError::Unfit { kind, words: error.to_string() }
+    })
+}
+
 /// Takes a value of `kind` out of an envelope that is all of `bytes`.
 ///
 /// # Errors

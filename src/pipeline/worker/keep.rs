@@ -253,8 +253,8 @@ fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
     keeping.begun();
     match lane.judge.flush() {
         Ok(Some(flush)) => {
-            if let Some(error) = &flush.first_unwritten {
-                let (agents, why) = (flush.unwritten, error.to_string());
+            if let Some(error) = &flush.unwritten.first {
+                let (agents, why) = (flush.unwritten.count, error.to_string());
                 let topic = &*topic;
                 StateUnwritten { topic, partition, agents, why: &why }.emit(metrics);
             }
