@@ -1,7 +1,7 @@
 //! One partition's flush under way: which acknowledgement it waits for, step by step.
 //!
 //! 1. every alert, change and dead letter caused below the cut is acknowledged;
-//! 2. the agents and lessons are sent and acknowledged;
+//! 2. the agents and lessons are sent, bit by bit, and acknowledged;
 //! 3. the marker is sent and acknowledged;
 //! 4. the cut may be committed.
 //!
@@ -23,6 +23,8 @@ enum Stage {
     #[default]
     Resting,
     Alerts(Flush),
+    /// Of none: there are agents that are not sent yet.
+    Writing(Flush),
     Records {
         marker: StateRecord,
         commit: i64,
@@ -114,13 +116,16 @@ impl Flushing {
         self.began = Moment::now();
     }
 
-    /// Goes as far as acknowledgements allow. `alerts` are the open offsets of the source
-    /// partition; `send` produces a record. Returns the flush when it has ended.
+    /// Goes as far as acknowledgements allow. `alerts` are the open offsets of the source partition;
+    /// `more` gives the next records of the flush until there are none, and is asked once a step;
+    /// `send` produces a record. Returns the flush when it has ended.
     pub fn step(
         &mut self,
         alerts: &Ledger,
+        more: impl FnOnce() -> Option<Vec<StateRecord>>,
         send: &mut dyn FnMut(OutgoingRecord, Ticket),
     ) -> Option<Flushed> {
+        let mut more = Some(more);
         loop {
             self.stage = match std::mem::take(&mut self.stage) {
                 Stage::Resting => return None,
@@ -128,12 +133,23 @@ impl Flushing {
                     self.stage = Stage::Alerts(flush);
                     return None;
                 }
-                Stage::Alerts(flush) => {
-                    for record in flush.records {
-                        let unwritten = WhenTooLarge::LeaveOutBaseline;
-                        self.send(record, (flush.cut, unwritten), send);
+                Stage::Alerts(mut flush) => {
+                    let records = std::mem::take(&mut flush.records);
+                    self.send_all(records, flush.cut, send);
+                    Stage::Writing(flush)
+                }
+                Stage::Writing(flush) => {
+                    let Some(more) = more.take() else {
+                        self.stage = Stage::Writing(flush);
+                        return None;
+                    };
+                    match more() {
+                        Some(records) => {
+                            self.send_all(records, flush.cut, send);
+                            Stage::Writing(flush)
+                        }
+                        None => Stage::Records { marker: flush.marker, commit: flush.commit },
                     }
-                    Stage::Records { marker: flush.marker, commit: flush.commit }
                 }
                 waiting if !self.ledger.is_empty() => {
                     self.stage = waiting;
@@ -151,6 +167,17 @@ impl Flushing {
                     return Some(Flushed { commit, began, records, bytes });
                 }
             };
+        }
+    }
+
+    fn send_all(
+        &mut self,
+        records: Vec<StateRecord>,
+        cut: i64,
+        send: &mut dyn FnMut(OutgoingRecord, Ticket),
+    ) {
+        for record in records {
+            self.send(record, (cut, WhenTooLarge::LeaveOutBaseline), send);
         }
     }
 
@@ -178,42 +205,48 @@ impl Flushing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::journal::Unwritten;
 
     fn flush() -> Flush {
         Flush {
-            records: vec![(b"a".to_vec(), Some(vec![1])), (b"b".to_vec(), None)],
+            records: vec![(b"a".to_vec(), Some(vec![1]))],
             marker: (b"m".to_vec(), Some(vec![2])),
             cut: 10,
             commit: 8,
-            unwritten: Unwritten::default(),
         }
     }
 
-    /// What has been sent, and its tickets.
+    /// What is to come, what has been sent, and its tickets.
     #[derive(Default)]
-    struct Sent(Vec<(Vec<u8>, Option<Ticket>)>);
+    struct Sent {
+        more: Vec<Vec<StateRecord>>,
+        sent: Vec<(Vec<u8>, Option<Ticket>)>,
+    }
 
     impl Sent {
+        /// Everything comes at once.
+        fn at_once() -> Self {
+            Self { more: vec![vec![(b"b".to_vec(), None)]], sent: Vec::new() }
+        }
+
         fn step(&mut self, flushing: &mut Flushing, alerts: &Ledger) -> Option<i64> {
-            let sent = &mut self.0;
+            let Self { more, sent } = self;
             let mut send = |record: OutgoingRecord, ticket| sent.push((record.key, Some(ticket)));
-            flushing.step(alerts, &mut send).map(|it| it.commit)
+            flushing.step(alerts, || more.pop(), &mut send).map(|it| it.commit)
         }
 
         fn keys(&self) -> Vec<&[u8]> {
-            self.0.iter().map(|(key, _)| &**key).collect()
+            self.sent.iter().map(|(key, _)| &**key).collect()
         }
 
         fn settle(&mut self, place: usize) {
-            self.0[place].1.take().unwrap().settle();
+            self.sent[place].1.take().unwrap().settle();
         }
     }
 
     #[test]
     fn alerts_come_before_agents_and_agents_before_the_marker() {
         let mut flushing = Flushing::new("state".into(), 3);
-        let (alerts, mut sent) = (Ledger::default(), Sent::default());
+        let (alerts, mut sent) = (Ledger::default(), Sent::at_once());
         let (below, beyond) = (alerts.ticket(9), alerts.ticket(10));
         flushing.begin(flush());
         assert_eq!(sent.step(&mut flushing, &alerts), None);
@@ -221,6 +254,7 @@ mod tests {
         below.settle();
         assert_eq!(sent.step(&mut flushing, &alerts), None);
         assert_eq!(sent.keys(), [b"a", b"b"], "what comes after the cut is not waited for");
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
         sent.settle(0);
         assert_eq!(sent.step(&mut flushing, &alerts), None);
         assert_eq!(sent.keys().len(), 2, "an agent is not acknowledged");
@@ -235,13 +269,30 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_never_arrives_holds_the_flush() {
+    fn the_marker_waits_for_agents_that_are_not_written_yet() {
         let mut flushing = Flushing::new("state".into(), 3);
         let (alerts, mut sent) = (Ledger::default(), Sent::default());
+        sent.more = (0..3).map(|number| vec![(vec![number], None)]).collect();
+        flushing.begin(flush());
+        for written in 2..5 {
+            assert_eq!(sent.step(&mut flushing, &alerts), None);
+            assert_eq!(sent.keys().len(), written);
+            sent.sent.iter_mut().filter_map(|it| it.1.take()).for_each(Ticket::settle);
+        }
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys().last(), Some(&&b"m"[..]));
+        sent.settle(4);
+        assert_eq!(sent.step(&mut flushing, &alerts), Some(8));
+    }
+
+    #[test]
+    fn a_record_that_never_arrives_holds_the_flush() {
+        let mut flushing = Flushing::new("state".into(), 3);
+        let (alerts, mut sent) = (Ledger::default(), Sent::at_once());
         flushing.begin(flush());
         assert_eq!(sent.step(&mut flushing, &alerts), None);
         sent.settle(0);
-        drop(sent.0[1].1.take());
+        drop(sent.sent[1].1.take());
         for _ in 0..3 {
             assert_eq!(sent.step(&mut flushing, &alerts), None);
         }

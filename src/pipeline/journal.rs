@@ -3,21 +3,24 @@
 //! Cheap where nothing is written: a judge without a journal keeps none of this.
 
 mod lessons;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::baseline::peers::GroupKey;
+use crate::detect::AgentState;
 use crate::pipeline::journal::lessons::Lessons;
+use crate::pipeline::journal::writing::Writing;
 use crate::state::admission::{Gate, Passage, Passages, note_passage};
 use crate::state::changelog::{
-    Dead, Lesson, MARKERS, Marker, Restored, Stamp, Taught, agent_key, dead_to_bytes, lesson_key,
-    lesson_to_bytes, marker_key, marker_to_bytes, snapshot_in,
+    Lesson, MARKERS, Marker, Restored, Stamp, Taught, agent_key, lesson_key, lesson_to_bytes,
+    marker_key, marker_to_bytes,
 };
 use crate::state::codec::StateError;
 use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place, Reached};
-use crate::state::{AgentKey, Agents};
+use crate::state::{AgentKey, Agents, Span, Spans};
 
 /// What the lessons of one agent take until its partition is flushed early, in bytes: an agent's record
 /// holds its own, and must stay below what a broker takes.
@@ -35,10 +38,11 @@ pub type StateRecord = (Vec<u8>, Option<Vec<u8>>);
 /// Calls that were taken in and not judged, by their agents, each list in order.
 pub type Held = BTreeMap<AgentKey, Vec<Place>>;
 
-/// One flush: what it writes, and what may be committed when all of it is acknowledged.
+/// One flush: what it writes beside its agents, and what may be committed when all of it is
+/// acknowledged.
 #[derive(Debug)]
 pub struct Flush {
-    /// Agents and lessons, to be acknowledged before the marker is sent.
+    /// Lessons and deletions, to be acknowledged with the agents before the marker is sent.
     pub records: Vec<StateRecord>,
     /// The end of the flush.
     pub marker: StateRecord,
@@ -46,8 +50,6 @@ pub struct Flush {
     pub cut: i64,
     /// Where reading would go on after it.
     pub commit: i64,
-    /// What could not be written.
-    pub unwritten: Unwritten,
 }
 
 /// What could not be written down.
@@ -60,6 +62,11 @@ pub struct Unwritten {
 }
 
 impl Unwritten {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.first = self.first.take().or(other.first);
+    }
+
     /// Gives what was written, and keeps why it was not.
     fn note<T>(&mut self, written: Result<T, StateError>) -> Option<T> {
         written
@@ -90,11 +97,15 @@ pub struct Lineage {
 pub struct Journal {
     lineage: Lineage,
     next_flush: u64,
+    /// In which agents change now.
+    span: Span,
+    /// The flush whose agents are being written.
+    writing: Option<Writing>,
     /// Calls of the log that were judged, by every owner there was.
     judged: u64,
     changed: Vec<AgentKey>,
     lessons: Lessons,
-    /// What could not be packed of it.
+    /// What could not be packed of it, or written.
     unwritten: Unwritten,
     /// When agents came and went since the last flush.
     passages: BTreeMap<AgentKey, Passages>,
@@ -124,9 +135,9 @@ pub struct Journal {
 
 impl Journal {
     /// The journal of a partition that goes on from `restored`; its agents are taken from it by
-    /// whoever calls.
+    /// whoever calls, and change in `span`.
     #[must_use]
-    pub fn new(lineage: Lineage, restored: &Restored) -> Self {
+    pub fn new(lineage: Lineage, restored: &Restored, span: Span) -> Self {
         let same_log = restored.marker.as_ref().is_none_or(|it| it.stamp.log == lineage.log);
         let reached = restored.marker.as_ref().map(|marker| &marker.reached);
         let mut ahead = BTreeMap::new();
@@ -160,6 +171,8 @@ impl Journal {
             dead.map(|it| (AgentKey::from_ids(&it.tenant_id, &it.agent_id), it.flush)).collect();
         Self {
             next_flush: restored.next_flush,
+            span,
+            writing: None,
             judged: restored.marker.as_ref().filter(|_| same_log).map_or(0, |it| it.stamp.judged),
             changed: Vec::new(),
             lessons,
@@ -180,6 +193,13 @@ impl Journal {
         }
     }
 
+    /// The spans in which agents change and wait to be written.
+    #[must_use]
+    pub fn spans(&self) -> Spans {
+        let due = self.writing.as_ref().map_or(Span::default(), |writing| writing.spans.due);
+        Spans { now: self.span, due }
+    }
+
     /// Whether the state of an agent reflects the call at `place` already.
     #[must_use]
     pub fn is_ahead(&self, agent: AgentKey, place: Place) -> bool {
@@ -189,6 +209,13 @@ impl Journal {
     /// A call was judged, or passed over because its agent reflects it already.
     pub const fn judged(&mut self) {
         self.judged += 1;
+    }
+
+    /// An agent that waits to be written is about to change, or to be forgotten.
+    pub fn write_first(&mut self, agent: AgentKey, state: &AgentState) {
+        if let Some(writing) = &mut self.writing {
+            writing.write(agent, state);
+        }
     }
 
     /// An agent has changed for the first time since it was last written.
@@ -265,7 +292,8 @@ impl Journal {
         self.floor.is_none_or(|floor| judged >= floor)
     }
 
-    /// Everything that changed, to be written. `held` are the calls that were taken in and not
+    /// Begins to write everything that changed; its agents follow with [`Self::write_on`]. The flush
+    /// before must be written. `held` are the calls that were taken in and not
     /// judged, `open` what open epochs taught, `count` the agents there are, `gate` what is
     /// remembered of others and `marks` how far sources were seen.
     ///
@@ -276,7 +304,7 @@ impl Journal {
         &mut self,
         agents: &Agents,
         reached: Reached,
-        (held, open): (&Held, &Taught),
+        (held, open): (Held, &Taught),
         (count, gate, marks): (usize, &Gate, &Marks),
     ) -> Result<Option<Flush>, StateError> {
         let Some(cut) = reached.next_offset else { return Ok(None) };
@@ -308,45 +336,58 @@ impl Journal {
         let topic = Arc::clone(&self.lineage.topic);
         let sealed = marker_to_bytes(&marker)?;
         let mut out = Flush {
-            records: Vec::with_capacity(self.changed.len()),
+            records: Vec::new(),
             marker: (marker_key(&topic, flush), Some(sealed)),
             cut,
             commit: marker.reached.read_from().unwrap_or(cut),
-            unwritten: std::mem::take(&mut self.unwritten),
         };
-        self.write_agents(agents, stamp, held, &mut out);
+        self.begin_agents(agents, stamp, held);
+        self.delete_dead(flush, &mut out);
         self.write_lessons(stamp, open, marker.reached.closed, &mut out);
         self.next_flush += 1;
         Ok(Some(out))
     }
 
-    fn write_agents(&mut self, agents: &Agents, stamp: Stamp, held: &Held, out: &mut Flush) {
-        let lessons = std::mem::take(&mut self.lessons);
-        let mut passages = std::mem::take(&mut self.passages);
-        let mut gone = std::mem::take(&mut self.gone);
+    /// The next records of the flush that was begun: of at most `agents_max` agents, and of those that
+    /// have changed again meanwhile. `None` when all are written.
+    pub fn write_on(&mut self, agents: &Agents, agents_max: usize) -> Option<Vec<StateRecord>> {
+        let records = self.writing.as_mut()?.next(agents, agents_max);
+        if records.is_none() {
+            let unwritten = self.writing.take().map(|writing| writing.unwritten);
+            self.unwritten.add(unwritten.unwrap_or_default());
+        }
+        records
+    }
+
+    /// What could not be written since this was last asked.
+    #[must_use]
+    pub fn take_unwritten(&mut self) -> Unwritten {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    fn begin_agents(&mut self, agents: &Agents, stamp: Stamp, held: Held) {
+        debug_assert!(self.writing.is_none(), "one flush at a time");
+        let now = agents.begin_span();
+        let spans = Spans { now, due: std::mem::replace(&mut self.span, now) };
+        let gone = std::mem::take(&mut self.gone);
+        self.dead.extend(gone.keys().map(|key| (*key, stamp.flush)));
         let mut changed = std::mem::take(&mut self.changed);
-        let mut room = Vec::new();
         changed.sort_unstable();
         // Who went and came back has changed twice.
         changed.dedup();
-        for key in changed {
-            let taught = out.unwritten.note(lessons.of(key)).unwrap_or_default();
-            let passages = passages.remove(&key).unwrap_or_default();
-            let own = held.get(&key).map_or(&[][..], Vec::as_slice);
-            let sealed = if let Some((tenant_id, agent_id)) = gone.remove(&key) {
-                self.dead.insert(key, stamp.flush);
-                let (held, lessons) = (own.to_vec(), taught);
-                Some(dead_to_bytes(&Dead { stamp, held, lessons, passages, tenant_id, agent_id }))
-            } else {
-                agents.write_down(key, |state| {
-                    snapshot_in(&mut room, (stamp, own), (&taught, &passages), state)
-                })
-            };
-            if let Some(bytes) = sealed.and_then(|sealed| out.unwritten.note(sealed)) {
-                out.records.push((agent_key(&self.lineage.topic, key), Some(bytes)));
-            }
-        }
-        self.delete_dead(stamp.flush, out);
+        self.writing = Some(Writing {
+            topic: Arc::clone(&self.lineage.topic),
+            stamp,
+            spans,
+            held,
+            lessons: std::mem::take(&mut self.lessons),
+            passages: std::mem::take(&mut self.passages),
+            gone,
+            waiting: changed.into_iter(),
+            ready: Vec::new(),
+            unwritten: Unwritten::default(),
+            room: Vec::new(),
+        });
     }
 
     /// Deletes what stands of agents that were forgotten, once no marker from before that is left:
@@ -365,7 +406,7 @@ impl Journal {
             for (group, summary) in groups.iter().filter(|(group, _)| touched.contains(group)) {
                 let place = (*epoch, *group);
                 let sealed = lesson_to_bytes(stamp, place, summary);
-                let Some(bytes) = out.unwritten.note(sealed) else { continue };
+                let Some(bytes) = self.unwritten.note(sealed) else { continue };
                 let turn = self.turns.entry(place).or_insert(true);
                 *turn = !*turn;
                 out.records.push((lesson_key(&topic, place, *turn), Some(bytes)));

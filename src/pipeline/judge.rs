@@ -334,17 +334,22 @@ impl Judge {
                 watch.look(&context, None, &judged);
             }
         }
-        let update = |state: &mut AgentState| {
+        let now = self.event_time(call);
+        let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
+        let journal = &mut self.journal;
+        let update = |state: &mut AgentState, is_due: bool| {
+            if is_due {
+                write_first(journal, key, state);
+            }
             let verdict = detect::observe(&context, state, &judged);
             (verdict, state.group)
         };
-        let now = self.event_time(call);
         let (agents, mut in_place_of) = (&self.shared.agents, None);
         let admit = || {
             in_place_of = self.admission.ask(agents, (key, &judged), now)?;
             Ok(())
         };
-        let updated = match agents.update((key, self.partition), &judged, admit, update) {
+        let updated = match agents.update((key, self.partition, spans), &judged, admit, update) {
             Ok(updated) => updated,
             Err(no_room) => return self.turn_away(call, no_room, now, sink),
         };
@@ -449,6 +454,13 @@ impl Judge {
 
     fn known_peers(&self) -> Arc<Peers> {
         self.peers.as_ref().map(|(_, peers)| Arc::clone(peers)).unwrap_or_default()
+    }
+}
+
+/// An agent that waits to be written is about to change.
+fn write_first(journal: &mut Option<Box<Journal>>, key: AgentKey, state: &AgentState) {
+    if let Some(journal) = journal {
+        journal.write_first(key, state);
     }
 }
 

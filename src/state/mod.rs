@@ -11,10 +11,11 @@ mod key;
 pub mod mac;
 pub mod marks;
 pub mod reached;
+mod resident;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
@@ -25,21 +26,12 @@ use crate::event::{Timestamp, ToolCall};
 use crate::state::admission::Room;
 
 pub use key::{AgentKey, KeyHasher};
+pub use resident::{Span, Spans};
+
+use resident::Resident;
 
 /// Far more shards than workers, so that two of them rarely take turns on one lock's cache line.
 const SHARDS: usize = 1_024;
-
-/// One agent and the partition that feeds it.
-#[derive(Debug)]
-struct Resident {
-    partition: PartitionId,
-    /// Whether it changed since it was last written down.
-    changed: bool,
-    /// When its partition's judge next looks after it, at or before its deadline; the end of time for
-    /// never. A call mostly moves the deadline on, and this stays as it is.
-    wakes: Timestamp,
-    state: AgentState,
-}
 
 /// What came of an agent whose time may have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +45,17 @@ pub enum Woken<T> {
         /// When to look after it again.
         next: Option<Timestamp>,
     },
+}
+
+/// An agent that was forgotten.
+#[derive(Debug)]
+pub struct Removed {
+    /// What was known of it.
+    pub state: AgentState,
+    /// When it would have been looked after.
+    pub wakes: Option<Timestamp>,
+    /// Whether it waits to be written as it is.
+    pub is_due: bool,
 }
 
 /// When a judge looks after an agent: not then any more, but then.
@@ -103,6 +106,8 @@ pub struct Agents {
     /// How many are in `map`, which would ask every shard. One that comes counts before it is there
     /// and one that goes until it is gone, so that it is never less than there are.
     count: AtomicUsize,
+    /// The last span that was begun.
+    span: AtomicU64,
     room: Room,
     handovers: Mutex<Handovers>,
 }
@@ -137,34 +142,6 @@ struct Orphan {
     age: u32,
 }
 
-impl Resident {
-    const fn new(partition: PartitionId, state: AgentState) -> Self {
-        Self { partition, changed: false, wakes: Timestamp::MAX, state }
-    }
-
-    fn change<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
-        let is_first = !std::mem::replace(&mut self.changed, true);
-        let value = change(&mut self.state);
-        Updated { value, is_first, arrival: Arrival::Known, moved: None }
-    }
-
-    /// Changes it with a call of its own partition.
-    fn change_at_home<T>(&mut self, change: impl FnOnce(&mut AgentState) -> T) -> Updated<T> {
-        let updated = self.change(change);
-        let sooner = self.state.deadline().filter(|deadline| *deadline < self.wakes);
-        Updated {
-            moved: sooner.map(|sooner| (self.look_at(Some(sooner)), Some(sooner))),
-            ..updated
-        }
-    }
-
-    /// Its judge looks after it then, and no longer when this says.
-    fn look_at(&mut self, next: Option<Timestamp>) -> Option<Timestamp> {
-        let before = std::mem::replace(&mut self.wakes, next.unwrap_or(Timestamp::MAX));
-        (before != Timestamp::MAX).then_some(before)
-    }
-}
-
 /// There is no room for one more agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are more agents than `limits.agents` allows; raise it")]
@@ -181,7 +158,8 @@ impl Agents {
     #[must_use]
     pub fn within(room: Room) -> Self {
         let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
-        Self { map, count: AtomicUsize::new(0), room, handovers: Mutex::default() }
+        let (count, span) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { map, count, span, room, handovers: Mutex::default() }
     }
 
     /// How much room there is.
@@ -225,37 +203,43 @@ impl Agents {
         }
     }
 
-    /// Forgets one agent, and gives what was known of it, and when it would have been looked after.
-    pub fn remove(&self, key: AgentKey) -> Option<(AgentState, Option<Timestamp>)> {
+    /// A span begins in which agents of a partition change.
+    #[must_use]
+    pub fn begin_span(&self) -> Span {
+        Span::numbered(self.span.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Forgets one agent.
+    pub fn remove(&self, key: AgentKey, spans: Spans) -> Option<Removed> {
         let (_, mut resident) = self.map.remove(&key)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        let wakes = resident.look_at(None);
-        Some((resident.state, wakes))
+        let (wakes, is_due) = (resident.look_at(None), resident.is_due(spans));
+        Some(Removed { state: resident.state, wakes, is_due })
     }
 
     /// Changes the agent that made `call`. One that is not known is made known first, if `admit`
-    /// lets it in.
+    /// lets it in. `change` is told whether the agent waits to be written as it was before.
     ///
     /// # Errors
     ///
     /// What `admit` says of an agent that is not let in.
     pub fn update<T, E>(
         &self,
-        (key, partition): (AgentKey, PartitionId),
+        (key, partition, spans): (AgentKey, PartitionId, Spans),
         call: &ToolCall<'_>,
         admit: impl FnOnce() -> Result<(), E>,
-        change: impl FnOnce(&mut AgentState) -> T,
+        change: impl FnOnce(&mut AgentState, bool) -> T,
     ) -> Result<Updated<T>, E> {
         if let Some(mut resident) = self.map.get_mut(&key) {
             let home = resident.partition;
             if home != UNCLAIMED && home.topic == partition.topic && home != partition {
                 let before = resident.state.deadline();
-                let updated = resident.change(change);
+                let updated = resident.change_abroad(spans, change);
                 let after = resident.state.deadline();
                 let moved = (before != after).then_some((before, after));
                 return Ok(Updated { arrival: Arrival::Astray, moved, ..updated });
             }
-            let updated = resident.change_at_home(change);
+            let updated = resident.change_at_home(spans, change);
             if home != UNCLAIMED {
                 return Ok(updated);
             }
@@ -264,30 +248,36 @@ impl Agents {
         }
         admit()?;
         match self.map.entry(key) {
-            Entry::Occupied(mut resident) => Ok(resident.get_mut().change_at_home(change)),
+            Entry::Occupied(mut resident) => Ok(resident.get_mut().change_at_home(spans, change)),
             Entry::Vacant(place) => {
                 let resident = Resident::new(partition, AgentState::new(call));
                 self.count.fetch_add(1, Ordering::Relaxed);
-                let updated = place.insert(Box::new(resident)).change_at_home(change);
+                let updated = place.insert(Box::new(resident)).change_at_home(spans, change);
                 Ok(Updated { arrival: Arrival::New, ..updated })
             }
         }
     }
 
-    /// Writes an agent down: from now on it has not changed.
-    pub fn write_down<T>(&self, key: AgentKey, write: impl FnOnce(&AgentState) -> T) -> Option<T> {
-        self.map.get_mut(&key).map(|mut resident| {
-            resident.changed = false;
-            write(&resident.state)
-        })
+    /// Writes an agent down that waits for it: from now on it has not changed. `None` for one that
+    /// does not wait, or is not there.
+    pub fn write_down<T>(
+        &self,
+        key: AgentKey,
+        spans: Spans,
+        write: impl FnOnce(&AgentState) -> T,
+    ) -> Option<T> {
+        let mut resident = self.map.get_mut(&key).filter(|resident| resident.is_due(spans))?;
+        resident.changed_in = Span::default();
+        Some(write(&resident.state))
     }
 
     /// Marks an agent of `partition` as changed, so that it is written down anew. Returns whether it
-    /// was not before; false for an agent that is not there.
+    /// is to be written with what changes now; false for one that waits for it already, and one that
+    /// is not there.
     #[must_use]
-    pub fn touch(&self, key: AgentKey, partition: PartitionId) -> bool {
+    pub fn touch(&self, key: AgentKey, partition: PartitionId, spans: Spans) -> bool {
         let resident = self.map.get_mut(&key).filter(|it| it.partition == partition);
-        resident.is_some_and(|mut resident| !std::mem::replace(&mut resident.changed, true))
+        resident.is_some_and(|mut resident| resident.touch(spans))
     }
 
     /// Takes in an agent that was learned elsewhere. `partition` is the one that feeds it, where
@@ -369,12 +359,13 @@ impl Agents {
     }
 
     /// Changes an agent whose deadline has come at `now`; it was looked after because of `entry`,
-    /// which may lie before the deadline. `None` for an agent that is not there.
+    /// which may lie before the deadline. `None` for an agent that is not there. `change` is told
+    /// whether the agent waits to be written as it was before.
     pub fn wake<T>(
         &self,
         key: AgentKey,
-        (entry, now): (Timestamp, Timestamp),
-        change: impl FnOnce(&mut AgentState) -> T,
+        (entry, now, spans): (Timestamp, Timestamp, Spans),
+        change: impl FnOnce(&mut AgentState, bool) -> T,
     ) -> Option<Woken<T>> {
         let mut resident = self.map.get_mut(&key)?;
         let is_own = resident.wakes == entry || resident.wakes == Timestamp::MAX;
@@ -387,7 +378,7 @@ impl Agents {
             }
             return Some(Woken::NotYet(next));
         }
-        let updated = resident.change(change);
+        let updated = resident.change(spans, change);
         // An engine that does not move its deadline would be asked for ever.
         let next = resident.state.deadline().filter(|next| *next > now);
         if is_own {
@@ -482,8 +473,8 @@ mod tests {
         let agents = Agents::new(2);
         for name in names {
             let call = call(name);
-            let key = (AgentKey::of(&call), HERE);
-            agents.update(key, &call, || Ok::<(), Full>(()), |_| ()).unwrap();
+            let key = (AgentKey::of(&call), HERE, Spans::default());
+            agents.update(key, &call, || Ok::<(), Full>(()), |_, _| ()).unwrap();
         }
         agents
     }
@@ -493,8 +484,8 @@ mod tests {
         let agents = agents(&["a", "b"]);
         let refused = |name: &str| {
             let call = call(name);
-            let key = (AgentKey::of(&call), HERE);
-            agents.update(key, &call, || Err(Full), |_| ()).map(|it| it.arrival)
+            let key = (AgentKey::of(&call), HERE, Spans::default());
+            agents.update(key, &call, || Err(Full), |_, _| ()).map(|it| it.arrival)
         };
         assert_eq!(refused("c"), Err(Full));
         assert_eq!(refused("a"), Ok(Arrival::Known));

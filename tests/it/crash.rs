@@ -171,7 +171,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
             }
             50..65 => acknowledge(&mut way_out, world, random),
             65..72 if !flushing.is_under_way() => {
-                if let Some(flush) = judge.flush().unwrap() {
+                if let Some(flush) = judge.begin_flush().unwrap() {
                     let marker = flush.marker.1.clone().unwrap();
                     let known: Marker = codec::open(Kind::Marker, &marker).unwrap();
                     assert_eq!(known.reached.next_offset, Some(next));
@@ -182,7 +182,9 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
             72..97 => {
                 let records = &mut way_out.records;
                 let mut send = |record, ticket| records.push((record, ticket));
-                if let Some(flushed) = flushing.step(&ledger, &mut send) {
+                // Few at a time, so that agents change while others are being written.
+                let more = || judge.write_on(random.usize(1..4));
+                if let Some(flushed) = flushing.step(&ledger, more, &mut send) {
                     world.committed = Some(flushed.commit);
                 }
             }

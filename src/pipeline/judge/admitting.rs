@@ -2,9 +2,10 @@
 
 use crate::detect::no_room::Crowd;
 use crate::event::{Timestamp, ToolCall};
+use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::{Decision, Judge};
 use crate::state::admission::{NoRoom, Passage};
-use crate::state::{AgentKey, Arrival};
+use crate::state::{AgentKey, Arrival, Removed};
 
 impl Judge {
     /// Passes over a call that its agent's state reflects already. What came of the agent with it,
@@ -95,10 +96,15 @@ impl Judge {
     }
 
     fn forget_agent(&mut self, key: AgentKey) {
-        let Some((state, wakes)) = self.shared.agents.remove(key) else { return };
+        let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
+        let removed = self.shared.agents.remove(key, spans);
+        let Some(Removed { state, wakes, is_due }) = removed else { return };
         wakes.map(|wakes| self.deadlines.remove(&(wakes, key)));
         self.admission.went(&state.tenant_id);
         if let Some(journal) = &mut self.journal {
+            if is_due {
+                journal.write_first(key, &state);
+            }
             journal.went(key, self.place, (state.tenant_id, state.agent_id));
         }
     }

@@ -9,7 +9,7 @@ use crate::baseline::peers::EPOCHS_BEHIND;
 use crate::event::Timestamp;
 use crate::pipeline::epochs::EpochLog;
 use crate::pipeline::epochs::kept::Lessons;
-use crate::pipeline::journal::{Flush, Held, Journal, Lineage};
+use crate::pipeline::journal::{Flush, Held, Journal, Lineage, StateRecord, Unwritten};
 use crate::pipeline::judge::Judge;
 use crate::state::admission::Gate;
 use crate::state::changelog::Restored;
@@ -100,7 +100,7 @@ impl Judge {
         (from, is_same_log): (i64, bool),
         lineage: Lineage,
     ) -> Result<(), Full> {
-        let journal = Journal::new(lineage, &restored);
+        let journal = Journal::new(lineage, &restored, self.shared.agents.begin_span());
         let (marker, kept) = restored.marker.map(|it| (it.reached, (it.gate, it.marks))).unzip();
         let (gate, marks) = kept.unwrap_or_default();
         self.marks = marks;
@@ -158,7 +158,7 @@ impl Judge {
         let Some(journal) = &mut self.journal else { return };
         match touched {
             Touched::Agent(key) => {
-                if self.shared.agents.touch(key, self.partition) {
+                if self.shared.agents.touch(key, self.partition, journal.spans()) {
                     journal.changed(key);
                 }
             }
@@ -195,13 +195,30 @@ impl Judge {
         }
     }
 
-    /// Everything that has changed since the last flush; `None` while what was read before a stop
-    /// is read again, and when nothing is written down.
+    /// Everything that has changed since the last flush, as [`Self::begin_flush`] and
+    /// [`Self::write_on`] give it bit by bit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin_flush`].
+    pub fn flush(&mut self) -> Result<Option<Flush>, StateError> {
+        let mut flush = self.begin_flush()?;
+        if let Some(flush) = &mut flush {
+            while let Some(records) = self.write_on(usize::MAX) {
+                flush.records.extend(records);
+            }
+        }
+        Ok(flush)
+    }
+
+    /// Begins to write what has changed since the last flush: its agents follow with
+    /// [`Self::write_on`]. `None` while what was read before a stop is read again, and when nothing is
+    /// written down.
     ///
     /// # Errors
     ///
     /// When more calls are held than a record can name.
-    pub fn flush(&mut self) -> Result<Option<Flush>, StateError> {
+    pub fn begin_flush(&mut self) -> Result<Option<Flush>, StateError> {
         let judged = self.judged_offset();
         let may = |journal: &Journal| judged.is_some_and(|judged| journal.may_flush(judged));
         if self.again.is_some() || !self.journal.as_deref().is_some_and(may) {
@@ -218,8 +235,20 @@ impl Judge {
         let Some(mut journal) = self.journal.take() else { return Ok(None) };
         let open = self.log.open();
         let admitted = (self.admission.agents(), self.admission.gate(), &self.marks);
-        let flush = journal.flush(&self.shared.agents, reached, (&held, open), admitted);
+        let flush = journal.flush(&self.shared.agents, reached, (held, open), admitted);
         self.journal = Some(journal);
         flush
+    }
+
+    /// The next records of the flush that was begun, of about `agents_max` agents; `None` when all are
+    /// written.
+    pub fn write_on(&mut self, agents_max: usize) -> Option<Vec<StateRecord>> {
+        self.journal.as_mut()?.write_on(&self.shared.agents, agents_max)
+    }
+
+    /// What could not be written since this was last asked.
+    #[must_use]
+    pub fn take_unwritten(&mut self) -> Unwritten {
+        self.journal.as_mut().map_or_else(Unwritten::default, |it| it.take_unwritten())
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::detect::{self, Context};
 use crate::event::Timestamp;
-use crate::pipeline::judge::{Decision, Judge, hand_out};
+use crate::pipeline::journal::Journal;
+use crate::pipeline::judge::{Decision, Judge, hand_out, write_first};
 use crate::state::{Updated, Woken};
 
 impl Judge {
@@ -25,7 +26,12 @@ impl Judge {
                 peers: &peers,
                 expectations: self.said.known(),
             };
-            let woken = self.shared.agents.wake(key, (entry, now), |state| {
+            let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
+            let journal = &mut self.journal;
+            let woken = self.shared.agents.wake(key, (entry, now, spans), |state, is_due| {
+                if is_due {
+                    write_first(journal, key, state);
+                }
                 let deadline = state.deadline().unwrap_or(entry);
                 (detect::tick(&context, state, now), deadline, state.group)
             });
@@ -49,14 +55,19 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use crate::event::{Position, Timestamp, ToolCall};
+    use crate::pipeline::journal::Lineage;
     use crate::pipeline::judge::Judge;
     use crate::pipeline::judge::tests::shared;
-    use crate::state::{AgentKey, PartitionId};
+    use crate::state::changelog::Restored;
+    use crate::state::{AgentKey, PartitionId, Spans};
 
     const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
 
     fn judge() -> Judge {
-        Judge::new(shared(), HERE, "calls".into())
+        let mut judge = Judge::new(shared(), HERE, "calls".into());
+        let lineage = Lineage { topic: "calls".into(), log: 0, owner: 1, partitions: 1 };
+        judge.take_up(Restored::default(), (0, true), lineage).unwrap();
+        judge
     }
 
     fn call(secs: i64) -> ToolCall<'static> {
@@ -80,21 +91,22 @@ mod tests {
         for secs in [0, 10, 60] {
             judge.hold(&call(secs));
             judge.judge_all(&mut |_| {});
+            judge.record_done(secs);
             known.push(judge.shared.agents.read(key, |state| state.deadline().unwrap()).unwrap());
         }
         let (first, last) = (known[0], known[2]);
         assert!(known.is_sorted() && first < last, "{known:?}");
         assert_eq!(judge.deadlines, [(first, key)].into());
-        let is_changed = |judge: &Judge| judge.shared.agents.touch(key, HERE);
-        judge.shared.agents.write_down(key, |_| ());
+        let changed = |judge: &Judge| judge.journal().unwrap().waiting();
+        judge.flush().unwrap().unwrap();
         judge.advance(first, &mut |_| {});
         assert_eq!(judge.deadlines, [(last, key)].into());
-        assert!(is_changed(&judge), "it was not changed, so that this is the first change");
-        judge.shared.agents.write_down(key, |_| ());
+        assert_eq!(changed(&judge), 0);
         judge.advance(last, &mut |_| {});
-        assert!(!is_changed(&judge), "it was changed");
+        assert_eq!(changed(&judge), 1);
         assert!(judge.deadlines.iter().all(|(next, _)| *next > last), "{:?}", judge.deadlines);
-        judge.shared.agents.remove(key).unwrap();
-        assert!(judge.shared.agents.wake(key, (last, last), |_| ()).is_none());
+        let none = Spans::default();
+        judge.shared.agents.remove(key, none).unwrap();
+        assert!(judge.shared.agents.wake(key, (last, last, none), |_, _| ()).is_none());
     }
 }

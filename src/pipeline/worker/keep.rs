@@ -8,6 +8,8 @@ use crate::kafka::{Outbox, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::flushing::Flushed;
+use crate::pipeline::journal::Unwritten;
+use crate::pipeline::judge::Judge;
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::past::Past;
@@ -25,6 +27,12 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the commit of what was written may take after that.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many agents of a flush are written before more calls are judged: a few milliseconds' work.
+const AGENTS_A_TURN: usize = 128;
+
+/// The same where nothing more is judged.
+const AGENTS_AT_LAST: usize = 4_096;
 
 /// What a worker needs to keep what is known.
 #[derive(Clone, Debug)]
@@ -102,16 +110,17 @@ impl Worker {
     fn write_down(&mut self, durable: &Durable) {
         let mut under_way = false;
         for lane in self.lanes.values_mut() {
-            let Some(keeping) = &mut lane.keeping else { continue };
+            let Lane { judge, keeping: Some(keeping), ledger, .. } = lane else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
             let began = Moment::now();
-            let flushed = keeping.flushing.step(&lane.ledger, &mut send);
+            let more = || judge.write_on(AGENTS_A_TURN);
+            let flushed = keeping.flushing.step(ledger, more, &mut send);
             if keeping.flushing.is_under_way() {
                 keeping.cost += began.elapsed();
             }
             if let Some(flushed) = flushed {
                 keeping.flushed();
-                finished(&flushed, &self.metrics);
+                finished((judge, &lane.name), &flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
                 self.committing.moved();
                 if keeping.is_beginning() {
@@ -225,10 +234,11 @@ impl Worker {
 
 /// Takes a leaving lane's last flush a step further. Returns whether it has ended.
 fn last_flush(lane: &mut Lane, durable: &Durable, metrics: &Metrics) -> bool {
-    let Some(keeping) = &mut lane.keeping else { return true };
+    let Lane { judge, keeping: Some(keeping), ledger, .. } = lane else { return true };
     let mut send = |record, ticket| durable.outbox.send(record, ticket);
-    if let Some(flushed) = keeping.flushing.step(&lane.ledger, &mut send) {
-        finished(&flushed, metrics);
+    let more = || judge.write_on(AGENTS_AT_LAST);
+    if let Some(flushed) = keeping.flushing.step(ledger, more, &mut send) {
+        finished((judge, &lane.name), &flushed, metrics);
         lane.written = Some(flushed.commit);
         if lane.is_last_flush {
             keeping.has_left();
@@ -251,13 +261,8 @@ fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
     let (topic, partition) = (Arc::clone(&lane.name.topic), lane.name.partition);
     let Some(keeping) = &mut lane.keeping else { return false };
     keeping.begun();
-    match lane.judge.flush() {
+    match lane.judge.begin_flush() {
         Ok(Some(flush)) => {
-            if let Some(error) = &flush.unwritten.first {
-                let (agents, why) = (flush.unwritten.count, error.to_string());
-                let topic = &*topic;
-                StateUnwritten { topic, partition, agents, why: &why }.emit(metrics);
-            }
             keeping.flushing.begin(flush);
             true
         }
@@ -274,7 +279,12 @@ fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
     }
 }
 
-fn finished(flushed: &Flushed, metrics: &Metrics) {
+fn finished((judge, name): (&mut Judge, &TopicPartition), flushed: &Flushed, metrics: &Metrics) {
+    let Unwritten { count: agents, first } = judge.take_unwritten();
+    if let Some(why) = first.map(|error| error.to_string()) {
+        let (topic, partition) = (&*name.topic, name.partition);
+        StateUnwritten { topic, partition, agents, why: &why }.emit(metrics);
+    }
     let seconds = flushed.began.elapsed().as_secs_f64();
     StateFlushed { records: flushed.records, bytes: flushed.bytes, seconds }.emit(metrics);
 }
@@ -307,7 +317,7 @@ fn take_up_one(
     }
     // Where it began must be known before anything is judged: with `start: latest` whoever stops
     // before the first flush would begin elsewhere.
-    let first = if is_known || learns { Ok(None) } else { lane.judge.flush() };
+    let first = if is_known || learns { Ok(None) } else { lane.judge.begin_flush() };
     let Some(keeping) = &mut lane.keeping else { return outcome };
     match first {
         Ok(Some(flush)) => {
