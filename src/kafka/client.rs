@@ -30,6 +30,11 @@ pub struct ClientSettings {
     pub secrets: BTreeMap<String, SecretString>,
 }
 
+/// The longest that a client waits before it connects once more, in milliseconds, as Apache Kafka's own
+/// clients do. At librdkafka's 10 s a member whose connection is lost twice in a row would say nothing
+/// for longer than [`SESSION_TIMEOUT_MS`].
+const RECONNECT_WITHIN_MS: u64 = 1_000;
+
 impl ClientSettings {
     /// Settings for a cluster that needs nothing but its address.
     #[must_use]
@@ -66,6 +71,10 @@ impl ClientSettings {
     /// The librdkafka configuration: the operator's properties first, so that `owned` ones win.
     pub(crate) fn config(&self, owned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // An operator's shortest wait may be longer, which librdkafka would refuse.
+        if !self.properties.contains_key("reconnect.backoff.ms") {
+            config.set("reconnect.backoff.max.ms", RECONNECT_WITHIN_MS.to_string());
+        }
         for (key, value) in &self.properties {
             config.set(key, value);
         }
@@ -134,4 +143,23 @@ pub(crate) fn code_of(error: &LibraryError) -> String {
 #[must_use]
 pub fn librdkafka_version() -> String {
     rdkafka::util::get_rdkafka_version().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backoff_max(properties: &[(&str, &str)]) -> Option<String> {
+        let properties = properties.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        let settings =
+            ClientSettings { properties: properties.collect(), ..ClientSettings::plain("b:9092") };
+        settings.config(&[]).get("reconnect.backoff.max.ms").map(str::to_owned)
+    }
+
+    #[test]
+    fn a_client_connects_once_more_well_within_its_session_unless_the_operator_says_otherwise() {
+        assert_eq!(backoff_max(&[]).unwrap(), "1000");
+        assert_eq!(backoff_max(&[("reconnect.backoff.max.ms", "4000")]).unwrap(), "4000");
+        assert_eq!(backoff_max(&[("reconnect.backoff.ms", "3000")]), None);
+    }
 }
