@@ -177,18 +177,19 @@ impl Monitor {
         let delivering = self.deliveries.iter();
         let delivering = delivering.map(|it| (it.connected.load(Ordering::Relaxed), None, 0));
         let clients: Vec<Client> = workers.chain(ingesting).chain(delivering).collect();
-        self.readiness.set(KAFKA, reached(&clients));
+        let mut found = vec![(KAFKA, reached(&clients))];
         if self.roles.ingest {
-            self.look_at_ingest(&ingests);
+            found.push(self.look_at_ingest(&ingests));
         }
         if self.roles.detect {
-            self.look_at_workers(reports);
-            self.look_at_outboxes(waits);
+            found.extend(self.look_at_workers(reports));
+            found.push(self.look_at_outboxes(waits));
         }
+        self.readiness.set(found);
     }
 
     /// Whether the cluster acknowledges what is written.
-    fn look_at_outboxes(&self, waits: &mut [Waiting; 2]) {
+    fn look_at_outboxes(&self, waits: &mut [Waiting; 2]) -> Found {
         let now = Moment::now();
         let [alerts, state] = waits;
         let alerts = alerts.span(&self.outbox, now);
@@ -205,10 +206,10 @@ impl Monitor {
             }
             None => Ok(()),
         };
-        self.readiness.set(OUTBOX, outcome);
+        (OUTBOX, outcome)
     }
 
-    fn look_at_ingest(&self, ingests: &[IngestReport]) {
+    fn look_at_ingest(&self, ingests: &[IngestReport]) -> Found {
         self.metrics.ingest_unacknowledged(ingests.iter().map(|it| it.in_flight).sum());
         let joined = !ingests.is_empty() && ingests.iter().all(|report| report.joined);
         let stalled = ingests.iter().any(|report| report.stalled);
@@ -217,26 +218,31 @@ impl Monitor {
         } else {
             "the consumer group of ingest has not given this instance its share"
         };
-        self.tell(INGEST, joined && !stalled, reason);
+        found(INGEST, joined && !stalled, reason)
     }
 
-    fn look_at_workers(&self, reports: &[Report]) {
+    fn look_at_workers(&self, reports: &[Report]) -> [Found; 5] {
         let joined = !reports.is_empty() && reports.iter().all(|report| report.joined);
-        self.tell(GROUP, joined, "the consumer group has not given this instance its share");
         let stall = stall(reports, self.stalled_after);
-        self.tell(STREAM, stall.is_none(), stall.as_deref().unwrap_or_default());
         let learning = reports.iter().any(|report| report.learning);
-        self.tell(HISTORY, !learning, "learning from history");
         let restoring: usize = reports.iter().map(|report| report.restoring).sum();
         self.metrics.restoring(restoring);
-        self.tell(BASELINES, restoring == 0, "reading baselines back");
         let following = self.groups.is_following();
-        self.tell(GROUPS, following, "the groups topic is not read to its end");
+        [
+            found(GROUP, joined, "the consumer group has not given this instance its share"),
+            found(STREAM, stall.is_none(), stall.as_deref().unwrap_or_default()),
+            found(HISTORY, !learning, "learning from history"),
+            found(BASELINES, restoring == 0, "reading baselines back"),
+            found(GROUPS, following, "the groups topic is not read to its end"),
+        ]
     }
+}
 
-    fn tell(&self, component: Component, good: bool, reason: &str) {
-        self.readiness.set(component, if good { Ok(()) } else { Err(reason.to_owned()) });
-    }
+/// A component, and what it waits for if it is not ready.
+type Found = (Component, Result<(), String>);
+
+fn found(component: Component, good: bool, reason: &str) -> Found {
+    (component, if good { Ok(()) } else { Err(reason.to_owned()) })
 }
 
 /// What one Kafka client knows of its cluster: whether a broker answers it, why none lets it in, and

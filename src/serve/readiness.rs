@@ -37,19 +37,24 @@ impl Readiness {
         readiness
     }
 
-    /// Tells that `component` is ready, or the reason why it is not.
+    /// Tells of each component that it is ready, or the reason why it is not. All of them at once: one
+    /// that waits no longer may have left another to wait for.
     ///
-    /// When that changes the whole, [`ReadyChanged`] is emitted.
-    pub fn set(&self, component: Component, state: Result<(), String>) {
+    /// Returns whether that changes the whole; then [`ReadyChanged`] is emitted.
+    pub fn set(&self, states: impl IntoIterator<Item = (Component, Result<(), String>)>) -> bool {
         let mut waiting = self.lock();
         let before = waiting.is_empty();
-        match state {
-            Ok(()) => waiting.remove(component),
-            Err(reason) => waiting.insert(component, reason),
-        };
-        if before != waiting.is_empty() {
+        for (component, state) in states {
+            match state {
+                Ok(()) => waiting.remove(component),
+                Err(reason) => waiting.insert(component, reason),
+            };
+        }
+        let has_changed = before != waiting.is_empty();
+        if has_changed {
             self.changed(&waiting);
         }
+        has_changed
     }
 
     /// Whether every part is ready.
@@ -90,13 +95,18 @@ mod tests {
         let readiness = Readiness::new(metrics.clone(), &["kafka", "delivery"]);
         let gauge = |value| metrics.encode().contains(&format!("toolwarden_ready {value}\n"));
         assert!(!readiness.is_ready() && gauge(0));
-        readiness.set("kafka", Ok(()));
+        readiness.set([("kafka", Ok(()))]);
         assert!(!readiness.is_ready() && gauge(0));
-        readiness.set("delivery", Ok(()));
+        readiness.set([("delivery", Ok(()))]);
         assert!(readiness.is_ready() && gauge(1));
-        readiness.set("kafka", Err("no partitions assigned".into()));
+        readiness.set([("kafka", Err("no partitions assigned".into()))]);
         let waiting = Waiting { component: "kafka", reason: "no partitions assigned".into() };
         assert_eq!(readiness.waiting(), [waiting]);
         assert!(gauge(0));
+        let reading = Err("its topic is read".to_owned());
+        assert!(
+            !readiness.set([("kafka", Ok(())), ("delivery", reading)]),
+            "not in between either"
+        );
     }
 }

@@ -73,8 +73,7 @@ impl Admin {
     }
 
     fn set_ready(&self) {
-        self.ready.set("kafka", Ok(()));
-        self.ready.set("delivery", Ok(()));
+        self.ready.set([("kafka", Ok(())), ("delivery", Ok(()))]);
     }
 }
 
@@ -134,7 +133,7 @@ fn an_instance_lives_before_it_is_ready() {
     let (head, body) = admin.get("/-/ready");
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert_eq!(body, r#"{"ready":true,"waiting":[]}"#);
-    admin.ready.set("kafka", Err("stalled".into()));
+    admin.ready.set([("kafka", Err("stalled".into()))]);
     assert!(admin.get("/readyz").0.starts_with("http/1.1 503"));
 }
 
