@@ -283,7 +283,8 @@ impl LogReader for PartitionReader {
         if low >= high {
             return Ok(high);
         }
-        self.assign(partition, Offset::Beginning)?;
+        // Not from the beginning by that name, which would be asked for once more.
+        self.assign(partition, Offset::Offset(low))?;
         let outcome = self.read_to(high, take);
         drop(self.consumer.unassign());
         outcome.map(|()| high)
