@@ -19,6 +19,9 @@ use crate::telemetry::{Known, KnownRule, Metrics};
 /// Threads that read partitions back.
 const RESTORERS: usize = 2;
 
+/// How many agents of a flush are written before more calls are judged: a few milliseconds' work.
+const AGENTS_A_TURN: usize = 128;
+
 /// How what is known is kept, if it is.
 pub(super) fn durable(
     config: &Config,
@@ -40,7 +43,7 @@ pub(super) fn durable(
     // Nothing waits for its room: a flush ends before the next begins.
     let outbox = Outbox::bulk(client, metrics)?;
     let interval = config.state.flush_interval;
-    Ok(Some(Durable { restorer, outbox, state, interval }))
+    Ok(Some(Durable { restorer, outbox, state, interval, agents_a_turn: AGENTS_A_TURN }))
 }
 
 /// The keys that records of the state and the groups topic are signed with.

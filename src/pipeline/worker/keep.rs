@@ -28,10 +28,7 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 /// How long the commit of what was written may take after that.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many agents of a flush are written before more calls are judged: a few milliseconds' work.
-const AGENTS_A_TURN: usize = 128;
-
-/// The same where nothing more is judged.
+/// How many agents of a flush are written at a time where nothing more is judged.
 const AGENTS_AT_LAST: usize = 4_096;
 
 /// What a worker needs to keep what is known.
@@ -45,6 +42,8 @@ pub struct Durable {
     pub state: Arc<str>,
     /// How often a partition is flushed.
     pub interval: Duration,
+    /// How many agents of a flush are written before more calls are judged.
+    pub agents_a_turn: usize,
 }
 
 /// Partitions that are to go.
@@ -113,7 +112,7 @@ impl Worker {
             let Lane { judge, keeping: Some(keeping), ledger, .. } = lane else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
             let began = Moment::now();
-            let more = || judge.write_on(AGENTS_A_TURN);
+            let more = || judge.write_on(durable.agents_a_turn);
             let flushed = keeping.flushing.step(ledger, more, &mut send);
             if keeping.flushing.is_under_way() {
                 keeping.cost += began.elapsed();

@@ -12,7 +12,7 @@
 //! | `take_up` | `pipeline::restore::go_on`, `worker::keep::take_up_one`, `Judge::take_up`, `Judge::resume`, `Journal::new` |
 //! | `take`, `judge` | `Judge::begin`, `hold`, `record_done`, `judge_first`; `Journal::is_ahead` passes over |
 //! | `Settle` | `Judge::judge_all`, when nothing comes for the reordering span |
-//! | `flush`, `may_flush` | `Judge::flush`, `Journal::flush`, `Journal::may_flush` |
+//! | `flush`, `may_flush` | `Judge::begin_flush`, `Journal::flush`, `Journal::may_flush`; agents follow as they were then (`Journal::write_on`, `write_first`) |
 //! | `step` | `Flushing::step`: alerts, then agents and lessons, then the marker |
 //! | `commit` | `Flushed::commit` into `PartitionConsumer::finish`; the group refuses whoever lost |
 //! | `LetGo` | `Worker::let_go` (done or too late), `Rebalanced::Lost` (told late: a zombie until then) |

@@ -95,6 +95,8 @@ impl Instance {
             outbox: outbox("state", usize::MAX),
             state: "state".into(),
             interval: Duration::from_secs(1),
+            // Others change meanwhile.
+            agents_a_turn: 1,
         };
         let signals: Arc<Signals> = Arc::default();
         let worker = Worker::new(
