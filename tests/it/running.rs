@@ -554,6 +554,15 @@ pub(crate) fn logs(instances: &[&Running]) -> String {
 
 /// Waits until the group has committed every partition of its source topics to the end.
 pub(crate) fn wait_until_committed(settings: &Settings, instances: &[&Running]) {
+    wait_until_committed_within(PATIENCE, settings, instances);
+}
+
+/// The same, which may take as long as `patience` for each topic.
+pub(crate) fn wait_until_committed_within(
+    patience: Duration,
+    settings: &Settings,
+    instances: &[&Running],
+) {
     for (topic, _) in &settings.sources {
         let began = now();
         loop {
@@ -562,7 +571,7 @@ pub(crate) fn wait_until_committed(settings: &Settings, instances: &[&Running]) 
                 break;
             }
             let said = || logs(instances);
-            assert!(began.elapsed() < PATIENCE, "{}: {committed:?}\n{}", settings.name, said());
+            assert!(began.elapsed() < patience, "{}: {committed:?}\n{}", settings.name, said());
             thread::sleep(Duration::from_millis(50));
         }
     }

@@ -6,10 +6,15 @@ use crate::faults::kill::settings;
 use crate::faults::oracle::{Operator, Truth, long_ones_are_wanted, random, recovered, seed};
 use crate::faults::proxy::{Proxy, Weather};
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, committed, now, wait_for};
+use crate::running::{
+    PATIENCE, Running, Settings, committed, now, wait_for, wait_until_committed_within,
+};
 
 /// At most so long may a stop take, `kafka.shutdown_timeout` being 10 s.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
+
+/// Hours of event time from the first call to the last.
+const EVENT_HOURS: u32 = 4 * 24 + 10;
 
 /// A broker that instances reach through a proxy and the test itself does not.
 fn behind_a_proxy(name: &str) -> Option<(Proxy, Broker, Settings)> {
@@ -94,11 +99,8 @@ fn row_20_a_slow_network_that_loses_connections_delays_and_changes_nothing() {
     let truth = Truth::new();
     let is_long = long_ones_are_wanted();
     // Each way takes between this and twice as much: the long form's round trips are 500 ms ± 170.
-    let slow = Weather {
-        delay: Duration::from_millis(if is_long { 167 } else { 60 }),
-        reset_one_in: 100,
-        ..Weather::default()
-    };
+    let delay = Duration::from_millis(if is_long { 167 } else { 60 });
+    let slow = Weather { delay, reset_one_in: 100, ..Weather::default() };
     let half_open = Duration::from_secs(if is_long { 60 } else { 3 });
     let running = Running::start(&through(&proxy, &settings));
     let (mut parts, mut began) = (0, now());
@@ -115,6 +117,10 @@ fn row_20_a_slow_network_that_loses_connections_delays_and_changes_nothing() {
             _ => {}
         }
     });
+    // What peers did in each hour goes through the groups topic before the next but one is judged,
+    // there and back at twice the shortest delay.
+    let hours = delay * 4 * EVENT_HOURS;
+    wait_until_committed_within(PATIENCE + hours, &settings, &[&running]);
     // Not before it has become well again: the network stays as it is.
     truth.holds(&settings, &[&running]);
     recovered(20, began.elapsed());
