@@ -32,19 +32,43 @@ fn contains(filter: &[u64; SIZE], word: u32) -> bool {
 }
 
 impl WordBloom {
-    /// Notes a word. `set` counts the bits of the younger filter; whoever has the filter has room for
+    /// Bytes it takes at most.
+    pub const BYTES_MAX: usize = size_of::<Self>() + size_of::<[u64; SIZE]>();
+
+    /// Notes words. `set` counts the bits of the younger filter; whoever has the filter has room for
     /// it, and the filter itself would take eight bytes more.
-    pub fn insert(&mut self, word: u32, set: &mut u16) {
-        if *set >= FULL {
-            **self.old.get_or_insert_default() = std::mem::take(&mut self.young);
-            *set = 0;
+    pub fn insert(&mut self, words: &[u32], set: &mut u16) {
+        let mut left = words;
+        while !left.is_empty() {
+            if *set >= FULL {
+                self.turn();
+                *set = 0;
+            }
+            // Of so many words none finds the filter full, so it is not asked for each of them.
+            let room = usize::from((FULL - *set).div_ceil(2)).min(left.len());
+            let (now, later) = left.split_at(room);
+            *set += u16::try_from(self.set(now)).unwrap_or(0);
+            left = later;
         }
-        for (at, bit) in places(word) {
-            if let Some(bits) = self.young.get_mut(at) {
-                *set += u16::from(*bits & bit == 0);
-                *bits |= bit;
+    }
+
+    #[cold]
+    fn turn(&mut self) {
+        **self.old.get_or_insert_default() = std::mem::take(&mut self.young);
+    }
+
+    /// Sets the bits of words; returns how many were not set.
+    fn set(&mut self, words: &[u32]) -> u32 {
+        let mut new = 0;
+        for word in words {
+            for (at, bit) in places(*word) {
+                if let Some(bits) = self.young.get_mut(at) {
+                    new += u32::from(*bits & bit == 0);
+                    *bits |= bit;
+                }
             }
         }
+        new
     }
 
     /// Whether the word was noted lately.
@@ -76,12 +100,28 @@ mod tests {
         n.wrapping_mul(0x85eb_ca6b) ^ (n >> 3)
     }
 
+    fn words(numbers: std::ops::Range<u32>) -> Vec<u32> {
+        numbers.map(word).collect()
+    }
+
+    #[test]
+    fn it_is_the_same_whether_words_come_one_by_one_or_together() {
+        let words = words(0..2_000);
+        let (mut one_by_one, mut singly) = (WordBloom::default(), 0);
+        words.iter().for_each(|word| one_by_one.insert(&[*word], &mut singly));
+        for size in [3, 16, 700, 2_000] {
+            let (mut together, mut set) = (WordBloom::default(), 0);
+            words.chunks(size).for_each(|some| together.insert(some, &mut set));
+            assert_eq!((together, set), (one_by_one.clone(), singly), "{size}");
+        }
+    }
+
     #[test]
     fn a_word_is_known_until_long_texts_have_passed() {
         let (mut bloom, mut set) = (WordBloom::default(), 0);
-        (0..100).for_each(|n| bloom.insert(word(n), &mut set));
+        bloom.insert(&words(0..100), &mut set);
         assert!((0..100).all(|n| bloom.contains(word(n))));
-        (1_000..9_000).for_each(|n| bloom.insert(word(n), &mut set));
+        bloom.insert(&words(1_000..9_000), &mut set);
         let kept = (0..100).filter(|n| bloom.contains(word(*n))).count();
         assert!(kept < 70, "{kept}");
     }
@@ -89,10 +129,10 @@ mod tests {
     #[test]
     fn few_unknown_words_seem_known() {
         let (mut bloom, mut set) = (WordBloom::default(), 0);
-        (0..150).for_each(|n| bloom.insert(word(n), &mut set));
+        bloom.insert(&words(0..150), &mut set);
         let wrong = (10_000..20_000).filter(|n| bloom.contains(word(*n))).count();
         assert!(wrong < 1_000, "{wrong}");
-        (0..100_000).for_each(|n| bloom.insert(word(n), &mut set));
+        bloom.insert(&words(0..100_000), &mut set);
         let wrong = (200_000..210_000).filter(|n| bloom.contains(word(*n))).count();
         assert!(wrong < 5_000, "{wrong}");
     }

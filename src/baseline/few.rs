@@ -51,6 +51,20 @@ impl<T> Exact<T> {
         });
     }
 
+    /// Adds some at the end.
+    pub fn extend(&mut self, new: &[T])
+    where
+        T: Copy,
+    {
+        if new.is_empty() {
+            return;
+        }
+        self.change(|list| {
+            list.reserve_exact(new.len());
+            list.extend_from_slice(new);
+        });
+    }
+
     /// Puts one in at `place`, or at the end when there are fewer.
     pub fn insert(&mut self, place: usize, new: T) {
         self.change(|list| {
@@ -182,6 +196,7 @@ mod tests {
         list.insert(1, 8);
         list.insert_all(9, [6]);
         list.insert_all(1, []);
+        list.extend(&[]);
         assert_eq!(list[..], [2, 8, 3, 4, 6]);
         assert_eq!(list.take_out(|n| *n % 2 == 0), [2, 8, 4, 6]);
         assert_eq!((list[..].len(), list.heap_bytes()), (1, 8));

@@ -4,6 +4,8 @@
 //! tokens and words also where they stand, because `7` as a quantity and `7` as a customer are two
 //! things); what tells sessions apart are its tokens: tools, entities, and entities by tool.
 
+mod named;
+mod tokens;
 mod value;
 
 use crate::baseline::bloom::WordBloom;
@@ -12,6 +14,9 @@ use crate::baseline::identity::short;
 use crate::event::{Target, TargetKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use tokens::contains;
+
+pub use named::Named;
 pub use value::SessionValue;
 
 /// A session is over when nothing was seen of it for so long, in seconds.
@@ -26,6 +31,11 @@ const WITH_TOOLS_MAX: usize = 80;
 
 /// Values a live session holds before it hands them over as a part of its own.
 pub const VALUES_MAX: usize = 64;
+
+/// Bytes on the heap that a short session takes at most.
+pub const SHORT_HEAP_BYTES_MAX: usize = WITH_TOOLS_MAX * size_of::<u32>()
+    + VALUES_MAX * size_of::<SessionValue>()
+    + WordBloom::BYTES_MAX;
 
 /// Values of earlier parts that a long session still knows as its own.
 const EARLIER_MAX: usize = 448;
@@ -265,12 +275,13 @@ impl LiveSession {
     /// Whether the session has named the value before, or an address at that host.
     #[must_use]
     pub fn has_named(&self, value: u64) -> bool {
+        self.values.iter().any(|known| known.value() == value) || self.has_named_otherwise(value)
+    }
+
+    /// Whether it has named an address at the host with that value, or the value in an earlier part.
+    fn has_named_otherwise(&self, value: u64) -> bool {
         let host = short(value);
-        // Most calls name what was named just before: the newest are looked at first, and the hosts of
-        // addresses only when it is none of them.
-        self.values.iter().rev().any(|known| known.value() == value)
-            || self.values.iter().any(|known| known.domain() == host)
-            || self.has_handed_over(value)
+        self.values.iter().any(|known| known.domain() == host) || self.has_handed_over(value)
     }
 
     /// Whether the telling part of a value stood in the session's arguments before.
@@ -279,19 +290,30 @@ impl LiveSession {
         stem != 0 && self.words.as_ref().is_some_and(|words| words.contains(stem))
     }
 
-    /// Takes a call in that has been judged: its tool, targets and words.
+    /// Takes a call in: its tool, targets and words.
     pub fn add(&mut self, time: Timestamp, tool: u64, targets: &[Target], words: &[u32]) {
+        self.add_named(time, tool, (targets, &self.named(tool, targets)), words);
+    }
+
+    /// The same for a call that has been judged, which was looked up in this session.
+    pub fn add_named(
+        &mut self,
+        time: Timestamp,
+        tool: u64,
+        (targets, named): (&[Target], &Named),
+        words: &[u32],
+    ) {
         self.last = self.last.max(time);
         self.calls = self.calls.saturating_add(1);
         if self.is_quarantined() {
             self.note_known(targets);
-        } else {
-            self.note_values(tool, targets);
+        } else if !named.are_same() {
+            self.note_values(tool, targets, named);
         }
-        self.note_tokens(tool, targets);
+        self.note_tokens((tool, named.has_tool()), targets);
         if !words.is_empty() {
             let bloom = self.words.get_or_insert_default();
-            words.iter().for_each(|word| bloom.insert(*word, &mut self.words_set));
+            bloom.insert(words, &mut self.words_set);
         }
     }
 
@@ -346,6 +368,13 @@ impl LiveSession {
         words ^ token(0) ^ token(16) ^ token(32) ^ value(0) ^ value(3) ^ value(6) ^ value(9)
     }
 
+    /// Whether it was neither handed over in part nor quarantined: it takes at most
+    /// [`SHORT_HEAP_BYTES_MAX`].
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        self.more.is_none()
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -359,41 +388,30 @@ impl LiveSession {
             + more
     }
 
-    fn note_tokens(&mut self, tool: u64, targets: &[Target]) {
-        self.note_token(tool_token(tool), WITH_TOOLS_MAX);
-        for target in targets {
-            let entity = entity(target);
-            let (alone, by_tool) = is_token(target);
-            if alone {
-                self.note_token(entity_token(entity), TOKENS_MAX);
-            }
-            if by_tool {
-                self.note_token(pair_token(tool, entity), TOKENS_MAX);
+    fn note_tokens(&mut self, (tool, has_tool): (u64, bool), targets: &[Target]) {
+        if !has_tool && self.tokens.len() < WITH_TOOLS_MAX {
+            self.tokens.push(tool_token(tool));
+        }
+        for some in targets.chunks(tokens::TOGETHER) {
+            if self.tokens.len() < TOKENS_MAX {
+                tokens::note(&mut self.tokens, tool, some);
             }
         }
     }
 
-    fn note_token(&mut self, token: u32, max: usize) {
-        if self.tokens.len() < max && !contains(&self.tokens, token) {
-            self.tokens.push(token);
-        }
-    }
-
-    fn note_values(&mut self, tool: u64, targets: &[Target]) {
+    fn note_values(&mut self, tool: u64, targets: &[Target], named: &Named) {
         let before = self.values.len();
-        for target in targets.iter().filter(|target| target.kind.is_target()) {
-            // The newest first, since most calls name what was named just before.
-            let newest = self.values.iter().rposition(|it| it.value() == target.value);
-            let same = newest.and_then(|newest| self.values.get(..=newest)).unwrap_or_default();
-            let (earlier, of_call) = same.split_at(before.min(same.len()));
-            let is_same = |it: &SessionValue| it.value() == target.value;
-            let is_earlier = of_call.is_empty() && !same.is_empty();
-            let known =
-                is_earlier || earlier.iter().any(is_same) || self.has_handed_over(target.value);
+        for (at, target) in targets.iter().enumerate().filter(|(_, it)| it.kind.is_target()) {
+            let earlier = self.values.get(..before).unwrap_or_default();
+            let newest = named.place(earlier, (at, target));
+            let known = newest.is_some() || self.has_handed_over(target.value);
             let class = || class(tool, target.key, target.kind);
-            // What names the target has its value, so it stands no later than the newest that has.
             let is_it = |it: &SessionValue| it.names(target) && (known || it.class() == class());
-            if same.iter().rev().any(is_it) || self.is_full() {
+            // What names the target has its value, so it stands no later than the newest that has, or
+            // came with this call.
+            let earlier = newest.and_then(|newest| self.values.get(..=newest)).unwrap_or_default();
+            let of_call = self.values.get(before..).unwrap_or_default();
+            if earlier.iter().rev().any(is_it) || of_call.iter().any(is_it) || self.is_full() {
                 continue;
             }
             self.values.push(SessionValue::of(target, class(), !known));
@@ -420,13 +438,6 @@ impl LiveSession {
     fn has_handed_over(&self, value: u64) -> bool {
         self.more.as_ref().is_some_and(|more| more.earlier.contains(&value))
     }
-}
-
-/// Whether a token is among others: eight at a time, without a branch for each.
-fn contains(tokens: &[u32], token: u32) -> bool {
-    let (eights, rest) = tokens.as_chunks::<8>();
-    let is_in = |some: &[u32]| some.iter().fold(false, |is_in, it| is_in | (*it == token));
-    eights.iter().any(|eight| is_in(eight)) || is_in(rest)
 }
 
 #[cfg(test)]

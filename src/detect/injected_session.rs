@@ -13,7 +13,7 @@ use crate::baseline::float;
 use crate::baseline::habits::{Context, Habits};
 use crate::baseline::identity::short;
 use crate::baseline::peers::{Fact, GroupKey, Peers};
-use crate::baseline::session::{self, LiveSession};
+use crate::baseline::session::{self, LiveSession, Named};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
 use crate::detect::{Bound, Judgement, Verdict, subjects, words};
@@ -75,8 +75,13 @@ struct Reason {
     alike: u32,
 }
 
-/// Judges one call and adds it to its session.
-pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+/// Judges one call, whose targets were looked up in its session, and adds it to that.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    named: &Named,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
     let (rules, call) = (judgement.rules, judgement.call);
     if rules.injected_session.is_none() && rules.look_alike.is_none() {
         return;
@@ -87,9 +92,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
         // Before anything was read nothing can have been injected.
         if session.calls() > 0 {
-            let is_quiet =
-                || !session.is_quarantined() && is_surely_quiet(judgement, habits, rule, session);
-            finding = if is_quiet() { None } else { judge(judgement, habits, agent, session) };
+            let is_quiet = || {
+                !session.is_quarantined()
+                    && is_surely_quiet(judgement, habits, rule, (session, named))
+            };
+            finding =
+                if is_quiet() { None } else { judge(judgement, habits, agent, (session, named)) };
         }
         // A tool alone keeps nothing from being learned, or it would never become usual.
         let nats = finding.as_ref().map_or(0.0, |finding| finding.nats - finding.tool);
@@ -100,7 +108,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
             suspect(judgement, habits, finding.as_ref(), session);
         }
     }
-    session.add(call.time, judgement.tool, &call.targets, &call.words);
+    session.add_named(call.time, judgement.tool, (&call.targets, named), &call.words);
     if session.is_full() {
         verdict.bounds.note(Bound::Values);
         verdict.facts.push(Fact::Session(Arc::new(session.split(agent, call.time))));
@@ -157,14 +165,14 @@ fn judge(
     judgement: &Judgement<'_>,
     habits: &Habits,
     agent: u64,
-    session: &LiveSession,
+    (session, named): (&LiveSession, &Named),
 ) -> Option<Finding> {
     let call = judgement.call;
     let acting = acting(call.operation);
     let tool_token = session::tool_token(judgement.tool);
     let mut known = Known { habits, agent, session, context: None };
     let (mut best, mut second, mut tool) = (None::<Reason>, 0.0_f64, 0.0);
-    for (target, weight) in strange(judgement, session) {
+    for (target, weight) in strange(judgement, session, named) {
         let weighed = weight * discount(habits, session, target);
         let reason = of_target(judgement, &mut known, (target, weighed));
         let nats = best.map_or(0.0, |best| best.nats);
@@ -175,7 +183,7 @@ fn judge(
             second = second.max(reason.nats);
         }
     }
-    if is_strange_tool(judgement, session) {
+    if is_strange_tool(judgement, named) {
         let context = known.context();
         let surprise = excess(context.chance(tool_token), OTHER_TOOL);
         tool = surprise * of_tool(acting);
@@ -201,18 +209,21 @@ fn judge(
 fn strange<'a>(
     judgement: &'a Judgement<'_>,
     session: &'a LiveSession,
+    named: &'a Named,
 ) -> impl Iterator<Item = (&'a Target, f64)> {
     let acting = acting(judgement.call.operation);
-    let weighed = judgement.call.targets.iter().map(move |it| (it, kind_weight(it.kind, acting)));
-    weighed.filter(|(target, weight)| {
-        *weight > 0.0 && !session.has_named(target.value) && !judgement.said.is_expected(target)
+    judgement.call.targets.iter().enumerate().filter_map(move |(at, target)| {
+        let weight = kind_weight(target.kind, acting);
+        let is_strange = weight > 0.0
+            && !named.is_named(session, (at, target))
+            && !judgement.said.is_expected(target);
+        is_strange.then_some((target, weight))
     })
 }
 
 /// Whether the session uses the tool of a call for the first time, and nobody expects it.
-fn is_strange_tool(judgement: &Judgement<'_>, session: &LiveSession) -> bool {
-    !session.has_token(session::tool_token(judgement.tool))
-        && !judgement.said.is_expected_tool(judgement.tool)
+fn is_strange_tool(judgement: &Judgement<'_>, named: &Named) -> bool {
+    !named.has_tool() && !judgement.said.is_expected_tool(judgement.tool)
 }
 
 /// What a tool's surprise counts for in a call that acts so much.
@@ -226,17 +237,20 @@ fn is_surely_quiet(
     judgement: &Judgement<'_>,
     habits: &Habits,
     rule: &Rule<InjectedSessionParameters>,
-    session: &LiveSession,
+    (session, named): (&LiveSession, &Named),
 ) -> bool {
+    let is_strange_tool = is_strange_tool(judgement, named);
+    if named.are_all() && !is_strange_tool {
+        return true;
+    }
     let (mut best, mut second) = (0.0_f64, 0.0_f64);
-    for (target, weight) in strange(judgement, session) {
+    for (target, weight) in strange(judgement, session, named) {
         let weighed = weight * discount(habits, session, target);
         let nats = weighed * most_of_target(judgement, habits, target);
         second = second.max(nats.min(best));
         best = best.max(nats);
     }
     let acting = acting(judgement.call.operation);
-    let is_strange_tool = is_strange_tool(judgement, session);
     let tool = if is_strange_tool { OTHER_TOOL.1 * of_tool(acting) } else { 0.0 };
     let nats = best + SECOND * second + tool;
     nats <= 0.0 || nats < least_that_counts(&rule.parameters, &judgement.rules.limits)

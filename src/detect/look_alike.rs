@@ -7,25 +7,31 @@
 use crate::alert::{Evidence, Expected, PAGE_SCORE, score};
 use crate::baseline::float;
 use crate::baseline::habits::{Habits, has_look_alikes};
-use crate::baseline::session;
+use crate::baseline::session::{self, Named};
 use crate::detect::agent::AgentState;
 use crate::detect::episodes::{Decided, Description};
 use crate::detect::{Judgement, Verdict, subjects, words};
 use crate::event::Target;
 
-/// Judges one call, before it is added to its session.
-pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
+/// Judges one call, before it is added to its session, in which its targets were looked up.
+pub(crate) fn observe(
+    judgement: &Judgement<'_>,
+    named: &Named,
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) {
     let (Some(rule), call) = (&judgement.rules.look_alike, judgement.call) else { return };
     let habits = judgement.habits.filter(|_| call.operation.is_acting());
     let Some(habits) = habits else { return };
     let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
-    let is_named = |target: &Target| live.is_some_and(|session| session.has_named(target.value));
+    let is_named = |it: (usize, &Target)| live.is_some_and(|live| named.is_named(live, it));
+    let targets = || call.targets.iter().enumerate();
     // Mostly the session has named all of them before, which is found sooner than what they are like.
-    if call.targets.iter().filter(|it| may_be_one(it)).all(is_named) {
+    if named.are_all() || targets().filter(|(_, it)| may_be_one(it)).all(is_named) {
         return;
     }
-    let Some(target) = call.targets.iter().find(|it| is_look_alike(habits, it)) else { return };
-    if is_named(target) {
+    let Some((at, target)) = targets().find(|(_, it)| is_look_alike(habits, it)) else { return };
+    if is_named((at, target)) {
         return;
     }
     if judgement.said.is_expected(target) {

@@ -191,8 +191,9 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
     new_tool::observe(&judgement, used, state, &mut verdict);
     unusual_hour::observe(&judgement, state, &mut verdict);
     // Looked at before the call is part of its session.
-    look_alike::observe(&judgement, state, &mut verdict);
-    injected_session::observe(&judgement, state, &mut verdict);
+    let named = state.named(&judgement);
+    look_alike::observe(&judgement, &named, state, &mut verdict);
+    injected_session::observe(&judgement, &named, state, &mut verdict);
     argument_shape::observe(&judgement, used, state, &mut verdict);
     dormant_tool::observe(&judgement, used, state, &mut verdict);
     let run = run_size::count(&judgement, state);

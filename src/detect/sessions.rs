@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::baseline::few::Exact;
 use crate::baseline::peers::Fact;
-use crate::baseline::session::LiveSession;
-use crate::detect::{Bound, Verdict};
+use crate::baseline::session::{LiveSession, Named, SHORT_HEAP_BYTES_MAX};
+use crate::detect::agent::AgentState;
+use crate::detect::{Bound, Judgement, Verdict};
 use crate::event::Timestamp;
 
 /// Sessions an agent has under way at once. Of more, the one unseen longest is over.
@@ -45,7 +46,9 @@ impl Sessions {
         (key, time): (u64, Timestamp),
         verdict: &mut Verdict,
     ) -> &mut LiveSession {
-        match self.live.iter().position(|session| session.key() == key) {
+        // Mostly that of the call before.
+        match self.live.iter().rposition(|session| session.key() == key) {
+            Some(at) if at + 1 == self.live.len() => {}
             Some(at) => {
                 if let Some(moved) = self.live.get_mut(at..) {
                     moved.rotate_left(1);
@@ -55,9 +58,7 @@ impl Sessions {
                 self.live.push(LiveSession::new(key, time));
             }
         }
-        while self.live.len() > 1
-            && (self.live.len() > SESSIONS_MAX || self.heap_bytes() > BYTES_MAX)
-        {
+        while self.live.len() > 1 && (self.live.len() > SESSIONS_MAX || self.is_large()) {
             let Some(oldest) = self.live.remove(0) else { break };
             verdict.bounds.note(Bound::Sessions);
             tell(&oldest, agent, oldest.deadline().min(time), verdict);
@@ -67,6 +68,13 @@ impl Sessions {
         &mut self.live[last]
     }
 
+    /// Whether they take more than they may together; counted only where they could.
+    fn is_large(&self) -> bool {
+        let is_short = self.live.iter().all(LiveSession::is_short);
+        let most = self.live.len() * (size_of::<LiveSession>() + SHORT_HEAP_BYTES_MAX);
+        !(is_short && most <= BYTES_MAX) && self.heap_bytes() > BYTES_MAX
+    }
+
     /// Touches the memory that a call of the newest session needs.
     pub(crate) fn warm_up(&self) -> u64 {
         self.live.last().map_or(0, LiveSession::warm_up)
@@ -74,12 +82,22 @@ impl Sessions {
 
     /// The session with the hash `key`, if it is under way.
     pub(crate) fn find(&self, key: u64) -> Option<&LiveSession> {
-        self.live.iter().find(|session| session.key() == key)
+        self.live.iter().rfind(|session| session.key() == key)
     }
 
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.live.heap_bytes() + self.live.iter().map(LiveSession::heap_bytes).sum::<usize>()
+    }
+}
+
+impl AgentState {
+    /// What its session has named and used of the call that is judged.
+    pub(crate) fn named(&self, judgement: &Judgement<'_>) -> Named {
+        let live = self.live.as_ref();
+        let session = live.and_then(|live| live.sessions.find(judgement.session));
+        let look_up = |it: &LiveSession| it.named(judgement.tool, &judgement.call.targets);
+        session.map(look_up).unwrap_or_default()
     }
 }
 
