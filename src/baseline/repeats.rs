@@ -92,18 +92,48 @@ pub struct Run {
 /// The last different calls of an agent, twelve in both lists together. Only of use while the
 /// agent is at work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct Repeats {
+    base: Base,
+    /// The calls made once: their keys, and at the same places when they were made. Apart, so that
+    /// several are looked at together.
+    keys: [u32; SLOTS],
+    lasts: [Offset; SLOTS],
+    again: Few<Again>,
+}
+
+/// The same as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Kept {
     base: Base,
     once: [Once; SLOTS],
     again: Few<Again>,
+}
+
+impl From<Kept> for Repeats {
+    fn from(kept: Kept) -> Self {
+        let Kept { base, once, again } = kept;
+        Self { base, keys: once.map(|it| it.key), lasts: once.map(|it| it.last), again }
+    }
+}
+
+impl From<Repeats> for Kept {
+    fn from(repeats: Repeats) -> Self {
+        let Repeats { base, keys, lasts, again } = repeats;
+        let mut once = [Once::default(); SLOTS];
+        for (it, (key, last)) in once.iter_mut().zip(keys.into_iter().zip(lasts)) {
+            *it = Once { key, last };
+        }
+        Self { base, once, again }
+    }
 }
 
 impl Repeats {
     /// Touches the memory a look-up needs.
     #[must_use]
     pub fn warm_up(&self) -> u64 {
-        let key = |place: usize| self.once.get(place).map_or(0, |it| it.key);
-        u64::from(key(0) ^ key(8) ^ self.again.first().map_or(0, |it| it.key))
+        let [first, .., last] = self.keys;
+        u64::from(first ^ last ^ self.again.first().map_or(0, |it| it.key))
     }
 
     /// Bytes on the heap.
@@ -123,7 +153,8 @@ impl Repeats {
     #[cfg(test)]
     fn knows(&self, key: u64, time: Timestamp) -> bool {
         let (key, now) = (short(key), self.offset(time));
-        self.once.iter().any(|it| it.key == key && it.last >= oldest_live(now))
+        let is_it = |(it, last): (&u32, &Offset)| *it == key && *last >= oldest_live(now);
+        self.keys.iter().zip(&self.lasts).any(is_it)
             || self.again.iter().any(|it| it.key == key && it.is_live(now))
     }
 
@@ -132,37 +163,33 @@ impl Repeats {
     pub fn add(&mut self, key: u64, time: Timestamp, mass: f64, share: f64) -> Run {
         let moved = self.base.follow(time);
         if let Some(moved) = moved {
-            self.once.iter_mut().for_each(|it| it.last = it.last.saturating_sub(moved));
+            self.lasts.iter_mut().for_each(|last| *last = last.saturating_sub(moved));
             self.again.retain_mut(|it| it.move_back(moved));
         }
         let (key, now) = (short(key), self.offset(time));
-        let mut run = None;
-        if self.again.iter().any(|it| !it.is_live(now)) {
-            self.again.retain_mut(|it| it.is_live(now));
-        }
+        let (mut run, mut is_over) = (None, false);
         for it in self.again.iter_mut() {
-            if it.key == key {
+            if !it.is_live(now) {
+                is_over = true;
+            } else if it.key == key {
                 let evidence = it.again(now, mass, share);
                 run = Some(Run { evidence, count: it.count, first: self.base.time(it.first) });
             } else {
                 it.evidence *= 0.5;
             }
         }
-        // Mostly nothing is over and nothing is equal, so there is no branch for each.
-        let oldest = oldest_live(now);
-        let (mut is_over, mut is_equal) = (moved.is_some(), false);
-        for it in &self.once {
-            is_over |= (it.last > 0) & (it.last < oldest);
-            is_equal |= (it.key == key) & (it.last >= oldest);
-        }
         if is_over {
-            let over = self.once.iter_mut().filter(|it| it.last < oldest);
-            over.for_each(|it| *it = Once::default());
+            self.again.retain_mut(|it| it.is_live(now));
         }
-        if is_equal {
-            for it in self.once.iter_mut().filter(|it| it.key == key && it.last > 0) {
-                let mut again = Again::of(*it);
-                *it = Once::default();
+        self.forget(oldest_live(now), moved.is_some());
+        // Mostly nothing is equal, so there is no branch for each.
+        if self.keys.iter().fold(false, |is_equal, it| is_equal | (*it == key)) {
+            for (it, last) in self.keys.iter_mut().zip(&mut self.lasts) {
+                if *it != key || *last == 0 {
+                    continue;
+                }
+                let mut again = Again::of(Once { key, last: *last });
+                (*it, *last) = (0, 0);
                 let evidence = again.again(now, mass, share);
                 run =
                     Some(Run { evidence, count: again.count, first: self.base.time(again.first) });
@@ -170,7 +197,7 @@ impl Repeats {
             }
         }
         run.unwrap_or_else(|| {
-            self.insert(Once { key, last: now });
+            self.insert(key, now);
             Run { evidence: 0.0, count: 1, first: time }
         })
     }
@@ -180,31 +207,41 @@ impl Repeats {
         self.base.offset(time).max(1)
     }
 
-    /// What was made once makes room first, the oldest before the others.
-    fn insert(&mut self, new: Once) {
-        // The oldest one, by its time and place in one number; an empty place is later than all.
-        let (mut empty, mut oldest) = (0_usize, u64::MAX);
-        for (at, it) in (0_u64..).zip(&self.once) {
-            empty += usize::from(it.last == 0);
-            oldest = oldest.min(u64::from(it.last.wrapping_sub(1)) << 8 | at);
-        }
-        let place = if self.again.len() < empty {
-            self.once.iter_mut().find(|it| it.last == 0)
-        } else if empty < SLOTS {
-            self.once.get_mut(usize::from(oldest.to_le_bytes()[0]))
-        } else {
-            None
-        };
-        if let Some(place) = place {
-            *place = new;
+    /// Forgets the calls made once that are older than `oldest`, which is above 0. Times that have moved
+    /// may have become nothing.
+    fn forget(&mut self, oldest: Offset, has_moved: bool) {
+        // An empty place is later than all, and mostly nothing is over.
+        let is_over = |last: &Offset| last.wrapping_sub(1) < oldest - 1;
+        if !has_moved && !self.lasts.iter().fold(false, |some, last| some | is_over(last)) {
             return;
         }
-        let least = self.again.iter().enumerate().min_by_key(|(_, it)| (it.count, it.last()));
-        if let Some(at) = least.map(|(at, _)| at) {
-            self.again.remove(at);
+        for (key, last) in self.keys.iter_mut().zip(&mut self.lasts) {
+            if *last < oldest {
+                (*key, *last) = (0, 0);
+            }
         }
-        if let Some(place) = self.once.first_mut() {
-            *place = new;
+    }
+
+    /// What was made once makes room first, the oldest before the others.
+    fn insert(&mut self, key: u32, last: Offset) {
+        let (mut empty, mut oldest) = (0_usize, Offset::MAX);
+        for last in &self.lasts {
+            empty += usize::from(*last == 0);
+            oldest = oldest.min(last.wrapping_sub(1));
+        }
+        let gone = if self.again.len() < empty { 0 } else { oldest.wrapping_add(1) };
+        let place = self.lasts.iter().position(|last| *last == gone);
+        let place = place.filter(|_| self.again.len() < empty || empty < SLOTS);
+        if place.is_none() {
+            let least = self.again.iter().enumerate().min_by_key(|(_, it)| (it.count, it.last()));
+            if let Some(at) = least.map(|(at, _)| at) {
+                self.again.remove(at);
+            }
+        }
+        let place = place.unwrap_or(0);
+        let places = self.keys.get_mut(place).zip(self.lasts.get_mut(place));
+        if let Some(places) = places {
+            (*places.0, *places.1) = (key, last);
         }
     }
 }
