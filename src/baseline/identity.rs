@@ -3,18 +3,15 @@
 //! SipHash with fixed keys: the same on every machine and in every version, because peers of
 //! different instances meet on these numbers. Not a secret and not a signature.
 
-use siphasher::sip::SipHasher13;
-
 use crate::baseline::peers::GroupKey;
+use crate::event::sip13;
 
 /// The hash of several texts; the borders between them count.
 ///
 /// Each text is hashed whole, under keys that the texts before it and its place decide.
 #[must_use]
 pub fn hash_texts(texts: &[&str]) -> u64 {
-    let hash_one = |(place, hash), text: &&str| {
-        (place + 1, SipHasher13::new_with_keys(hash, place).hash(text.as_bytes()))
-    };
+    let hash_one = |(place, hash), text: &&str| (place + 1, sip13((hash, place), text.as_bytes()));
     texts.iter().fold((0_u64, 0_u64), hash_one).1
 }
 
@@ -25,7 +22,7 @@ pub fn tool_hash(server: Option<&str>, name: &str) -> u64 {
         None | Some("") => NO_TEXT,
         Some(server) => hash_texts(&[server]),
     };
-    SipHasher13::new_with_keys(server, 1).hash(name.as_bytes())
+    sip13((server, 1), name.as_bytes())
 }
 
 /// What [`hash_texts`] makes of one empty text: most tools have no server.

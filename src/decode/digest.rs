@@ -9,9 +9,9 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::decode::sip::sip13;
 use crate::decode::targets::{ELEMENTS_MAX, Finder, Lens, Place, Scratch, TEXT_BYTES_MAX};
 use crate::decode::{json, number};
+use crate::event::sip13;
 use crate::event::{Arguments, Quality, Target, ToolCall};
 
 /// What a hashed piece is, so that `"1"`, `1`, `[1]` and `{"0":1}` all differ.

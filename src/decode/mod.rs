@@ -16,7 +16,6 @@ mod native;
 mod number;
 mod operation;
 mod otlp;
-mod sip;
 mod sniff;
 mod stamp;
 mod targets;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::decode::sip::sip13;
+use crate::event::sip13;
 
 /// The shortest text that tells anything, in bytes of its letters and digits.
 pub(super) const STEM_BYTES_MIN: usize = 4;

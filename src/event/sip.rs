@@ -1,11 +1,12 @@
-//! SipHash-1-3 of one short text at once, as all hashes of values are made.
+//! SipHash-1-3 of one short text at once, as all hashes of names and values are made.
 //!
 //! The same function as `siphasher::sip::SipHasher13`, whose state is made for text that comes in
 //! pieces: for the few bytes of a word or a key, keeping that state costs more than the hash.
 
 /// The hash of `bytes` under the key `(first, second)`.
 #[inline]
-pub(super) fn sip13((first, second): (u64, u64), bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn sip13((first, second): (u64, u64), bytes: &[u8]) -> u64 {
     let mut state = State {
         a: first ^ 0x736f_6d65_7073_6575,
         b: second ^ 0x646f_7261_6e64_6f6d,
