@@ -24,7 +24,9 @@ impl MinuteRing {
     /// newest call. A call that is older than the minute is not counted.
     pub fn add(&mut self, time: Timestamp) -> u32 {
         let bucket = i32::try_from(time.spans_of(BUCKET_SECS)).unwrap_or(0);
-        self.advance(bucket);
+        if bucket != self.newest {
+            self.advance(bucket);
+        }
         if self.newest.saturating_sub(bucket) < BUCKETS_I32
             && let Some(count) = self.counts.get_mut(slot(bucket))
         {
@@ -52,7 +54,10 @@ impl MinuteRing {
 const BUCKETS_I32: i32 = 12;
 
 fn slot(bucket: i32) -> usize {
-    usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0)
+    match usize::try_from(bucket) {
+        Ok(bucket) => bucket % BUCKETS,
+        Err(_) => usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ const BUCKETS: usize = 10;
 /// [`BUCKETS`] in the type of bucket numbers.
 const BUCKETS_I32: i32 = 10;
 
+/// Ten numbers below it add up to less than 32 bits hold.
+const SMALL: u32 = 1 << 28;
+
 /// Sums of one bucket, or of the whole window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
@@ -73,7 +76,9 @@ impl TenMinutes {
     /// failed, and denied ones for one that was denied: of others nobody asks, and they are most.
     pub fn add(&mut self, time: Timestamp, sums: &Sums) -> Sums {
         let bucket = i32::try_from(time.spans_of(BUCKET_SECS)).unwrap_or(0);
-        self.advance(bucket);
+        if bucket != self.newest {
+            self.advance(bucket);
+        }
         if self.newest.saturating_sub(bucket) < BUCKETS_I32 {
             self.add_to(slot(bucket), sums);
         }
@@ -84,12 +89,14 @@ impl TenMinutes {
         let count = |counts: &[u16; BUCKETS]| counts.iter().map(|count| u32::from(*count)).sum();
         // Ten times 2 TiB is far from the end of the type.
         let bytes = |buckets: &[Packed; BUCKETS]| -> u64 {
-            let is_large =
-                buckets.iter().fold(0, |some, bytes| some | bytes.0) & Packed::LARGE != 0;
-            if is_large {
+            let all = buckets.iter().fold(0, |some, bytes| some | bytes.0);
+            if all & Packed::LARGE != 0 {
                 return buckets.iter().map(|bytes| bytes.get()).sum();
             }
             // Nearly always, and without a branch for each.
+            if all < SMALL {
+                return u64::from(buckets.iter().map(|bytes| bytes.0).sum::<u32>());
+            }
             buckets.iter().map(|bytes| u64::from(bytes.0)).sum()
         };
         let bad = self.bad.as_ref();
@@ -175,7 +182,10 @@ impl Packed {
 }
 
 fn slot(bucket: i32) -> usize {
-    usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0)
+    match usize::try_from(bucket) {
+        Ok(bucket) => bucket % BUCKETS,
+        Err(_) => usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0),
+    }
 }
 
 #[cfg(test)]
