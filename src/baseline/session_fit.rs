@@ -109,6 +109,8 @@ pub struct Signs {
     pub is_overlap: bool,
     /// The tool of the call before; 0 at the session's start.
     pub previous: u64,
+    /// When it was made.
+    at: Offset,
 }
 
 /// One session, as far as fitting goes.
@@ -195,7 +197,8 @@ impl SessionFit {
 
     /// Takes a call in and says what it tells. `manners` learns from it when `is_learning`.
     pub fn see(&mut self, step: &Step, manners: &mut Manners, is_learning: bool) -> Signs {
-        let mut signs = Signs { ratio: 1.0, previous: self.previous, ..Signs::default() };
+        let at = self.base.offset(step.time);
+        let mut signs = Signs { ratio: 1.0, previous: self.previous, at, ..Signs::default() };
         self.see_paths(step, manners, is_learning, &mut signs);
         self.see_overlap(step, manners, is_learning, &mut signs);
         self.previous = step.tool;
@@ -209,11 +212,10 @@ impl SessionFit {
         Run { since: self.base.time(self.since), calls, untouched, overlaps }
     }
 
-    /// Adds the evidence of one call made at `time`, less the constant `drift`; returns what there
-    /// is now.
-    pub fn add(&mut self, time: Timestamp, signs: &Signs, log_ratio: f64, drift: f64) -> f64 {
+    /// Adds the evidence of one call, less the constant `drift`; returns what there is now.
+    pub fn add(&mut self, signs: &Signs, log_ratio: f64, drift: f64) -> f64 {
         if self.evidence <= 0.0 {
-            self.since = self.base.offset(time);
+            self.since = signs.at;
             (self.calls, self.untouched, self.overlaps) = (0, 0, 0);
         }
         self.calls = self.calls.saturating_add(1);
@@ -229,10 +231,13 @@ impl SessionFit {
     }
 
     fn see_paths(&mut self, step: &Step, manners: &mut Manners, learn: bool, signs: &mut Signs) {
+        if step.paths == [0; 3] {
+            return;
+        }
         let [first, ..] = step.paths;
         if step.is_edit && first != 0 {
             let is_untouched = !self.has_touched(first);
-            let now = self.base.offset(step.time);
+            let now = signs.at;
             let usual = manners.untouched.upper(1.0).min(0.5);
             if !is_untouched {
                 // Half of the evidence for the agent is believed: strangers read files as well.
@@ -252,7 +257,7 @@ impl SessionFit {
     }
 
     fn see_overlap(&mut self, step: &Step, manners: &mut Manners, learn: bool, signs: &mut Signs) {
-        let now = self.base.offset(step.time);
+        let now = signs.at;
         if self.delegated_until <= now {
             let (before, after) = OVERLAP_MILLIS;
             let (before, after) = (now.saturating_sub(before), now.saturating_add(after));
@@ -277,7 +282,11 @@ impl SessionFit {
         if step.is_delegation {
             self.delegated_until = self.delegated_until.max(end);
         }
-        let earliest = self.in_flight.iter_mut().min_by_key(|(start, end)| (*end, *start));
+        // By end and start, in one number.
+        let earliest = self
+            .in_flight
+            .iter_mut()
+            .min_by_key(|(start, end)| u64::from(*end) << 32 | u64::from(*start));
         if let Some(slot) = earliest.filter(|slot| slot.1 < end) {
             *slot = (now, end);
         }
@@ -472,13 +481,14 @@ mod tests {
 
     #[test]
     fn evidence_fades_and_never_falls_below_nothing() {
-        let (mut session, signs) = (SessionFit::new(1, Timestamp::default()), Signs::default());
-        let time = Timestamp::from_secs(1);
-        assert!((session.add(time, &signs, 2.0, 0.5) - 1.5).abs() < 1e-12);
-        assert!((session.add(time, &signs, 0.0, 0.5) - 1.0).abs() < 1e-12);
+        let mut session = SessionFit::new(1, Timestamp::default());
+        let at = |secs| Base::before(Timestamp::default()).offset(Timestamp::from_secs(secs));
+        let signs = Signs { at: at(1), ..Signs::default() };
+        assert!((session.add(&signs, 2.0, 0.5) - 1.5).abs() < 1e-12);
+        assert!((session.add(&signs, 0.0, 0.5) - 1.0).abs() < 1e-12);
         assert_eq!(session.run().calls, 2);
-        assert!(session.add(time, &signs, -9.0, 0.5).abs() < f64::EPSILON);
-        session.add(Timestamp::from_secs(9), &signs, 1.0, 0.5);
+        assert!(session.add(&signs, -9.0, 0.5).abs() < f64::EPSILON);
+        session.add(&Signs { at: at(9), ..signs }, 1.0, 0.5);
         assert_eq!((session.run().calls, session.run().since), (1, Timestamp::from_secs(9)));
     }
 

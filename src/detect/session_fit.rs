@@ -69,7 +69,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let session = session_of(&mut live.fits, (judgement.session, call.time), verdict);
     let signs = session.see(&step, &mut state.fit.manners, is_learning);
     let has_evidence = session.evidence() > 0.0;
-    let uses = uses_of(call, signs.previous, judgement.tool);
+    let uses = Uses::of(call, signs.previous, judgement.tool);
     let ratio = signs.ratio * likeness(judgement, state, &uses);
     // Without evidence nothing can be taken from it, so there is no need to know how much.
     let log_ratio = if ratio <= 1.0 && !has_evidence { 0.0 } else { libm::log(ratio) };
@@ -91,7 +91,7 @@ fn judge(
     let is_open = state.is_open(Detector::SessionFit);
     let Some(session) = state.live.as_mut().and_then(|live| live.fits.last_mut()) else { return };
     let before = session.evidence();
-    let evidence = session.add(judgement.call.time, &signs, log_ratio, rule.parameters.drift);
+    let evidence = session.add(&signs, log_ratio, rule.parameters.drift);
     let may_fire = evidence > rule.parameters.evidence_min && !is_muted;
     // What cannot fire and is less than another call of today reached teaches nothing either.
     if evidence <= 0.0 || !may_fire && narrow(evidence) <= state.fit.peak {
@@ -137,8 +137,11 @@ fn session_of<'a>(
     (id, time): (u64, Timestamp),
     verdict: &mut Verdict,
 ) -> &'a mut SessionFit {
-    if let Some(at) = fits.iter().position(|session| session.is(id)) {
-        if let Some(moved) = fits.get_mut(at..) {
+    // Mostly that of the call before.
+    if let Some(at) = fits.iter().rposition(|session| session.is(id)) {
+        if at + 1 < fits.len()
+            && let Some(moved) = fits.get_mut(at..)
+        {
             moved.rotate_left(1);
         }
     } else {
@@ -162,14 +165,15 @@ fn step_of(judgement: &Judgement<'_>) -> Step {
     }
     // Their last letters, which most names do not end with.
     let last = call.tool_name.as_bytes().last().map_or(0, u8::to_ascii_lowercase);
-    let bare = if b"tehk".contains(&last) { bare(&call.tool_name) } else { &[] };
+    let may_be_one = matches!(last, b't' | b'e' | b'h' | b'k');
+    let bare = may_be_one.then(|| bare(&call.tool_name));
     Step {
         time: call.time,
         duration_ms: call.duration_ms.unwrap_or(0),
         tool: judgement.tool,
         is_acting: call.operation.is_acting(),
-        is_edit: is_edit(bare),
-        is_delegation: is_delegation(bare),
+        is_edit: bare.is_some_and(is_edit),
+        is_delegation: bare.is_some_and(is_delegation),
         paths,
     }
 }
@@ -199,44 +203,57 @@ fn is_delegation(bare: &[u8]) -> bool {
 }
 
 /// What a call uses: a step from tool to tool, the first directory, two commands.
-fn uses_of(call: &ToolCall<'_>, previous: u64, tool: u64) -> [Option<Usage>; 4] {
-    let (mut directory, mut commands) = (None, [None; 2]);
-    for target in call.targets.iter() {
-        match target.kind {
-            TargetKind::Directory if directory.is_none() => {
-                directory = Some(Usage::of(UsageKind::Directory, target.value));
-            }
-            TargetKind::Command => {
-                if let Some(place) = commands.iter_mut().find(|place| place.is_none()) {
-                    *place = Some(Usage::of(UsageKind::Command, target.value));
-                }
-            }
-            _ => {}
+#[derive(Default)]
+struct Uses {
+    list: [Usage; 4],
+    len: usize,
+}
+
+impl Uses {
+    fn of(call: &ToolCall<'_>, previous: u64, tool: u64) -> Self {
+        let mut uses = Self::default();
+        uses.push(Usage::step(previous, tool));
+        let all_of = |wanted| call.targets.iter().filter(move |target| target.kind == wanted);
+        for directory in all_of(TargetKind::Directory).take(1) {
+            uses.push(Usage::of(UsageKind::Directory, directory.value));
+        }
+        for command in all_of(TargetKind::Command).take(2) {
+            uses.push(Usage::of(UsageKind::Command, command.value));
+        }
+        uses
+    }
+
+    fn push(&mut self, usage: Usage) {
+        if let Some(place) = self.list.get_mut(self.len) {
+            *place = usage;
+            self.len += 1;
         }
     }
-    let [first, second] = commands;
-    [Some(Usage::step(previous, tool)), directory, first, second]
+
+    fn iter(&self) -> impl Iterator<Item = Usage> {
+        self.list.iter().take(self.len).copied()
+    }
 }
 
 /// How much likelier the uses of a call are of the agent's peers than of itself; 1 without peers.
-fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &[Option<Usage>; 4]) -> f64 {
+fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &Uses) -> f64 {
     let is_time_to_look = state.history.calls_today % LOOK_EVERY == 1;
     if state.fit.usage.is_none() && !(state.history.days > 0 && is_time_to_look) {
         return 1.0;
     }
     let Some(group) = judgement.group else { return 1.0 };
-    if state.peers_among(judgement.peers, judgement.group) < 2 {
+    // Of three agents two are peers, whoever counts itself.
+    if group.agents < 3 && state.peers_among(judgement.peers, judgement.group) < 2 {
         return 1.0;
     }
     let own = state.fit.usage.get_or_insert_default();
-    let ratio: f64 =
-        uses.iter().flatten().map(|usage| own.peers_to_self(*usage, group.usage())).product();
+    let ratio: f64 = uses.iter().map(|usage| own.peers_to_self(usage, group.usage())).product();
     ratio.clamp(1.0 / USAGE_RATIO_MAX, USAGE_RATIO_MAX)
 }
 
-fn learn(state: &mut AgentState, uses: &[Option<Usage>; 4], verdict: &mut Verdict) {
+fn learn(state: &mut AgentState, uses: &Uses, verdict: &mut Verdict) {
     let Some(own) = &mut state.fit.usage else { return };
-    let told = uses.iter().flatten().filter_map(|usage| own.learn(*usage));
+    let told = uses.iter().filter_map(|usage| own.learn(usage));
     verdict.facts.extend(told.map(Fact::Usage));
 }
 
