@@ -158,9 +158,9 @@ impl Repeats {
             || self.again.iter().any(|it| it.key == key && it.is_live(now))
     }
 
-    /// Takes one call: `mass` is the budget this one call may spend, `share` how likely a repeat
-    /// is. Returns the run it belongs to.
-    pub fn add(&mut self, key: u64, time: Timestamp, mass: f64, share: f64) -> Run {
+    /// Takes one call. `odds` are asked for only when it is a repeat: the budget this one call may
+    /// spend, and how likely a repeat is. Returns the run it belongs to.
+    pub fn add(&mut self, key: u64, time: Timestamp, odds: impl Fn() -> (f64, f64)) -> Run {
         let moved = self.base.follow(time);
         if let Some(moved) = moved {
             self.lasts.iter_mut().for_each(|last| *last = last.saturating_sub(moved));
@@ -172,7 +172,7 @@ impl Repeats {
             if !it.is_live(now) {
                 is_over = true;
             } else if it.key == key {
-                let evidence = it.again(now, mass, share);
+                let evidence = it.again(now, odds());
                 run = Some(Run { evidence, count: it.count, first: self.base.time(it.first) });
             } else {
                 it.evidence *= 0.5;
@@ -190,7 +190,7 @@ impl Repeats {
                 }
                 let mut again = Again::of(Once { key, last: *last });
                 (*it, *last) = (0, 0);
-                let evidence = again.again(now, mass, share);
+                let evidence = again.again(now, odds());
                 run =
                     Some(Run { evidence, count: again.count, first: self.base.time(again.first) });
                 self.again.push(again);
@@ -265,7 +265,7 @@ impl Again {
     }
 
     /// The evidence after one more call.
-    fn again(&mut self, now: Offset, mass: f64, share: f64) -> f64 {
+    fn again(&mut self, now: Offset, (mass, share): (f64, f64)) -> f64 {
         let last = self.last().max(now);
         self.first = self.first.min(now);
         self.span_ms = last - self.first;
@@ -320,10 +320,12 @@ mod tests {
 
     const MASS: f64 = 0.01 / 300.0;
 
+    const ODDS: (f64, f64) = (MASS, 0.25);
+
     #[test]
     fn a_loop_is_found_at_the_ninth_equal_call() {
         let mut repeats = Repeats::default();
-        let first = (1..20).find(|n| repeats.add(7, at(*n), MASS, 0.25).evidence >= 1.0).unwrap();
+        let first = (1..20).find(|n| repeats.add(7, at(*n), || ODDS).evidence >= 1.0).unwrap();
         assert_eq!(first, i64::from(silent_count(MASS, 0.25)) + 1);
         assert_eq!(first, 9);
     }
@@ -331,18 +333,18 @@ mod tests {
     #[test]
     fn five_minutes_of_rest_end_a_run() {
         let mut repeats = Repeats::default();
-        repeats.add(7, at(0), MASS, 0.25);
-        assert_eq!(repeats.add(7, at(300), MASS, 0.25).count, 2);
-        assert_eq!(repeats.add(7, at(601), MASS, 0.25).count, 1);
+        repeats.add(7, at(0), || ODDS);
+        assert_eq!(repeats.add(7, at(300), || ODDS).count, 2);
+        assert_eq!(repeats.add(7, at(601), || ODDS).count, 1);
     }
 
     #[test]
     fn a_loop_keeps_its_place_among_many_single_calls() {
         let mut repeats = Repeats::default();
-        repeats.add(7, at(0), MASS, 0.25);
-        repeats.add(7, at(1), MASS, 0.25);
+        repeats.add(7, at(0), || ODDS);
+        repeats.add(7, at(1), || ODDS);
         (100..200).for_each(|key| {
-            repeats.add(key, at(2), MASS, 0.25);
+            repeats.add(key, at(2), || ODDS);
         });
         assert!(repeats.knows(7, at(3)));
     }
@@ -351,11 +353,11 @@ mod tests {
     fn twelve_calls_are_remembered_and_those_made_again_longest() {
         let mut repeats = Repeats::default();
         for key in 0..20 {
-            repeats.add(key, at(1), MASS, 0.25);
-            repeats.add(key, at(2), MASS, 0.25);
+            repeats.add(key, at(1), || ODDS);
+            repeats.add(key, at(2), || ODDS);
         }
         assert_eq!((0..20).filter(|key| repeats.knows(*key, at(3))).count(), SLOTS);
-        (100..110).for_each(|key| _ = repeats.add(key, at(4), MASS, 0.25));
+        (100..110).for_each(|key| _ = repeats.add(key, at(4), || ODDS));
         assert_eq!((0..20).filter(|key| repeats.knows(*key, at(5))).count(), SLOTS - 1);
         assert!(repeats.again.len() <= SLOTS);
         // The list's own 16 bytes are on the heap, too.
@@ -376,7 +378,7 @@ mod tests {
         fn evidence_stays_finite_whatever_comes(keys in prop::collection::vec((0_u64..20, any::<i64>()), 0..500)) {
             let mut repeats = Repeats::default();
             for (key, time) in keys {
-                let run = repeats.add(key, Timestamp::from_nanos(time), MASS, 0.25);
+                let run = repeats.add(key, Timestamp::from_nanos(time), || ODDS);
                 prop_assert!(run.evidence.is_finite() && run.evidence <= EVIDENCE_MAX);
             }
         }

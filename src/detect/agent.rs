@@ -21,7 +21,6 @@ use crate::baseline::steady::Steady;
 use crate::baseline::tools::Tools;
 use crate::baseline::versions::Day;
 use crate::baseline::window::{Sums, TenMinutes};
-use crate::detect::Verdict;
 use crate::detect::drift::Anchors;
 use crate::detect::episodes::{Open, resolve};
 use crate::detect::grouping::product;
@@ -32,6 +31,7 @@ use crate::detect::session_fit::Fit;
 use crate::detect::sessions::Sessions;
 use crate::detect::shadow::Shadow;
 use crate::detect::trails::Trails;
+use crate::detect::{Judgement, Moment, Verdict};
 use crate::event::{Timestamp, ToolCall};
 use crate::policy::Detector;
 use serde::{Deserialize, Serialize};
@@ -373,6 +373,13 @@ impl AgentState {
 
     /// Ends the episodes and sessions that are over at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp, verdict: &mut Verdict) {
+        let has_session = self.live.as_ref().is_some_and(|live| live.sessions.is_any_over(now));
+        if has_session || !self.open.is_empty() {
+            self.end(now, verdict);
+        }
+    }
+
+    fn end(&mut self, now: Timestamp, verdict: &mut Verdict) {
         if let Some(live) = &mut self.live {
             live.sessions.settle(self.agent, now, verdict);
         }
@@ -390,7 +397,8 @@ impl AgentState {
 
     /// Drops the live part of an agent that rests at `now`.
     pub(crate) fn rest(&mut self, now: Timestamp) {
-        if now < self.rest_at() {
+        // Within the hour nobody rests, which is found sooner than when they do.
+        if now <= self.newest.plus_secs(3_600) || now < self.rest_at() {
             return;
         }
         self.live = None;
@@ -405,14 +413,15 @@ impl AgentState {
     /// ten minutes hold with this call.
     pub(crate) fn count(
         &mut self,
-        call: &ToolCall<'_>,
+        judgement: &Judgement<'_>,
         half_life_days: f64,
         verdict: &mut Verdict,
     ) -> Sums {
+        let call = judgement.call;
         if self.history.calls == 0 {
             verdict.facts.push(Fact::Agent);
         }
-        if call.time.day() > self.history.today() {
+        if judgement.moment.day > self.history.today() {
             self.end_day(half_life_days);
             self.history.today = day_of(call.time);
             verdict.facts.push(Fact::ActiveDay);
@@ -427,9 +436,9 @@ impl AgentState {
         self.live().window.add(call.time, &sums)
     }
 
-    /// Whether a call at `time`, not yet counted, is the first of its hour.
-    pub(crate) fn is_first_of_hour(&self, time: Timestamp) -> bool {
-        self.history.calls == 0 || time.hour() > self.newest.hour()
+    /// Whether a call at `moment`, not yet counted, is the first of its hour.
+    pub(crate) fn is_first_of_hour(&self, moment: Moment) -> bool {
+        self.history.calls == 0 || self.newest < Timestamp::from_hour(moment.hour)
     }
 
     fn end_day(&mut self, half_life_days: f64) {

@@ -154,7 +154,9 @@ pub(crate) fn of_agent(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    of_learning(judgement, before, state, verdict);
+    if !before.is_known {
+        of_learning(judgement, before, state, verdict);
+    }
     let time = judgement.call.time;
     let returned = state.rare.returned().map(|it| (it.day, it.silent_days));
     if let Some((day, silent_days)) = returned

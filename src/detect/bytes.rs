@@ -13,7 +13,7 @@ use crate::detect::agent::{AgentState, with_trigger};
 use crate::detect::episodes::Description;
 use crate::detect::peaks::{self, Reading};
 use crate::detect::{Judgement, Verdict, subjects, words};
-use crate::policy::{Detector, Words};
+use crate::policy::{BytesReadParameters, BytesSentParameters, Detector, Rule, Words};
 
 /// The deviation of the logarithm without history, and the least with it.
 pub(crate) const DEVIATION: (f64, f64) = (1.5, 0.6);
@@ -36,34 +36,44 @@ pub(crate) fn observe(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    let [sent, read] = ways(judgement, sums);
-    if let Some(way) = sent {
-        judge(judgement, &way, (state, verdict), sums.calls);
+    let rules = judgement.rules;
+    let few = |bytes: u64| Seen { value: size(bytes), hour: judgement.moment.hour_of_day };
+    match &rules.bytes_sent {
+        Some(rule) if sums.sent < rule.parameters.bytes_min => {
+            state.pass(Detector::BytesSent, few(sums.sent));
+        }
+        Some(rule) => judge(judgement, &sent(rule, sums), (state, verdict), sums.calls),
+        None => {}
     }
-    if let Some(way) = read {
-        judge(judgement, &way, (state, verdict), sums.calls);
+    match &rules.bytes_read {
+        Some(rule) if sums.read < rule.parameters.bytes_min => {
+            state.pass(Detector::BytesRead, few(sums.read));
+        }
+        Some(rule) => judge(judgement, &read(rule, sums), (state, verdict), sums.calls),
+        None => {}
     }
 }
 
-fn ways<'a>(judgement: &Judgement<'a>, sums: &Sums) -> [Option<Way<'a>>; 2] {
-    let rules = judgement.rules;
-    let sent = rules.bytes_sent.as_ref().map(|rule| Way {
+fn sent<'a>(rule: &'a Rule<BytesSentParameters>, sums: &Sums) -> Way<'a> {
+    Way {
         rule: &rule.words,
         bytes: sums.sent,
         bytes_min: rule.parameters.bytes_min,
         usual_maximum: rule.parameters.usual_maximum,
         verb: "sent",
         unit: "bytes into tools in 10 min",
-    });
-    let read = rules.bytes_read.as_ref().map(|rule| Way {
+    }
+}
+
+fn read<'a>(rule: &'a Rule<BytesReadParameters>, sums: &Sums) -> Way<'a> {
+    Way {
         rule: &rule.words,
         bytes: sums.read,
         bytes_min: rule.parameters.bytes_min,
         usual_maximum: rule.parameters.usual_maximum,
         verb: "read",
         unit: "bytes from tools in 10 min",
-    });
-    [sent, read]
+    }
 }
 
 fn judge(
@@ -72,10 +82,6 @@ fn judge(
     (state, verdict): (&mut AgentState, &mut Verdict),
     calls: u32,
 ) {
-    if way.bytes < way.bytes_min {
-        let hour = judgement.call.time.hour_of_day();
-        return state.pass(way.rule.detector, Seen { value: size(way.bytes), hour });
-    }
     let standing = state.stand(
         judgement,
         &Reading {

@@ -41,7 +41,7 @@ pub(crate) fn observe(
     verdict: &mut Verdict,
 ) {
     let Some(rule) = &judgement.rules.common_mode else { return };
-    if let Some(beat) = state.pulse.add(judgement.call.time.hour()) {
+    if let Some(beat) = state.pulse.add(judgement.moment.hour) {
         tell(beat, state, verdict);
     }
     if is_first_of_hour {

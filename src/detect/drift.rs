@@ -88,8 +88,8 @@ pub(crate) fn end_day(
     verdict: &mut Verdict,
 ) -> Vec<Moved> {
     let mut moved = Vec::new();
-    let (Some(rule), call) = (&judgement.rules.drift, judgement.call) else { return moved };
-    if call.time.day() <= state.history.today() || state.history.days == 0 {
+    let Some(rule) = &judgement.rules.drift else { return moved };
+    if judgement.moment.day <= state.history.today() || state.history.days == 0 {
         // The first day began somewhere in its middle.
         return moved;
     }

@@ -112,7 +112,8 @@ impl Open {
 impl AgentState {
     /// Whether a detector's episode is open.
     pub(crate) fn is_open(&self, detector: Detector) -> bool {
-        self.open.iter().any(|open| open.detector == detector)
+        // Mostly none is, and many ask.
+        !self.open.is_empty() && self.open.iter().any(|open| open.detector == detector)
     }
 
     /// Takes a decision of a rule: opens its episode or goes on with it, and speaks when there is

@@ -166,6 +166,10 @@ impl Said<'_> {
     }
 
     fn span(&self, kind: SubjectKind, hash: u64) -> Option<&Span> {
+        // Mostly nothing was said, and many ask.
+        if self.is_nothing() {
+            return None;
+        }
         self.scopes.iter().flatten().find_map(|subjects| {
             let latest = subjects.get(&(kind, hash))?.iter().rev().find(|it| it.at <= self.time);
             latest.filter(|span| self.time < span.until)

@@ -18,7 +18,7 @@ use crate::baseline::identity::{hash_texts, short, tool_hash};
 use crate::baseline::kinds::ToolSketch;
 use crate::baseline::peers::{Fact, GroupKey};
 use crate::detect::agent::AgentState;
-use crate::detect::{Context, Verdict};
+use crate::detect::{Context, Moment, Verdict};
 use crate::event::ToolCall;
 use crate::policy::Catalogue;
 
@@ -84,11 +84,11 @@ impl AgentState {
 pub(crate) fn settle(
     context: &Context<'_>,
     state: &mut AgentState,
-    call: &ToolCall<'_>,
+    (call, moment): (&ToolCall<'_>, Moment),
     verdict: &mut Verdict,
 ) {
     let is_first = state.history.calls == 0;
-    if !is_first && call.time.day() <= state.history.today() {
+    if !is_first && moment.day <= state.history.today() {
         return;
     }
     let configured = context.rules.groups.of(&call.tenant_id, &call.agent_id);

@@ -87,7 +87,8 @@ pub(crate) fn observe(
         return;
     }
     let (agent, habits) = (state.agent, judgement.habits);
-    let session = state.live().sessions.of_call(agent, (judgement.session, call.time), verdict);
+    let newest = state.live.as_mut().and_then(|live| live.sessions.newest_mut());
+    let Some(session) = newest else { return };
     let mut finding = None;
     if let (Some(rule), Some(habits)) = (&rules.injected_session, habits) {
         // Before anything was read nothing can have been injected.

@@ -68,6 +68,10 @@ impl AgentState {
 
     /// Notes that the agent has come back, before its newest call is moved to `time`.
     pub(crate) fn note_return(&mut self, time: Timestamp) {
+        // Most calls come within the day of the one before, and days need not be counted for them.
+        if time <= self.newest.plus_secs(86_400) {
+            return;
+        }
         let silent_days = time.day().saturating_sub(self.newest.day());
         if self.history.calls > 0 && silent_days >= SILENT_DAYS {
             self.rare.set_returned(Return {

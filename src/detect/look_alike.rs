@@ -23,7 +23,7 @@ pub(crate) fn observe(
     let (Some(rule), call) = (&judgement.rules.look_alike, judgement.call) else { return };
     let habits = judgement.habits.filter(|_| call.operation.is_acting());
     let Some(habits) = habits else { return };
-    let live = state.live.as_ref().and_then(|live| live.sessions.find(judgement.session));
+    let live = state.live.as_ref().and_then(|live| live.sessions.newest());
     let is_named = |it: (usize, &Target)| live.is_some_and(|live| named.is_named(live, it));
     let targets = || call.targets.iter().enumerate();
     // Mostly the session has named all of them before, which is found sooner than what they are like.

@@ -135,24 +135,55 @@ pub(crate) struct Judgement<'a> {
     pub(crate) tool: u64,
     /// The session's hash, which calls without a session id share.
     pub(crate) session: u64,
+    pub(crate) moment: Moment,
+}
+
+/// When a call was made: reckoned once, because nearly every detector asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    /// The UTC day, counted from the Unix epoch.
+    pub(crate) day: i64,
+    /// The UTC hour, counted likewise.
+    pub(crate) hour: i64,
+    /// The hour of the day, 0 to 23.
+    pub(crate) hour_of_day: u8,
+}
+
+impl Moment {
+    fn of(time: Timestamp) -> Self {
+        let (day, hour) = (time.day(), time.hour());
+        Self { day, hour, hour_of_day: u8::try_from(hour - day * 24).unwrap_or(0) }
+    }
 }
 
 /// Judges one call and learns from it.
 #[must_use]
 pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_>) -> Verdict {
-    let Context { rules, peers, expectations } = *context;
     let mut verdict = Verdict::default();
     state.warm_up();
     if state.recent.is_repeated(&call.call_id) {
         verdict.fate = Fate::Duplicate;
-        return verdict;
+    } else {
+        judge(context, state, call, &mut verdict);
     }
-    let is_late = call.time.plus(rules.limits.lateness) < state.newest;
+    verdict
+}
+
+/// Judges a call that was not seen before.
+fn judge(
+    context: &Context<'_>,
+    state: &mut AgentState,
+    call: &ToolCall<'_>,
+    verdict: &mut Verdict,
+) {
+    let Context { rules, peers, expectations } = *context;
+    let moment = Moment::of(call.time);
+    let is_late = call.time < state.newest && call.time.plus(rules.limits.lateness) < state.newest;
     if !is_late {
-        silence::settle(context, state, call.time, &mut verdict);
+        silence::settle(context, state, call.time, verdict);
         state.rest(call.time);
-        silence::end(state, call.time, &mut verdict);
-        grouping::settle(context, state, call, &mut verdict);
+        silence::end(state, call.time, verdict);
+        grouping::settle(context, state, (call, moment), verdict);
     }
     let (group, habits) = peers.group_with_habits(state.group);
     let judgement = Judgement {
@@ -164,51 +195,51 @@ pub fn observe(context: &Context<'_>, state: &mut AgentState, call: &ToolCall<'_
         call,
         tool: tool_hash(call.tool_server.as_deref(), &call.tool_name),
         session: hash_texts(&[&call.session_id]),
+        moment,
     };
     let before = audit::Before::of(state);
     if is_late {
         state.history.calls += 1;
         verdict.fate = Fate::Late;
-        audit::of_learning(&judgement, &before, state, &mut verdict);
-        first_use::observe(&judgement, state, &mut verdict);
-        return verdict;
+        audit::of_learning(&judgement, &before, state, verdict);
+        first_use::observe(&judgement, state, verdict);
+        return;
     }
     let half_life_days = rules.call_rate.as_ref().map_or(20.0, |r| r.parameters.half_life_days);
-    let is_first_of_hour = state.is_first_of_hour(call.time);
-    let moved = drift::end_day(&judgement, state, &mut verdict);
+    let is_first_of_hour = state.is_first_of_hour(moment);
+    let moved = drift::end_day(&judgement, state, verdict);
     let service = rate_shift::end_day(&judgement, state);
-    let sums = state.count(call, half_life_days, &mut verdict);
-    audit::of_agent(&judgement, &before, state, &mut verdict);
-    drift::audit(&judgement, moved, state, &mut verdict);
+    let sums = state.count(&judgement, half_life_days, verdict);
+    audit::of_agent(&judgement, &before, state, verdict);
+    drift::audit(&judgement, moved, state, verdict);
     if let Some(kind) = service {
-        rate_shift::audit(&judgement, kind, state, &mut verdict);
+        rate_shift::audit(&judgement, kind, state, verdict);
     }
-    drift::observe(&judgement, is_first_of_hour, state, &mut verdict);
-    version::note(&judgement, state, &mut verdict);
-    repeat::observe(&judgement, state, &mut verdict);
-    call_rate::observe(&judgement, state, &mut verdict);
-    let used = first_use::observe(&judgement, state, &mut verdict);
-    new_tool::observe(&judgement, used, state, &mut verdict);
-    unusual_hour::observe(&judgement, state, &mut verdict);
+    drift::observe(&judgement, is_first_of_hour, state, verdict);
+    version::note(&judgement, state, verdict);
+    repeat::observe(&judgement, state, verdict);
+    call_rate::observe(&judgement, state, verdict);
+    let used = first_use::observe(&judgement, state, verdict);
+    new_tool::observe(&judgement, used, state, verdict);
+    unusual_hour::observe(&judgement, state, verdict);
     // Looked at before the call is part of its session.
-    let named = state.named(&judgement);
-    look_alike::observe(&judgement, &named, state, &mut verdict);
-    injected_session::observe(&judgement, &named, state, &mut verdict);
-    argument_shape::observe(&judgement, used, state, &mut verdict);
-    dormant_tool::observe(&judgement, used, state, &mut verdict);
+    let named = state.named(&judgement, verdict);
+    look_alike::observe(&judgement, &named, state, verdict);
+    injected_session::observe(&judgement, &named, state, verdict);
+    argument_shape::observe(&judgement, used, state, verdict);
+    dormant_tool::observe(&judgement, used, state, verdict);
     let run = run_size::count(&judgement, state);
-    run_size::observe(&judgement, run, state, &mut verdict);
-    run_rate::observe(&judgement, run.calls == 1, state, &mut verdict);
-    errors::observe(&judgement, &sums, state, &mut verdict);
-    bytes::observe(&judgement, &sums, state, &mut verdict);
-    fan_out::observe(&judgement, is_first_of_hour, state, &mut verdict);
-    session_fit::observe(&judgement, state, &mut verdict);
-    rate_shift::observe(&judgement, (is_first_of_hour, run.calls == 1), state, &mut verdict);
-    common_mode::observe(&judgement, is_first_of_hour, state, &mut verdict);
+    run_size::observe(&judgement, run, state, verdict);
+    run_rate::observe(&judgement, run.calls == 1, state, verdict);
+    errors::observe(&judgement, &sums, state, verdict);
+    bytes::observe(&judgement, &sums, state, verdict);
+    fan_out::observe(&judgement, is_first_of_hour, state, verdict);
+    session_fit::observe(&judgement, state, verdict);
+    rate_shift::observe(&judgement, (is_first_of_hour, run.calls == 1), state, verdict);
+    common_mode::observe(&judgement, is_first_of_hour, state, verdict);
     silence::arm(rules, is_first_of_hour, state);
     // Last, because it looks at what was said of the call.
-    version::observe(&judgement, used, state, &mut verdict);
-    verdict
+    version::observe(&judgement, used, state, verdict);
 }
 
 /// Lets event time reach `now`: tells of a steady agent that has stopped, ends episodes that are over

@@ -224,7 +224,7 @@ impl AgentState {
         let Reading { detector, value, may_fire, .. } = *reading;
         let is_gated = self.gates(detector);
         let peak = self.peaks.of_mut(detector)?;
-        let hour = judgement.call.time.hour_of_day();
+        let hour = judgement.moment.hour_of_day;
         let seen = Seen { value, hour };
         let is_expected = may_fire && judgement.said.is_expected_amount(detector, value);
         if is_expected {

@@ -39,14 +39,14 @@ impl AgentState {
 /// at work around the clock, and gives up one that is not. Returns which of the two it did, to be
 /// written down on the day that begins.
 pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Option<AuditKind> {
-    let (rules, time) = (judgement.rules, judgement.call.time);
+    let (rules, moment) = (judgement.rules, judgement.moment);
     let mut changed = None;
     if rules.rate_shift.is_none() && rules.silence.is_none() {
         return changed;
     }
-    if time.day() > state.history.today() {
+    if moment.day > state.history.today() {
         // From midnight on, so that the day is a whole one however late its first call is.
-        let midnight = Timestamp::from_secs(time.day().saturating_mul(86_400));
+        let midnight = Timestamp::from_secs(moment.day.saturating_mul(86_400));
         let hours = state.hours_seen.count_ones();
         let parameters = rules.rate_shift.as_ref().map(|rule| rule.parameters).unwrap_or_default();
         let is_lost = |steady: &Steady| steady.trust() != Trust::Active && hours < HOURS_LOST;
@@ -69,7 +69,7 @@ pub(crate) fn end_day(judgement: &Judgement<'_>, state: &mut AgentState) -> Opti
         }
         state.hours_seen = 0;
     }
-    state.hours_seen |= 1 << time.hour_of_day();
+    state.hours_seen |= 1 << moment.hour_of_day;
     changed
 }
 

@@ -33,9 +33,12 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
         return;
     }
     let key = key(judgement.tool, call);
-    let share = state.share.upper(rule.parameters.share_floor);
-    let mass = rule.words.budget / state.history.usual_day.calls();
-    let run = state.live().repeats.add(key, call.time, mass, share);
+    let (known, day) = (state.share, state.history.usual_day);
+    let odds = || {
+        let share = known.upper(rule.parameters.share_floor);
+        (rule.words.budget / day.calls(), share)
+    };
+    let run = state.live().repeats.add(key, call.time, odds);
     if !state.is_open(Detector::Repeat) {
         state.share.learn(run.count > 1);
     }
@@ -57,6 +60,7 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     if ratio < 1.0 {
         return;
     }
+    let (mass, share) = odds();
     let silent = f64::from(silent_count(mass, share)).max(longest.limit(rule.words.budget) - 1.0);
     state.report(judgement, (&rule.words, ratio), verdict, |state| {
         describe(judgement, rule, state, (key, run, silent, longest))

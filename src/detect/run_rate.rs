@@ -34,12 +34,12 @@ pub(crate) fn observe(
     if !begins_run {
         return;
     }
-    let runs = state.starts.add(judgement.call.time.hour());
+    let runs = state.starts.add(judgement.moment.hour);
     if runs < 2 && !state.peaks.knows_run_rate() {
         return;
     }
     state.begin_peak(Detector::RunRate);
-    let (value, hour) = (f64::from(runs), judgement.call.time.hour_of_day());
+    let (value, hour) = (f64::from(runs), judgement.moment.hour_of_day);
     let Some(rule) = &judgement.rules.run_rate else {
         // Learned all the same: what is learned of a service begins with it.
         state.pass(Detector::RunRate, Seen { value, hour });

@@ -31,10 +31,10 @@ pub(crate) fn observe(
     state: &mut AgentState,
     verdict: &mut Verdict,
 ) {
-    let (Some(rule), call) = (&judgement.rules.run_size, judgement.call) else { return };
+    let Some(rule) = &judgement.rules.run_size else { return };
     let RunSizeParameters { calls_min, usual_maximum } = rule.parameters;
     if run.calls < calls_min {
-        let (value, hour) = (f64::from(run.calls), call.time.hour_of_day());
+        let (value, hour) = (f64::from(run.calls), judgement.moment.hour_of_day);
         state.pass(Detector::RunSize, Seen { value, hour });
         return;
     }

@@ -28,9 +28,14 @@ impl Sessions {
         self.live.iter().map(LiveSession::deadline).min()
     }
 
+    /// Whether one of them is over at `now`.
+    pub(crate) fn is_any_over(&self, now: Timestamp) -> bool {
+        self.live.iter().any(|session| session.deadline() <= now)
+    }
+
     /// Tells the group of those that are over at `now`.
     pub(crate) fn settle(&mut self, agent: u64, now: Timestamp, verdict: &mut Verdict) {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        if !self.is_any_over(now) {
             return;
         }
         for session in self.live.take_out(|session| session.deadline() <= now) {
@@ -80,9 +85,14 @@ impl Sessions {
         self.live.last().map_or(0, LiveSession::warm_up)
     }
 
-    /// The session with the hash `key`, if it is under way.
-    pub(crate) fn find(&self, key: u64) -> Option<&LiveSession> {
-        self.live.iter().rfind(|session| session.key() == key)
+    /// The session of the newest call.
+    pub(crate) fn newest(&self) -> Option<&LiveSession> {
+        self.live.last()
+    }
+
+    /// The same, to go on with.
+    pub(crate) fn newest_mut(&mut self) -> Option<&mut LiveSession> {
+        self.live.last_mut()
     }
 
     /// Bytes on the heap.
@@ -92,12 +102,16 @@ impl Sessions {
 }
 
 impl AgentState {
-    /// What its session has named and used of the call that is judged.
-    pub(crate) fn named(&self, judgement: &Judgement<'_>) -> Named {
-        let live = self.live.as_ref();
-        let session = live.and_then(|live| live.sessions.find(judgement.session));
-        let look_up = |it: &LiveSession| it.named(judgement.tool, &judgement.call.targets);
-        session.map(look_up).unwrap_or_default()
+    /// Puts the session of a call last, made when it is not there, and says what it has named and used
+    /// of the call.
+    pub(crate) fn named(&mut self, judgement: &Judgement<'_>, verdict: &mut Verdict) -> Named {
+        let (rules, call) = (judgement.rules, judgement.call);
+        if rules.injected_session.is_none() && rules.look_alike.is_none() {
+            return Named::default();
+        }
+        let (agent, key) = (self.agent, judgement.session);
+        let session = self.live().sessions.of_call(agent, (key, call.time), verdict);
+        session.named(judgement.tool, &call.targets)
     }
 }
 

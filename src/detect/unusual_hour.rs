@@ -30,7 +30,7 @@ fn chance(state: &AgentState) -> f64 {
 /// Judges one call.
 pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict: &mut Verdict) {
     let Some(rule) = &judgement.rules.unusual_hour else { return };
-    let calls = state.hours.add(judgement.call.time.hour());
+    let calls = state.hours.add(judgement.moment.hour);
     if calls == 0 {
         return;
     }

@@ -10,7 +10,7 @@ const KEPT: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Of each target the place behind the newest value that is the same; 0 where there is none.
-    behind: [usize; KEPT],
+    behind: [u16; KEPT],
     are_all: bool,
     are_same: bool,
     has_tool: bool,
@@ -48,7 +48,7 @@ impl Named {
         (at, target): (usize, &Target),
     ) -> Option<usize> {
         match self.behind.get(at) {
-            Some(behind) => behind.checked_sub(1),
+            Some(behind) => usize::from(*behind).checked_sub(1),
             None => newest(before, target.value).map(|(place, _)| place),
         }
     }
@@ -65,7 +65,7 @@ impl LiveSession {
         let places = named.behind.iter_mut().zip(targets);
         for (behind, target) in places.filter(|(_, target)| target.kind.is_target()) {
             let newest = newest(&self.values, target.value);
-            *behind = newest.map_or(0, |(place, _)| place + 1);
+            *behind = newest.and_then(|(at, _)| u16::try_from(at + 1).ok()).unwrap_or(0);
             named.are_all &= newest.is_some();
             named.are_same &= newest.is_some_and(|(_, known)| known.names(target));
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::alert::Expected;
+use crate::detect::Moment;
 use crate::detect::episodes::{Decided, Description};
 
 fn described() -> Description {
@@ -35,6 +36,7 @@ fn of_too_many_open_episodes_the_one_quiet_longest_ends() {
             habits: None,
             tool: 1,
             session: n.into(),
+            moment: Moment::of(call.time),
         };
         let mut verdict = Verdict::default();
         let decided = Decided { rule, ratio: 10.0, session: n.into() };
