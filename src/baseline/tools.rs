@@ -89,6 +89,16 @@ pub struct Use {
     pub is_remembered: bool,
     /// The adopted tool that was forgotten to make room for this one.
     pub forgot: Option<u64>,
+    /// Where the tool is among those remembered.
+    place: usize,
+}
+
+impl Use {
+    /// Whether nothing has changed with it in what tools the agent knows.
+    #[must_use]
+    pub const fn is_nothing_new(&self) -> bool {
+        !self.is_first && self.adopted_after == 0 && !self.is_remembered && self.forgot.is_none()
+    }
 }
 
 /// What a call says of the shapes of its tool's arguments.
@@ -137,7 +147,8 @@ impl Tools {
         // Hashed only where it is asked for: most calls are of adopted tools.
         let server = || id.server.map_or(0, server_hash);
         let alerted = self.alerted_minute(id.tool);
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(id.tool)) {
+        let known = self.slots.iter().position(|slot| slot.is(id.tool));
+        if let Some((place, slot)) = known.and_then(|at| Some((at, self.slots.get_mut(at)?))) {
             let idle_days = slot.idle_days(minute);
             let was_adopted = slot.has(ADOPTED);
             slot.touch((day, minute), adoption, alerted != NEVER);
@@ -150,6 +161,7 @@ impl Tools {
                 is_muted: is_muted(alerted, minute),
                 idle_days,
                 adopted_after: if is_news { slot.days } else { 0 },
+                place,
                 ..Use::default()
             };
         }
@@ -173,16 +185,16 @@ impl Tools {
             days: 1,
             flags: if used.is_adopted { ADOPTED } else { 0 },
         });
-        Use { forgot, ..used }
+        Use { forgot, place: self.slots.len() - 1, ..used }
     }
 
-    /// Notes the shape of a call's arguments, once its tool was noted. A shape is known by four
+    /// Notes the shape of a call's arguments, once the `used` of its tool was noted. A shape is known by four
     /// bits of its hash, so of two different ones in sixteen pass for one another; never the other
     /// way round.
-    pub fn note_shape(&mut self, tool: u64, shape: u32) -> ShapeUse {
+    pub fn note_shape(&mut self, used: &Use, shape: u32) -> ShapeUse {
         let place = u8::try_from(shape & 63).unwrap_or(0);
         let bit = 1_u16 << (place & 15);
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is(tool)) else {
+        let Some(slot) = self.slots.get_mut(used.place) else {
             return ShapeUse { place, ..ShapeUse::default() };
         };
         let known = slot.shapes;
@@ -215,8 +227,8 @@ impl Tools {
     /// Touches the memory a look-up needs.
     #[must_use]
     pub fn warm_up(&self) -> u64 {
-        let tool = |place: usize| self.slots.get(place).map_or(0, |slot| slot.tool.hash());
-        tool(0) ^ tool(4) ^ tool(8)
+        let day = |place: usize| self.slots.get(place).map_or(0, |slot| slot.day);
+        u64::from(day(0) ^ day(4) ^ day(8))
     }
 
     /// How many tools are remembered.
@@ -476,12 +488,14 @@ mod tests {
     #[test]
     fn a_shape_is_new_once_and_told_apart_by_four_bits() {
         let mut tools = Tools::default();
-        assert!(!tools.note_shape(1, 5).is_new);
-        note(&mut tools, 1, day(0));
-        assert!(tools.note_shape(1, 5).is_first);
-        let second = tools.note_shape(1, 6);
+        assert!(!tools.note_shape(&Use::default(), 5).is_new);
+        let used = note(&mut tools, 1, day(0));
+        note(&mut tools, 2, day(0));
+        assert!(tools.note_shape(&used, 5).is_first);
+        let second = tools.note_shape(&used, 6);
         assert!(second.is_new && !second.is_first);
-        assert!(!tools.note_shape(1, 6 + 16).is_new && tools.knows_shapes());
+        let again = note(&mut tools, 1, day(1));
+        assert!(!tools.note_shape(&again, 6 + 16).is_new && tools.knows_shapes());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) fn observe(
     if call.arguments.shape == 0 {
         return;
     }
-    let shape = state.tools.note_shape(judgement.tool, call.arguments.shape);
+    let shape = state.tools.note_shape(&used, call.arguments.shape);
     if !shape.is_new {
         return;
     }

@@ -33,7 +33,20 @@ pub(crate) fn observe(
         None if is_learning => Adoption::AtOnce,
         None => Adoption::AfterDays,
     };
-    let mut used = state.tools.note(judgement.tool_id(), time, adoption, max);
+    let used = state.tools.note(judgement.tool_id(), time, adoption, max);
+    if stance.is_none() && used.is_nothing_new() {
+        return used;
+    }
+    news(judgement, (used, stance, is_learning), state, verdict)
+}
+
+/// What there is to say of a use that changed what is known, or that a person has spoken of.
+fn news(
+    judgement: &Judgement<'_>,
+    (mut used, stance, is_learning): (Use, Option<Stance>, bool),
+    state: &mut AgentState,
+    verdict: &mut Verdict,
+) -> Use {
     if used.forgot.is_some() {
         verdict.bounds.note(Bound::Tools);
     }
@@ -54,7 +67,7 @@ pub(crate) fn observe(
     verdict.facts.push(Fact::Tool {
         tool: judgement.tool,
         agent: state.agent,
-        hour: time.hour(),
+        hour: judgement.moment.hour,
         began: !is_learning,
     });
     if let Some(rule) = rule
