@@ -38,6 +38,10 @@ impl WordBloom {
     /// Notes words. `set` counts the bits of the younger filter; whoever has the filter has room for
     /// it, and the filter itself would take eight bytes more.
     pub fn insert(&mut self, words: &[u32], set: &mut u16) {
+        if usize::from(*set) + 2 * words.len() <= usize::from(FULL) {
+            *set += u16::try_from(self.set(words)).unwrap_or(0);
+            return;
+        }
         let mut left = words;
         while !left.is_empty() {
             if *set >= FULL {

@@ -56,13 +56,10 @@ impl<T> Exact<T> {
     where
         T: Copy,
     {
-        if new.is_empty() {
-            return;
+        // A list of its own takes fewer steps than to make one that is there larger.
+        if !new.is_empty() {
+            self.0 = [&*self.0, new].concat().into_boxed_slice();
         }
-        self.change(|list| {
-            list.reserve_exact(new.len());
-            list.extend_from_slice(new);
-        });
     }
 
     /// Puts one in at `place`, or at the end when there are fewer.
@@ -197,6 +194,8 @@ mod tests {
         list.insert_all(9, [6]);
         list.insert_all(1, []);
         list.extend(&[]);
+        list.extend(&[7, 7]);
+        assert_eq!((list.heap_bytes(), list.remove(6), list.remove(5)), (7 * 8, Some(7), Some(7)));
         assert_eq!(list[..], [2, 8, 3, 4, 6]);
         assert_eq!(list.take_out(|n| *n % 2 == 0), [2, 8, 4, 6]);
         assert_eq!((list[..].len(), list.heap_bytes()), (1, 8));

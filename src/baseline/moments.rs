@@ -37,6 +37,16 @@ impl Base {
         Some(Offset::try_from(self.0.saturating_sub(before)).unwrap_or(Offset::MAX))
     }
 
+    /// Moves the base as [`Self::follow`] does; returns that, and how long after the base a time is.
+    pub fn reach(&mut self, time: Timestamp) -> (Option<Offset>, Offset) {
+        let after = time.as_millis().saturating_sub(self.0);
+        if after > REACH {
+            let moved = self.follow(time);
+            return (moved, self.offset(time));
+        }
+        (None, Offset::try_from(after).unwrap_or(0))
+    }
+
     /// How long after the base a time is.
     #[must_use]
     pub fn offset(self, time: Timestamp) -> Offset {
@@ -75,13 +85,17 @@ mod tests {
             let mut base = Base::before(start);
             prop_assert_eq!(base.follow(time), None);
             prop_assert_eq!(base.time(base.offset(time)), time);
+            prop_assert_eq!(base.reach(time), (None, base.offset(time)));
         }
 
         #[test]
         fn any_time_is_survived(times in prop::collection::vec(any::<i64>(), 1..20)) {
             let mut base = Base::default();
             for time in times.into_iter().map(Timestamp::from_nanos) {
-                base.follow(time);
+                let (mut followed, before) = (base, base);
+                let moved = followed.follow(time);
+                prop_assert_eq!(base.reach(time), (moved, followed.offset(time)));
+                prop_assert!(base == followed && (moved.is_some() || base == before));
                 prop_assert!(base.time(base.offset(time)) >= time.min(base.time(0)).plus_millis(-1));
             }
         }

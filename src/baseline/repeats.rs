@@ -152,7 +152,7 @@ impl Repeats {
     /// Whether `key` is a call of the last five minutes.
     #[cfg(test)]
     fn knows(&self, key: u64, time: Timestamp) -> bool {
-        let (key, now) = (short(key), self.offset(time));
+        let (key, now) = (short(key), self.base.offset(time).max(1));
         let is_it = |(it, last): (&u32, &Offset)| *it == key && *last >= oldest_live(now);
         self.keys.iter().zip(&self.lasts).any(is_it)
             || self.again.iter().any(|it| it.key == key && it.is_live(now))
@@ -161,12 +161,13 @@ impl Repeats {
     /// Takes one call. `odds` are asked for only when it is a repeat: the budget this one call may
     /// spend, and how likely a repeat is. Returns the run it belongs to.
     pub fn add(&mut self, key: u64, time: Timestamp, odds: impl Fn() -> (f64, f64)) -> Run {
-        let moved = self.base.follow(time);
+        let (moved, now) = self.base.reach(time);
         if let Some(moved) = moved {
             self.lasts.iter_mut().for_each(|last| *last = last.saturating_sub(moved));
             self.again.retain_mut(|it| it.move_back(moved));
         }
-        let (key, now) = (short(key), self.offset(time));
+        // Above 0, which marks an empty place.
+        let (key, now) = (short(key), now.max(1));
         let (mut run, mut is_over) = (None, false);
         for it in self.again.iter_mut() {
             if !it.is_live(now) {
@@ -202,11 +203,6 @@ impl Repeats {
         })
     }
 
-    /// Above 0, which marks an empty place.
-    fn offset(&self, time: Timestamp) -> Offset {
-        self.base.offset(time).max(1)
-    }
-
     /// Forgets the calls made once that are older than `oldest`, which is above 0. Times that have moved
     /// may have become nothing.
     fn forget(&mut self, oldest: Offset, has_moved: bool) {
@@ -224,12 +220,14 @@ impl Repeats {
 
     /// What was made once makes room first, the oldest before the others.
     fn insert(&mut self, key: u32, last: Offset) {
-        let (mut empty, mut oldest) = (0_usize, Offset::MAX);
-        for last in &self.lasts {
-            empty += usize::from(*last == 0);
-            oldest = oldest.min(last.wrapping_sub(1));
-        }
-        let gone = if self.again.len() < empty { 0 } else { oldest.wrapping_add(1) };
+        let empty = self.lasts.iter().map(|last| u32::from(*last == 0)).sum::<u32>();
+        let empty = usize::try_from(empty).unwrap_or(SLOTS);
+        let gone = if self.again.len() < empty {
+            0
+        } else {
+            let oldest = self.lasts.iter().map(|last| last.wrapping_sub(1)).min();
+            oldest.unwrap_or(0).wrapping_add(1)
+        };
         let place = self.lasts.iter().position(|last| *last == gone);
         let place = place.filter(|_| self.again.len() < empty || empty < SLOTS);
         if place.is_none() {

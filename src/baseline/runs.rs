@@ -52,7 +52,8 @@ pub struct Runs {
 impl Runs {
     /// Counts a call of the session with this hash; 0 stands for a call that names none.
     pub fn add(&mut self, session: u64, time: Timestamp) -> Run {
-        if let Some(moved) = self.base.follow(time) {
+        let (moved, now) = self.base.reach(time);
+        if let Some(moved) = moved {
             self.slots.retain_mut(|slot| slot.move_back(moved));
         }
         let (gap, session) = if session == 0 {
@@ -60,7 +61,6 @@ impl Runs {
         } else {
             (SESSION_GAP_MILLIS, short(session).max(2))
         };
-        let now = self.base.offset(time);
         let known = self.slots.iter_mut().find(|slot| slot.session == session);
         let started = match known {
             Some(slot) => {
@@ -87,6 +87,7 @@ impl Runs {
         self.slots.heap_bytes()
     }
 
+    #[cold]
     fn push(&mut self, session: u32, now: Offset) -> (u32, Offset) {
         let mut slot = Slot::new(session, now);
         let counted = slot.count(now);

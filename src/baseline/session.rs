@@ -390,7 +390,7 @@ impl LiveSession {
 
     fn note_tokens(&mut self, (tool, has_tool): (u64, bool), targets: &[Target]) {
         if !has_tool && self.tokens.len() < WITH_TOOLS_MAX {
-            self.tokens.push(tool_token(tool));
+            self.tokens.extend(&[tool_token(tool)]);
         }
         for some in targets.chunks(tokens::TOGETHER) {
             if self.tokens.len() < TOKENS_MAX {
@@ -414,7 +414,7 @@ impl LiveSession {
             if earlier.iter().rev().any(is_it) || of_call.iter().any(is_it) || self.is_full() {
                 continue;
             }
-            self.values.push(SessionValue::of(target, class(), !known));
+            self.values.extend(&[SessionValue::of(target, class(), !known)]);
         }
     }
 

@@ -165,7 +165,19 @@ impl Tools {
                 ..Use::default()
             };
         }
-        let server = server();
+        self.note_new(id, (day, minute), adoption, max)
+    }
+
+    /// Notes the use of a tool that is not remembered.
+    #[cold]
+    fn note_new(
+        &mut self,
+        id: ToolId<'_>,
+        (day, minute): (u16, i32),
+        adoption: Adoption,
+        max: usize,
+    ) -> Use {
+        let server = id.server.map_or(0, server_hash);
         let was_known = self.was_forgotten(id.tool);
         let used = Use {
             is_first: !was_known,

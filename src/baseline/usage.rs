@@ -206,6 +206,14 @@ impl Counts {
         pairs.binary_search_by_key(&place, |[known, _]| *known)
     }
 
+    /// Where the count of a place is, if it has one; at `guess`, if that is where it was.
+    fn at_or_near(&self, place: u8, guess: usize) -> Option<usize> {
+        let is_there = !self.is_of_all()
+            && guess % 2 == 1
+            && self.0.get(guess - 1).is_some_and(|known| *known == place);
+        if is_there { Some(guess) } else { self.at(place) }
+    }
+
     /// Where the count of a place is, if it has one.
     fn at(&self, place: u8) -> Option<usize> {
         if self.is_of_all() {
@@ -214,13 +222,14 @@ impl Counts {
         self.find(place).ok().map(|pair| 2 * pair + 1)
     }
 
+    #[cfg(test)]
     fn of(&self, place: u8) -> u8 {
         self.at(place).and_then(|at| self.0.get(at)).copied().unwrap_or(0)
     }
 
-    /// Counts one more and says how many there are.
-    fn add(&mut self, place: u8) -> u8 {
-        let at = self.at(place).or_else(|| {
+    /// Counts one more and says how many there are. `guess` is where the place was looked for.
+    fn add(&mut self, place: u8, guess: usize) -> u8 {
+        let at = self.at_or_near(place, guess).or_else(|| {
             self.make_place(place);
             self.at(place)
         });
@@ -290,7 +299,12 @@ impl Default for OwnUsage {
 impl OwnUsage {
     /// Learns one use. Returns what the group should hear of, when there is enough of it.
     pub fn learn(&mut self, usage: Usage) -> Option<UsageBatch> {
-        if self.counts.add(usage.own_place()) == u8::MAX {
+        self.learn_at(usage, 0)
+    }
+
+    /// The same of one that was compared, where it was found then.
+    pub fn learn_at(&mut self, usage: Usage, found: usize) -> Option<UsageBatch> {
+        if self.counts.add(usage.own_place(), found) == u8::MAX {
             self.halve();
         }
         if let Some(total) = self.totals.get_mut(index(usage.kind())) {
@@ -331,11 +345,20 @@ impl OwnUsage {
     /// The agent's part in what the group knows is left out, as far as its own counts tell it.
     #[must_use]
     pub fn peers_to_self(&self, usage: Usage, group: &GroupUsage) -> f64 {
+        self.compare(usage, group).0
+    }
+
+    /// The same, and where the use was found, for [`Self::learn_at`].
+    #[must_use]
+    pub fn compare(&self, usage: Usage, group: &GroupUsage) -> (f64, usize) {
         let kind = index(usage.kind());
         let (weight, base) = usage.kind().prior();
         let own_total = f64::from(self.totals.get(kind).copied().unwrap_or(0));
         let told = f64::from(self.told.get(kind).copied().unwrap_or(0));
-        let own = f64::from(self.counts.of(usage.own_place()));
+        let at = self.counts.at(usage.own_place()).unwrap_or(0);
+        // Where there is no count there is nothing at the first place, which holds no count.
+        let counted = if at > 0 || self.counts.is_of_all() { self.counts.0.get(at) } else { None };
+        let own = f64::from(counted.copied().unwrap_or(0));
         let group_total = float(group.totals.get(kind).copied().unwrap_or(0));
         let told_here = own * told / own_total.max(1.0);
         let of_peers = (f64::from(group.count(usage.place())) - told_here).max(0.0);
@@ -343,7 +366,7 @@ impl OwnUsage {
         let peers = (of_peers + 2.0 * base) / (peers_total + 2.0);
         let itself = (own + weight * peers) / (own_total + weight);
         let ratio = (peers / itself).clamp(1.0 / RATIO_MAX, RATIO_MAX);
-        1.0 - SHARE_TOLD + SHARE_TOLD * ratio
+        (1.0 - SHARE_TOLD + SHARE_TOLD * ratio, at)
     }
 
     /// Makes room: every count counts half from now on.

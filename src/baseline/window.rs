@@ -134,6 +134,7 @@ impl TenMinutes {
         }
     }
 
+    #[cold]
     fn advance(&mut self, bucket: i32) {
         if bucket.saturating_sub(self.newest) >= BUCKETS_I32 {
             *self = Self { newest: bucket, ..Self::default() };

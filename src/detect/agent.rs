@@ -379,6 +379,7 @@ impl AgentState {
         }
     }
 
+    #[cold]
     fn end(&mut self, now: Timestamp, verdict: &mut Verdict) {
         if let Some(live) = &mut self.live {
             live.sessions.settle(self.agent, now, verdict);

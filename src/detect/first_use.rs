@@ -41,6 +41,7 @@ pub(crate) fn observe(
 }
 
 /// What there is to say of a use that changed what is known, or that a person has spoken of.
+#[cold]
 fn news(
     judgement: &Judgement<'_>,
     (mut used, stance, is_learning): (Use, Option<Stance>, bool),

@@ -69,8 +69,8 @@ pub(crate) fn observe(judgement: &Judgement<'_>, state: &mut AgentState, verdict
     let session = session_of(&mut live.fits, (judgement.session, call.time), verdict);
     let signs = session.see(&step, &mut state.fit.manners, is_learning);
     let has_evidence = session.evidence() > 0.0;
-    let uses = Uses::of(call, signs.previous, judgement.tool);
-    let ratio = signs.ratio * likeness(judgement, state, &uses);
+    let mut uses = Uses::of(call, signs.previous, judgement.tool);
+    let ratio = signs.ratio * likeness(judgement, state, &mut uses);
     // Without evidence nothing can be taken from it, so there is no need to know how much.
     let log_ratio = if ratio <= 1.0 && !has_evidence { 0.0 } else { libm::log(ratio) };
     if is_learning {
@@ -207,6 +207,8 @@ fn is_delegation(bare: &[u8]) -> bool {
 struct Uses {
     list: [Usage; 4],
     len: usize,
+    /// Where the agent's own table had them.
+    found: [usize; 4],
 }
 
 impl Uses {
@@ -229,14 +231,10 @@ impl Uses {
             self.len += 1;
         }
     }
-
-    fn iter(&self) -> impl Iterator<Item = Usage> {
-        self.list.iter().take(self.len).copied()
-    }
 }
 
 /// How much likelier the uses of a call are of the agent's peers than of itself; 1 without peers.
-fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &Uses) -> f64 {
+fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &mut Uses) -> f64 {
     let is_time_to_look = state.history.calls_today % LOOK_EVERY == 1;
     if state.fit.usage.is_none() && !(state.history.days > 0 && is_time_to_look) {
         return 1.0;
@@ -247,14 +245,20 @@ fn likeness(judgement: &Judgement<'_>, state: &mut AgentState, uses: &Uses) -> f
         return 1.0;
     }
     let own = state.fit.usage.get_or_insert_default();
-    let ratio: f64 = uses.iter().map(|usage| own.peers_to_self(usage, group.usage())).product();
+    let mut ratio = 1.0;
+    for (usage, found) in uses.list.iter().zip(&mut uses.found).take(uses.len) {
+        let compared = own.compare(*usage, group.usage());
+        ratio *= compared.0;
+        *found = compared.1;
+    }
     ratio.clamp(1.0 / USAGE_RATIO_MAX, USAGE_RATIO_MAX)
 }
 
 fn learn(state: &mut AgentState, uses: &Uses, verdict: &mut Verdict) {
     let Some(own) = &mut state.fit.usage else { return };
-    let told = uses.iter().filter_map(|usage| own.learn(usage));
-    verdict.facts.extend(told.map(Fact::Usage));
+    for (usage, found) in uses.list.iter().zip(uses.found).take(uses.len) {
+        verdict.facts.extend(own.learn_at(*usage, found).map(Fact::Usage));
+    }
 }
 
 fn describe(

@@ -75,13 +75,16 @@ impl LiveSession {
 
 /// The newest value that is this one, and its place. Most calls name what was named just before.
 fn newest(values: &[SessionValue], value: u64) -> Option<(usize, &SessionValue)> {
-    let mut earlier = values.iter();
-    while let Some(known) = earlier.next_back() {
-        if known.value() == value {
-            return Some((earlier.len(), known));
-        }
+    // Four at a time, so that there are fewer steps.
+    let is_it = |known: &SessionValue| known.value() == value;
+    let (first, fours) = values.as_rchunks::<4>();
+    let mut earlier = fours.iter();
+    let mut place = None;
+    while let (None, Some(four)) = (place, earlier.next_back()) {
+        place = four.iter().rposition(is_it).map(|at| first.len() + 4 * earlier.len() + at);
     }
-    None
+    let place = place.or_else(|| first.iter().rposition(is_it))?;
+    Some((place, values.get(place)?))
 }
 
 #[cfg(test)]

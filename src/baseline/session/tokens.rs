@@ -7,7 +7,7 @@ use crate::event::Target;
 /// Targets whose tokens are added together, since each change of the list moves it.
 pub(super) const TOGETHER: usize = 8;
 
-/// A few tokens.
+/// Tokens of a call that its session does not have.
 #[derive(Default)]
 struct Tokens {
     list: [u32; 2 * TOGETHER],
@@ -15,8 +15,10 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn push(&mut self, token: u32) {
-        if let Some(place) = self.list.get_mut(self.len) {
+    /// Takes one more, where with so many `known` ones there is room.
+    fn push(&mut self, token: u32, known: usize) {
+        let place = self.list.get_mut(self.len);
+        if let Some(place) = place.filter(|_| known + self.len < TOKENS_MAX) {
             *place = token;
             self.len += 1;
         }
@@ -30,23 +32,25 @@ impl Tokens {
 /// Adds the tokens of at most [`TOGETHER`] targets of a call of `tool` to those of its session, as far
 /// as they are new and there is room.
 pub(super) fn note(known: &mut Exact<u32>, tool: u64, targets: &[Target]) {
-    let mut some = Tokens::default();
+    let mut new = Tokens::default();
     for target in targets {
-        let entity = entity(target);
         let (alone, by_tool) = is_token(target);
-        if alone {
-            some.push(entity_token(entity));
+        if !alone {
+            continue;
+        }
+        let entity = entity(target);
+        // Whoever has named it with this tool has named it.
+        let last = if by_tool { pair_token(tool, entity) } else { entity_token(entity) };
+        if contains(known, last) || new.held().contains(&last) {
+            continue;
         }
         if by_tool {
-            some.push(pair_token(tool, entity));
+            let token = entity_token(entity);
+            if !contains(known, token) && !new.held().contains(&token) {
+                new.push(token, known.len());
+            }
         }
-    }
-    let mut new = Tokens::default();
-    for token in some.held() {
-        let is_room = known.len() + new.len < TOKENS_MAX;
-        if is_room && !contains(known, *token) && !new.held().contains(token) {
-            new.push(*token);
-        }
+        new.push(last, known.len());
     }
     known.extend(new.held());
 }
