@@ -19,6 +19,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How far the numbers of two owners may lie apart that follow the same one, in milliseconds.
 const NUMBERS_APART: u64 = 1 << 16;
 
+/// About what it costs a worker to write one agent down.
+const AGENT_COST: Duration = Duration::from_micros(20);
+
 /// Where a partition stands.
 #[derive(Debug)]
 enum Stage {
@@ -49,6 +52,8 @@ pub struct Keeping {
     is_hurried: bool,
     /// What the last flush cost its worker.
     pub cost: Duration,
+    /// How many records it wrote.
+    written: u64,
 }
 
 impl Keeping {
@@ -66,6 +71,7 @@ impl Keeping {
             asked: Moment::now(),
             is_hurried: false,
             cost: Duration::ZERO,
+            written: 0,
         }
     }
 
@@ -102,8 +108,17 @@ impl Keeping {
         self.watch = Some(Watch::from(state_end));
     }
 
-    /// A flush has ended.
-    pub fn flushed(&mut self) {
+    /// About what the next flush will cost its worker if `waiting` agents wait to be written.
+    #[must_use]
+    pub fn cost_of(&self, waiting: usize) -> Duration {
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+        let more = u32::try_from(waiting.saturating_sub(self.written)).unwrap_or(u32::MAX);
+        self.cost.saturating_add(AGENT_COST.saturating_mul(more))
+    }
+
+    /// A flush of so many records has ended.
+    pub fn flushed(&mut self, records: u64) {
+        self.written = records;
         let offsets = self.flushing.receipts().take();
         if let Some(watch) = &mut self.watch {
             watch.flushed(&offsets);
@@ -240,6 +255,19 @@ mod tests {
         assert_eq!(numbers.len(), 20);
         assert!(numbers.iter().all(|it| *it > 900));
         assert_eq!(number(5, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_flush_of_more_agents_than_the_last_one_costs_more() {
+        let name = TopicPartition { topic: "calls".into(), partition: 0 };
+        let (restorer, _requests) = Restorer::asking();
+        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        assert_eq!(keeping.cost_of(50_000), Duration::from_secs(1));
+        keeping.cost = Duration::from_millis(300);
+        keeping.flushed(10_000);
+        assert_eq!(keeping.cost_of(3), Duration::from_millis(300));
+        assert_eq!(keeping.cost_of(15_000), Duration::from_millis(400));
+        assert!(keeping.cost_of(usize::MAX) > Duration::from_secs(3_600));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::kafka::{Outbox, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
 use crate::pipeline::flushing::Flushed;
-use crate::pipeline::journal::Unwritten;
+use crate::pipeline::journal::{Journal, Unwritten};
 use crate::pipeline::judge::Judge;
 use crate::pipeline::keeping::Keeping;
 use crate::pipeline::lane::Lane;
@@ -118,7 +118,7 @@ impl Worker {
                 keeping.cost += began.elapsed();
             }
             if let Some(flushed) = flushed {
-                keeping.flushed();
+                keeping.flushed(flushed.records);
                 finished((judge, &lane.name), &flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
                 self.committing.moved();
@@ -132,9 +132,12 @@ impl Worker {
         if under_way {
             return;
         }
-        let costs = self.lanes.values().filter_map(|lane| lane.keeping.as_ref());
-        let interval =
-            self.pace.flush_every(durable.interval, costs.map(|keeping| keeping.cost).sum());
+        let cost = |lane: &Lane| {
+            let waiting = lane.judge.journal().map_or(0, Journal::waiting);
+            lane.keeping.as_ref().map(|keeping| keeping.cost_of(waiting))
+        };
+        let cost = self.lanes.values().filter_map(cost).sum();
+        let interval = self.pace.flush_every(durable.interval, cost);
         let due = self.lanes.values_mut().filter(|lane| {
             lane.keeping.as_ref().is_some_and(|it| it.is_due(&lane.judge, interval))
         });

@@ -47,7 +47,7 @@ impl Pace {
         (self.at, self.waited) = (now, Duration::ZERO);
     }
 
-    /// How often a partition is flushed when the last flushes of all of the worker's cost it `cost`.
+    /// How often a partition is flushed when the next flushes of all of the worker's cost it `cost`.
     /// What is read again after a crash takes as long to judge as the worker was busy since the
     /// flush, so that one with time to spare makes it little.
     pub(super) fn flush_every(&self, interval: Duration, cost: Duration) -> Duration {
