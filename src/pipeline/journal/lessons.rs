@@ -1,12 +1,24 @@
 //! What agents taught their peers since a partition was last written down, packed as it will stand in
-//! their records: in memory each lesson would take three times as much, and the more fit the less
-//! often everything is written.
+//! their records and without what the one before says too: in memory each lesson would take four times
+//! as much, and the more fit the less often everything is written.
 
 use std::collections::BTreeMap;
 
+use crate::baseline::peers::{Fact, GroupKey};
 use crate::state::AgentKey;
 use crate::state::changelog::Lesson;
 use crate::state::codec::{Kind, StateError, append, beginning};
+use crate::state::reached::Place;
+
+/// Whom a lesson is for: the epoch and the group.
+type Class = (i64, GroupKey);
+
+/// A lesson that was packed: where the one before of its agent is, whom it is for unless it is for the
+/// same, and what it says.
+type Packed = (Option<usize>, Option<Class>, Place, Fact);
+
+/// The most that a class takes in a record, in bytes.
+const CLASS_BYTES: usize = 20;
 
 /// What agents taught.
 #[derive(Debug, Default)]
@@ -15,7 +27,7 @@ pub(super) struct Lessons {
     /// taught before. A list for each agent would be somewhere else in memory for each call.
     packed: Vec<u8>,
     of_each: BTreeMap<AgentKey, Own>,
-    /// The most that those of one agent take, in bytes.
+    /// The most that those of one agent take in its record, in bytes.
     of_one: usize,
 }
 
@@ -24,7 +36,9 @@ pub(super) struct Lessons {
 struct Own {
     /// Where the last one is.
     last: Option<usize>,
-    /// What they take.
+    /// Whom that one was for.
+    class: Option<Class>,
+    /// What they take in its record, at most.
     bytes: usize,
 }
 
@@ -41,10 +55,14 @@ impl Lessons {
     ) -> Result<(), StateError> {
         let own = self.of_each.entry(agent).or_default();
         let packed = lessons.try_for_each(|lesson| {
-            let place = self.packed.len();
-            append(&mut self.packed, Kind::Snapshot, &(own.last, lesson))?;
-            own.last = Some(place);
-            own.bytes += self.packed.len() - place;
+            let at = self.packed.len();
+            let Lesson { place, epoch, group, fact } = lesson;
+            let class = Some((epoch, group));
+            let other = class.filter(|_| own.class != class);
+            let packed: Packed = (own.last, other, place, fact);
+            append(&mut self.packed, Kind::Snapshot, &packed)?;
+            (own.last, own.class) = (Some(at), class);
+            own.bytes += self.packed.len() - at + CLASS_BYTES;
             Ok(())
         });
         self.of_one = self.of_one.max(own.bytes);
@@ -58,23 +76,29 @@ impl Lessons {
     /// When they cannot be unpacked.
     pub(super) fn of(&self, agent: AgentKey) -> Result<Vec<Lesson>, StateError> {
         let mut told = Vec::new();
-        let mut place = self.of_each.get(&agent).and_then(|own| own.last);
-        while let Some(at) = place {
+        let mut last = self.of_each.get(&agent).and_then(|own| own.last);
+        while let Some(at) = last {
             let bytes = self.packed.get(at..).unwrap_or_default();
-            let (before, lesson): (Option<usize>, Lesson) = beginning(Kind::Snapshot, bytes)?;
-            told.push(lesson);
-            place = before;
+            let (before, class, place, fact): Packed = beginning(Kind::Snapshot, bytes)?;
+            told.push((class, place, fact));
+            last = before;
         }
-        told.reverse();
-        Ok(told)
+        // The first one names its own.
+        let mut class = (0, GroupKey(0));
+        let lessons = told.into_iter().rev().map(|(other, place, fact)| {
+            class = other.unwrap_or(class);
+            let (epoch, group) = class;
+            Lesson { place, epoch, group, fact }
+        });
+        Ok(lessons.collect())
     }
 
-    /// The most that those of one agent take, in bytes.
+    /// The most that those of one agent take in its record, in bytes.
     pub(super) const fn of_one(&self) -> usize {
         self.of_one
     }
 
-    /// What all of them take, in bytes.
+    /// What all of them take in memory, in bytes.
     pub(super) fn of_all(&self) -> usize {
         self.packed.len() + self.of_each.len() * size_of::<(AgentKey, Own)>()
     }
@@ -87,14 +111,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::baseline::peers::{Fact, GroupKey};
     use crate::baseline::session::LiveSession;
     use crate::baseline::usage::{Usage, UsageKind};
     use crate::event::{Target, Timestamp};
-    use crate::state::reached::Place;
 
+    /// Its group is one of two and its epoch as well, as its fact has it.
     fn lesson(fact: Fact) -> Lesson {
-        Lesson { place: Place::default(), epoch: i64::MAX, group: GroupKey(u64::MAX), fact }
+        let group = GroupKey(u64::MAX - u64::from(format!("{fact:?}").len() % 3 == 0));
+        let epoch = i64::MAX - i64::from(matches!(fact, Fact::Agent));
+        Lesson { place: (i64::MAX, 7), epoch, group, fact }
     }
 
     fn session(values: u64) -> Fact {
@@ -137,11 +162,10 @@ mod tests {
                     own.flat_map(|(_, facts)| facts.iter().cloned().map(lesson)).collect();
                 let key = AgentKey::from_number(agent);
                 prop_assert_eq!(&lessons.of(key).unwrap(), &own);
-                // They take no more in the agent's record.
                 let written = postcard::to_allocvec(&own).unwrap().len() - 1;
-                let packed = lessons.of_each.get(&key).map_or(0, |own| own.bytes);
-                prop_assert!(written <= packed + 1, "{} bytes of {}", written, packed);
-                largest = largest.max(packed);
+                let most = lessons.of_each.get(&key).map_or(0, |own| own.bytes);
+                prop_assert!(written <= most, "{} bytes of {}", written, most);
+                largest = largest.max(most);
             }
             prop_assert_eq!(lessons.of_one(), largest);
             prop_assert!(lessons.of_all() >= lessons.packed.len());
