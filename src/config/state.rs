@@ -17,7 +17,7 @@ pub(crate) struct RawState {
     /// moves begins to learn anew.
     pub(crate) durable: bool,
     /// How often a partition's changes are written; as much is read again after a crash. 100ms to
-    /// 10m. Where that would take a worker more than a fortieth of the time in which it is busy, as
+    /// 10m. Where that would take a worker more than an eightieth of the time in which it is busy, as
     /// when a backlog is read, it is less often, up to a twelfth.
     pub(crate) flush_interval: FriendlyDuration,
     /// An agent is forgotten, whatever is known of it, once it has made no call for this long in event
