@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,7 +17,7 @@ use crate::faults::oracle::{Operator, random, seed};
 use crate::groups;
 use crate::kafka_broker::Broker;
 use crate::running::{
-    Running, Series, Settings, Stored, alerts_once, committed, logs, produce, read, wait_for,
+    Running, Series, Settings, Stored, alerts_once, committed, logs, now, produce, read, wait_for,
 };
 use crate::support::succeed;
 
@@ -130,8 +131,14 @@ fn taken(metrics: &Series, settings: &Settings) -> usize {
 
 /// Waits until so many calls are judged, or held until later ones come.
 fn wait_until_at_rest(detect: &Running, calls: usize) -> Series {
+    // What is held may only wait for its peers, and be judged a moment later.
+    let (mut judged, mut since) = (0, now());
     detect.wait_until(&format!("{calls} calls are judged or held"), |metrics| {
-        metrics.count("events_processed_total") + metrics.count("held_calls") == calls
+        let judged_now = metrics.count("events_processed_total");
+        if judged_now != judged {
+            (judged, since) = (judged_now, now());
+        }
+        judged + metrics.count("held_calls") == calls && since.elapsed() >= Duration::from_secs(2)
     })
 }
 
