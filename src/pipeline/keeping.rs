@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::Timestamp;
 use crate::kafka::TopicPartition;
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::flushing::Flushing;
@@ -21,6 +22,11 @@ const NUMBERS_APART: u64 = 1 << 16;
 
 /// About what it costs a worker to write one agent down.
 const AGENT_COST: Duration = Duration::from_micros(20);
+
+/// A partition is flushed when so many hours of event time have passed since it was, however much that
+/// costs. What is judged again after a crash is judged by the peers of its time, of whom sixteen past
+/// versions are at hand (`VERSIONS_MAX` of the board): a backlog passes many hours in one interval.
+const HOURS_A_FLUSH: i64 = 4;
 
 /// Where a partition stands.
 #[derive(Debug)]
@@ -54,6 +60,8 @@ pub struct Keeping {
     pub cost: Duration,
     /// How many records it wrote.
     written: u64,
+    /// The hour of event time in which it began.
+    hour: Option<i64>,
 }
 
 impl Keeping {
@@ -72,6 +80,7 @@ impl Keeping {
             is_hurried: false,
             cost: Duration::ZERO,
             written: 0,
+            hour: None,
         }
     }
 
@@ -140,9 +149,10 @@ impl Keeping {
         self.is_hurried = true;
     }
 
-    /// A flush begins.
-    pub const fn begun(&mut self) {
+    /// A flush begins in this hour of event time.
+    pub const fn begun(&mut self, hour: Option<i64>) {
         self.is_hurried = false;
+        self.hour = hour;
     }
 
     /// Whoever took over later has written: nothing more is written, and what was sent and refused
@@ -214,14 +224,24 @@ impl Keeping {
         self.takes() && (taught < LESSONS_HARD || !self.flushing.is_under_way())
     }
 
-    /// Whether a flush should begin: `interval` has passed, or much was taught.
+    /// Whether a flush should begin: `interval` has passed, or hours of event time have, or much was
+    /// taught.
     #[must_use]
     pub fn is_due(&self, judge: &Judge, interval: Duration) -> bool {
         if !self.takes() || self.flushing.is_under_way() {
             return false;
         }
         let taught = judge.journal().map_or(0, Journal::lessons_bytes);
-        self.is_hurried || taught >= LESSONS_SOFT || self.flushing.began().elapsed() >= interval
+        self.is_hurried
+            || taught >= LESSONS_SOFT
+            || self.is_hours_old(judge.watermark().map(Timestamp::hour))
+            || self.flushing.began().elapsed() >= interval
+    }
+
+    /// Whether the last flush began hours of event time before `hour`.
+    fn is_hours_old(&self, hour: Option<i64>) -> bool {
+        let then = self.hour.map(|then| then.saturating_add(HOURS_A_FLUSH));
+        hour.is_some_and(|now| then.is_none_or(|then| then <= now))
     }
 
     /// How long the partition has been asked for.
@@ -234,7 +254,6 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
     use crate::pipeline::clock::Reading;
 
     /// The number of one that takes over when the clock shows `now_ms`, from owners up to `owner`.
@@ -255,6 +274,17 @@ mod tests {
         assert_eq!(numbers.len(), 20);
         assert!(numbers.iter().all(|it| *it > 900));
         assert_eq!(number(5, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn hours_of_event_time_are_not_put_off() {
+        let name = TopicPartition { topic: "calls".into(), partition: 0 };
+        let (restorer, _requests) = Restorer::asking();
+        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        assert!(!keeping.is_hours_old(None), "nothing was judged");
+        assert!(keeping.is_hours_old(Some(100)), "nothing was flushed");
+        keeping.begun(Some(100));
+        assert_eq!([103, 104].map(|hour| keeping.is_hours_old(Some(hour))), [false, true]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::Timestamp;
 use crate::kafka::{Outbox, Rebalanced, TopicPartition};
 use crate::kill_point::{self, Point};
 use crate::pipeline::clock::Moment;
@@ -262,7 +263,7 @@ fn last_flush(lane: &mut Lane, durable: &Durable, metrics: &Metrics) -> bool {
 fn begin(lane: &mut Lane, metrics: &Metrics) -> bool {
     let (topic, partition) = (Arc::clone(&lane.name.topic), lane.name.partition);
     let Some(keeping) = &mut lane.keeping else { return false };
-    keeping.begun();
+    keeping.begun(lane.judge.watermark().map(Timestamp::hour));
     match lane.judge.begin_flush() {
         Ok(Some(flush)) => {
             keeping.flushing.begin(flush);
