@@ -2,6 +2,7 @@
 //!
 //! Not exact to the second: the window is 55 to 60 s long, for 28 bytes instead of a list of times.
 
+use crate::baseline::window::slot;
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ impl MinuteRing {
             self.advance(bucket);
         }
         if self.newest.saturating_sub(bucket) < BUCKETS_I32
-            && let Some(count) = self.counts.get_mut(slot(bucket))
+            && let Some(count) = self.counts.get_mut(slot::<BUCKETS>(bucket))
         {
             *count = count.saturating_add(1);
         }
@@ -41,7 +42,7 @@ impl MinuteRing {
             self.counts = [0; BUCKETS];
         } else {
             for passed in self.newest + 1..=bucket {
-                if let Some(count) = self.counts.get_mut(slot(passed)) {
+                if let Some(count) = self.counts.get_mut(slot::<BUCKETS>(passed)) {
                     *count = 0;
                 }
             }
@@ -52,13 +53,6 @@ impl MinuteRing {
 
 /// [`BUCKETS`] in the type of bucket numbers.
 const BUCKETS_I32: i32 = 12;
-
-fn slot(bucket: i32) -> usize {
-    match usize::try_from(bucket) {
-        Ok(bucket) => bucket % BUCKETS,
-        Err(_) => usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ impl TenMinutes {
             self.advance(bucket);
         }
         if self.newest.saturating_sub(bucket) < BUCKETS_I32 {
-            self.add_to(slot(bucket), sums);
+            self.add_to(slot::<BUCKETS>(bucket), sums);
         }
         self.sums(sums)
     }
@@ -141,7 +141,7 @@ impl TenMinutes {
             return;
         }
         for passed in self.newest + 1..=bucket {
-            self.clear(slot(passed));
+            self.clear(slot::<BUCKETS>(passed));
         }
         self.newest = self.newest.max(bucket);
     }
@@ -182,10 +182,13 @@ impl Packed {
     }
 }
 
-fn slot(bucket: i32) -> usize {
-    match usize::try_from(bucket) {
-        Ok(bucket) => bucket % BUCKETS,
-        Err(_) => usize::try_from(bucket.rem_euclid(BUCKETS_I32)).unwrap_or(0),
+/// The place of a bucket in a ring of `N`.
+pub(super) fn slot<const N: usize>(bucket: i32) -> usize {
+    match (usize::try_from(bucket), i32::try_from(N)) {
+        (Ok(bucket), _) => bucket % N,
+        // Before 1970.
+        (Err(_), Ok(buckets)) => usize::try_from(bucket.rem_euclid(buckets)).unwrap_or(0),
+        (Err(_), Err(_)) => 0,
     }
 }
 
