@@ -18,7 +18,8 @@ pub(crate) struct RawState {
     pub(crate) durable: bool,
     /// How often a partition's changes are written; as much is read again after a crash. 100ms to
     /// 10m. Where that would take a worker more than an eightieth of the time in which it is busy, as
-    /// when a backlog is read, it is less often, up to a twelfth.
+    /// when a backlog is read, it is less often, up to a twelfth, but at every four hours of event
+    /// time.
     pub(crate) flush_interval: FriendlyDuration,
     /// An agent is forgotten, whatever is known of it, once it has made no call for this long in event
     /// time, noticed with the first call of a day; 14d to 3650d.
