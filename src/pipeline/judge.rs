@@ -32,7 +32,7 @@ use crate::state::admission::Admission;
 use crate::state::changelog::Lesson;
 use crate::state::marks::Marks;
 use crate::state::reached::{Judged, Place};
-use crate::state::{AgentKey, Agents, Arrival, Claim, PartitionId, Updated};
+use crate::state::{AgentKey, Agents, Arrival, Claim, PartitionId, Spans, Updated};
 
 /// What every partition of an instance shares.
 #[derive(Clone, Debug)]
@@ -335,7 +335,7 @@ impl Judge {
             }
         }
         let now = self.event_time(call);
-        let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
+        let spans = self.spans();
         let journal = &mut self.journal;
         let update = |state: &mut AgentState, is_due: bool| {
             if is_due {
@@ -380,6 +380,11 @@ impl Judge {
         let audited = verdict.audits.drain(..).map(|record| Audited { record, offset });
         self.audits.extend(audited);
         hand_out(verdict, offset, sink);
+    }
+
+    /// The spans in which agents change and wait to be written; neither without a journal.
+    fn spans(&self) -> Spans {
+        self.journal.as_deref().map(Journal::spans).unwrap_or_default()
     }
 
     /// An agent has changed; it is written down with the next flush.

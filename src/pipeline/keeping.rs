@@ -256,13 +256,16 @@ mod tests {
     use super::*;
     use crate::pipeline::clock::Reading;
 
+    fn keeping() -> Keeping {
+        let name = TopicPartition { topic: "calls".into(), partition: 0 };
+        Keeping::new(&name, &Restorer::asking().0, "state".into())
+    }
+
     /// The number of one that takes over when the clock shows `now_ms`, from owners up to `owner`.
     fn number(now_ms: i64, owner: u64) -> u64 {
         let wall = Timestamp::from_millis(now_ms);
         clock::show(Some(Reading { wall, passed: Duration::ZERO }));
-        let name = TopicPartition { topic: "calls".into(), partition: 0 };
-        let (restorer, _requests) = Restorer::asking();
-        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        let mut keeping = keeping();
         keeping.succeeds(owner, 0);
         keeping.lineage(0, 1).owner
     }
@@ -278,9 +281,7 @@ mod tests {
 
     #[test]
     fn hours_of_event_time_are_not_put_off() {
-        let name = TopicPartition { topic: "calls".into(), partition: 0 };
-        let (restorer, _requests) = Restorer::asking();
-        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        let mut keeping = keeping();
         assert!(!keeping.is_hours_old(None), "nothing was judged");
         assert!(keeping.is_hours_old(Some(100)), "nothing was flushed");
         keeping.begun(Some(100));
@@ -289,9 +290,7 @@ mod tests {
 
     #[test]
     fn a_flush_of_more_agents_than_the_last_one_costs_more() {
-        let name = TopicPartition { topic: "calls".into(), partition: 0 };
-        let (restorer, _requests) = Restorer::asking();
-        let mut keeping = Keeping::new(&name, &restorer, "state".into());
+        let mut keeping = keeping();
         assert_eq!(keeping.cost_of(50_000), Duration::from_secs(1));
         keeping.cost = Duration::from_millis(300);
         keeping.flushed(10_000);

@@ -9,7 +9,9 @@ use crate::detect::AgentState;
 use crate::pipeline::journal::lessons::Lessons;
 use crate::pipeline::journal::{Held, StateRecord, Unwritten};
 use crate::state::admission::Passages;
-use crate::state::changelog::{Dead, Stamp, agent_key, dead_to_bytes, snapshot_in};
+use crate::state::changelog::{Dead, Lesson, Stamp, agent_key, dead_to_bytes, snapshot_in};
+use crate::state::codec::StateError;
+use crate::state::reached::Place;
 use crate::state::{AgentKey, Agents, Spans};
 
 /// What stood at the cut of a flush, and whose record is not written yet.
@@ -51,22 +53,27 @@ impl Writing {
 
     /// Writes an agent as it is.
     pub(super) fn write(&mut self, key: AgentKey, state: &AgentState) {
-        let lessons = self.unwritten.note(self.lessons.of(key)).unwrap_or_default();
-        let passages = self.passages.remove(&key).unwrap_or_default();
-        let held = self.held.get(&key).map_or(&[][..], Vec::as_slice);
-        let place = (self.stamp, held);
+        let (held, lessons, passages) = self.take(key);
+        let place = (self.stamp, &*held);
         let sealed = snapshot_in(&mut self.room, place, (&lessons, &passages), state);
-        if let Some(bytes) = self.unwritten.note(sealed) {
-            self.ready.push((agent_key(&self.topic, key), Some(bytes)));
-        }
+        self.make_ready(key, sealed);
     }
 
     fn write_dead(&mut self, key: AgentKey, (tenant_id, agent_id): (Box<str>, Box<str>)) {
-        let lessons = self.unwritten.note(self.lessons.of(key)).unwrap_or_default();
-        let passages = self.passages.remove(&key).unwrap_or_default();
-        let held = self.held.get(&key).cloned().unwrap_or_default();
+        let (held, lessons, passages) = self.take(key);
         let dead = Dead { stamp: self.stamp, held, lessons, passages, tenant_id, agent_id };
-        if let Some(bytes) = self.unwritten.note(dead_to_bytes(&dead)) {
+        self.make_ready(key, dead_to_bytes(&dead));
+    }
+
+    /// What stands in an agent's record beside its state. Each is written once.
+    fn take(&mut self, key: AgentKey) -> (Vec<Place>, Vec<Lesson>, Passages) {
+        let held = self.held.remove(&key).unwrap_or_default();
+        let lessons = self.unwritten.note(self.lessons.of(key)).unwrap_or_default();
+        (held, lessons, self.passages.remove(&key).unwrap_or_default())
+    }
+
+    fn make_ready(&mut self, key: AgentKey, sealed: Result<Vec<u8>, StateError>) {
+        if let Some(bytes) = self.unwritten.note(sealed) {
             self.ready.push((agent_key(&self.topic, key), Some(bytes)));
         }
     }

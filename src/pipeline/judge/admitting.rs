@@ -2,7 +2,6 @@
 
 use crate::detect::no_room::Crowd;
 use crate::event::{Timestamp, ToolCall};
-use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::{Decision, Judge};
 use crate::state::admission::{NoRoom, Passage};
 use crate::state::{AgentKey, Arrival, Removed};
@@ -96,8 +95,7 @@ impl Judge {
     }
 
     fn forget_agent(&mut self, key: AgentKey) {
-        let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
-        let removed = self.shared.agents.remove(key, spans);
+        let removed = self.shared.agents.remove(key, self.spans());
         let Some(Removed { state, wakes, is_due }) = removed else { return };
         wakes.map(|wakes| self.deadlines.remove(&(wakes, key)));
         self.admission.went(&state.tenant_id);

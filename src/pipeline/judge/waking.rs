@@ -6,7 +6,6 @@
 
 use crate::detect::{self, Context};
 use crate::event::Timestamp;
-use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::{Decision, Judge, hand_out, write_first};
 use crate::state::{Updated, Woken};
 
@@ -26,7 +25,7 @@ impl Judge {
                 peers: &peers,
                 expectations: self.said.known(),
             };
-            let spans = self.journal.as_deref().map(Journal::spans).unwrap_or_default();
+            let spans = self.spans();
             let journal = &mut self.journal;
             let woken = self.shared.agents.wake(key, (entry, now, spans), |state, is_due| {
                 if is_due {
