@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::baseline::peers::{Fact, GroupKey, GroupSummary, Peers};
 use crate::event::{HOUR_NS, Timestamp};
 use crate::kafka::Ledger;
-use crate::pipeline::epochs::board::{Board, Outcome};
+use crate::pipeline::epochs::board::{Board, Needs, Outcome, Room};
 use crate::pipeline::epochs::entry::{Handed, Report, SourceId};
 use crate::pipeline::epochs::follower::{Follower, Step};
 use crate::pipeline::epochs::kept::Lessons;
@@ -45,6 +45,8 @@ pub struct EpochLog {
     ahead: Vec<Lesson>,
     /// The offsets are those of another log than the one that was handed out of.
     is_new_log: bool,
+    /// The past versions that the partition needs if it stops now.
+    pub needs: Option<Needs>,
 }
 
 impl EpochLog {
@@ -117,6 +119,12 @@ impl EpochLog {
         Some(Closed { upto: Some(upto), summaries })
     }
 
+    /// What a partition says that has learned nothing new.
+    fn stands(&self, idle: bool) -> Report {
+        let (closed, base, needs) = (self.closed, self.handed, self.needs);
+        Report { closed, idle, base, needs, ..Report::default() }
+    }
+
     /// Hands out everything, closed or not, without closing more: calls of the open epochs may
     /// still come.
     pub fn hand_out(&mut self) -> Closed {
@@ -131,6 +139,12 @@ pub struct Closed {
     pub upto: Option<i64>,
     /// What they taught.
     pub summaries: BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>,
+}
+
+impl From<Closed> for Report {
+    fn from(closed: Closed) -> Self {
+        Self { closed: closed.upto, lessons: closed.summaries, ..Self::default() }
+    }
 }
 
 /// A partition's place on the board, of one judge.
@@ -175,6 +189,13 @@ impl Posted {
 pub struct PeerBoard(Arc<Mutex<Posted>>);
 
 impl PeerBoard {
+    /// A board that keeps so many past versions.
+    #[must_use]
+    pub fn with(room: Room) -> Self {
+        let board = Board::with(room);
+        Self(Arc::new(Mutex::new(Posted { board, log: None })))
+    }
+
     /// A partition takes part from now on, and is waited for.
     #[must_use]
     pub fn join(&self, partition: PartitionId) -> Post {
@@ -209,7 +230,8 @@ impl PeerBoard {
             return;
         }
         let idle = posted.board.member(&source).is_some_and(|member| member.idle);
-        posted.say(post, log.hand_out(), (idle, None), None);
+        let said = Report { idle, needs: log.needs, ..log.hand_out().into() };
+        posted.say(post, said, None);
         posted.board.leave(&source);
     }
 
@@ -230,8 +252,12 @@ impl PeerBoard {
 
     /// Says that a partition has something to read, as long as it did not.
     pub fn wake(&self, post: Post, log: &EpochLog) {
-        let nothing = Closed { upto: log.closed, summaries: Lessons::new() };
-        self.lock().say(post, nothing, (false, log.handed), None);
+        self.lock().say(post, log.stands(false), None);
+    }
+
+    /// Says that a partition that has nothing to read needs other past versions than it said.
+    pub fn rest_on(&self, post: Post, log: &EpochLog) {
+        self.lock().say(post, log.stands(true), None);
     }
 
     /// A partition has nothing to read, so that nobody waits for it. What its agents taught in hours
@@ -245,11 +271,9 @@ impl PeerBoard {
         if posted.log.is_some() && !closed.summaries.is_empty() {
             log.handed = Some(handed);
         }
-        let source = posted.source(post.partition);
-        let handed = log.handed;
-        let report =
-            Report { closed: closed.upto, idle: true, base, handed, lessons: closed.summaries };
-        posted.tell(&source, post, report, Some(offset));
+        let (handed, needs) = (log.handed, log.needs);
+        let report = Report { idle: true, base, handed, needs, ..closed.into() };
+        posted.say(post, report, Some(offset));
     }
 
     /// Publishes what a partition is done with; `offset` is held back until that counts.
@@ -260,7 +284,14 @@ impl PeerBoard {
         } else {
             closed
         };
-        posted.say(post, closed, (false, log.handed), Some(offset));
+        let report = Report { base: log.handed, needs: log.needs, ..closed.into() };
+        posted.say(post, report, Some(offset));
+    }
+
+    /// How often nothing was kept any more for a partition that was too far behind.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lock().board.lost()
     }
 
     /// What is known up to and including `epoch`; `None` while a partition is waited for.
@@ -297,7 +328,8 @@ impl PeerBoard {
     #[must_use]
     pub fn follow(&self, link: Link, follower: Follower) -> kept::Kept {
         let mut posted = self.lock();
-        let before = std::mem::take(&mut posted.board);
+        let empty = posted.board.emptied();
+        let before = std::mem::replace(&mut posted.board, empty);
         posted.log = Some(Log { link, follower });
         before.kept()
     }
@@ -356,23 +388,11 @@ fn after(board: &Board, link: &mut Link, step: &Step) {
 }
 
 impl Posted {
-    fn say(
-        &mut self,
-        post: Post,
-        closed: Closed,
-        (idle, base): (bool, Option<Handed>),
-        offset: Option<i64>,
-    ) {
-        let Closed { upto, summaries } = closed;
-        let report = Report { closed: upto, idle, base, handed: None, lessons: summaries };
+    fn say(&mut self, post: Post, report: Report, offset: Option<i64>) {
         let source = self.source(post.partition);
-        self.tell(&source, post, report, offset);
-    }
-
-    fn tell(&mut self, source: &SourceId, post: Post, report: Report, offset: Option<i64>) {
         match &mut self.log {
-            Some(log) => log.link.report(source, post.number, &report, offset),
-            None => drop(self.board.report(source, report)),
+            Some(log) => log.link.report(&source, post.number, &report, offset),
+            None => drop(self.board.report(&source, report)),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod tally;
 pub(crate) mod tests;
 mod waking;
 pub mod watch;
+mod written;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
 use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::watch::Watch;
+use crate::pipeline::judge::written::Written;
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
@@ -107,6 +109,8 @@ pub struct Judge {
     admission: Admission,
     /// How far the sources of calls that ingest wrote were seen.
     marks: Marks,
+    /// Where it would go on after a stop.
+    written: Option<Written>,
 }
 
 impl Judge {
@@ -143,6 +147,7 @@ impl Judge {
             place: (0, 0),
             admission,
             marks: Marks::default(),
+            written: None,
         }
     }
 
@@ -166,6 +171,7 @@ impl Judge {
     /// Says whether the partition has nothing to read, so that nobody waits for it. What its agents
     /// taught in hours that are not over is published with that: nobody would wait for it later.
     pub fn set_idle(&mut self, idle: bool) {
+        self.note_needs(idle);
         if !idle {
             self.shared.board.wake(self.post, &self.log);
             return;
@@ -258,6 +264,9 @@ impl Judge {
         }
         let call = self.order.first()?;
         let epoch = call.time.hour();
+        if self.is_held_back() {
+            return None;
+        }
         let known = self.peers.as_ref().is_some_and(|(known, _)| *known == epoch);
         (!known).then_some(epoch - EPOCHS_BEHIND)
     }
@@ -296,7 +305,7 @@ impl Judge {
         }
         let Some(first) = self.order.first() else { return false };
         let (time, place) = (first.time, (first.position.offset, first.position.index));
-        if !self.is_joined() {
+        if self.is_far_ahead(time.hour()) || !self.is_joined() {
             return false;
         }
         self.end_retelling(place.0, sink);
@@ -312,7 +321,10 @@ impl Judge {
             self.judge(&call, &peers, sink);
             self.order.recycle(call);
         }
-        self.peers = Some((time.hour(), peers));
+        // Time passes by the peers of the newest call, also after a late one.
+        if self.peers.as_ref().is_none_or(|(known, _)| *known < time.hour()) {
+            self.peers = Some((time.hour(), peers));
+        }
         true
     }
 
@@ -418,6 +430,9 @@ impl Judge {
             return;
         }
         let before = self.watermark.replace(time);
+        if before.is_none() {
+            self.begins_in(time.hour());
+        }
         if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
             self.let_pass(time, sink);
         }
@@ -451,9 +466,9 @@ impl Judge {
     /// The peers of calls of `epoch`; taken out of the cache, which saves touching a count that all
     /// workers share.
     fn peers_of(&mut self, epoch: i64) -> Option<Arc<Peers>> {
-        match self.peers.take() {
-            Some((known, peers)) if known == epoch => Some(peers),
-            _ => self.shared.board.peers(epoch - EPOCHS_BEHIND),
+        match self.peers.take_if(|(known, _)| *known == epoch) {
+            Some((_, peers)) => Some(peers),
+            None => self.shared.board.peers(epoch - EPOCHS_BEHIND),
         }
     }
 

@@ -24,8 +24,8 @@ const NUMBERS_APART: u64 = 1 << 16;
 const AGENT_COST: Duration = Duration::from_micros(20);
 
 /// A partition is flushed when so many hours of event time have passed since it was, however much that
-/// costs. What is judged again after a crash is judged by the peers of its time, of whom sixteen past
-/// versions are at hand (`VERSIONS_MAX` of the board): a backlog passes many hours in one interval.
+/// costs: a backlog passes many hours in one interval, and a judge may not be far ahead of what is
+/// written down.
 const HOURS_A_FLUSH: i64 = 4;
 
 /// Where a partition stands.
@@ -144,6 +144,12 @@ impl Keeping {
         findings
     }
 
+    /// The hour of event time in which the last flush began.
+    #[must_use]
+    pub const fn hour(&self) -> Option<i64> {
+        self.hour
+    }
+
     /// What was overwritten is to be written anew without waiting for the interval.
     pub const fn hurry(&mut self) {
         self.is_hurried = true;
@@ -233,6 +239,7 @@ impl Keeping {
         }
         let taught = judge.journal().map_or(0, Journal::lessons_bytes);
         self.is_hurried
+            || judge.is_held_back()
             || taught >= LESSONS_SOFT
             || self.is_hours_old(judge.watermark().map(Timestamp::hour))
             || self.flushing.began().elapsed() >= interval

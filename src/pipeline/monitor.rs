@@ -17,7 +17,9 @@ use crate::pipeline::roles::Roles;
 use crate::pipeline::self_check::{tell_full, tell_miscalibrated};
 use crate::pipeline::worker::{Report, Signals};
 use crate::serve::{AppState, Component, Exports, Misplaced, OwnedPartition, Readiness, Status};
-use crate::telemetry::{Event, KeyMisfit, Metrics, PeersMerged, StallDetected, StallEnded};
+use crate::telemetry::{
+    Event, KeyMisfit, Metrics, PeerVersionsLost, PeersMerged, StallDetected, StallEnded,
+};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -129,7 +131,7 @@ impl Monitor {
 
     /// Watches until the process ends.
     pub async fn watch(self) {
-        let mut merges = 0;
+        let (mut merges, mut lost) = (0, 0);
         let mut stalled = false;
         let mut waits = [Waiting::default(); 2];
         for look in 0_u64.. {
@@ -142,6 +144,10 @@ impl Monitor {
                 let newest = self.shared.board.newest();
                 tell_miscalibrated(&self.shared.rules, &newest, &self.metrics);
                 tell_full(&newest, &self.metrics);
+            }
+            let before = std::mem::replace(&mut lost, self.shared.board.lost());
+            if lost > before {
+                PeerVersionsLost { partitions: lost - before }.emit(&self.metrics);
             }
             let stall = stall(&reports, self.stalled_after);
             if stall.is_some() != stalled {

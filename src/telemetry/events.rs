@@ -335,39 +335,6 @@ impl Event for AgentRefused<'_> {
     }
 }
 
-/// Peer epochs were merged.
-#[derive(Clone, Copy, Debug)]
-pub struct PeersMerged {
-    /// How many.
-    pub epochs: u64,
-}
-
-impl Event for PeersMerged {
-    fn emit(self, metrics: &Metrics) {
-        metrics.families().peers_epochs.inc_by(self.epochs);
-        tracing::debug!(epochs = self.epochs, "peer epochs merged");
-    }
-}
-
-/// A partition was no longer waited for when a peer epoch was merged.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerLeftOut<'a> {
-    /// The topic.
-    pub topic: &'a str,
-    /// The partition.
-    pub partition: i32,
-    /// The epoch: hours since the Unix epoch.
-    pub epoch: i64,
-}
-
-impl Event for PeerLeftOut<'_> {
-    fn emit(self, metrics: &Metrics) {
-        let Self { topic, partition, epoch } = self;
-        metrics.families().peers_left_out.inc();
-        tracing::warn!(topic, partition, epoch, "peers merged without a partition that is behind");
-    }
-}
-
 /// An episode opened.
 #[derive(Clone, Copy, Debug)]
 pub struct EpisodeOpened {

@@ -137,3 +137,54 @@ impl Metrics {
         set_flag(&self.families().groups_following, is_following);
     }
 }
+
+/// Peer epochs were merged.
+#[derive(Clone, Copy, Debug)]
+pub struct PeersMerged {
+    /// How many.
+    pub epochs: u64,
+}
+
+impl Event for PeersMerged {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().peers_epochs.inc_by(self.epochs);
+        tracing::debug!(epochs = self.epochs, "peer epochs merged");
+    }
+}
+
+/// A partition was no longer waited for when a peer epoch was merged.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerLeftOut<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The epoch: hours since the Unix epoch.
+    pub epoch: i64,
+}
+
+impl Event for PeerLeftOut<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, partition, epoch } = self;
+        metrics.families().peers_left_out.inc();
+        tracing::warn!(topic, partition, epoch, "peers merged without a partition that is behind");
+    }
+}
+
+/// Past versions of what peers do are no longer kept for partitions that are too far behind.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerVersionsLost {
+    /// For how many.
+    pub partitions: u64,
+}
+
+impl Event for PeerVersionsLost {
+    fn emit(self, metrics: &Metrics) {
+        let Self { partitions } = self;
+        metrics.families().peers_versions_lost.inc_by(partitions);
+        tracing::warn!(
+            partitions,
+            "partitions are so far behind that they will be compared with later peers than those of their time"
+        );
+    }
+}

@@ -26,12 +26,15 @@ pub use bounds::{AGENT_TABLES, GROUP_TABLES};
 pub use events::{
     AgentRefused, AlertDecided, AlertProduceFailed, Audit, CommitFailed, ConsumerError,
     DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,
-    PartitionPaused, PartitionsAssigned, PartitionsLost, PartitionsRevoked, PeerLeftOut,
-    PeersMerged, ReadyChanged, RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted,
-    StallDetected, StallEnded, TooLarge,
+    PartitionPaused, PartitionsAssigned, PartitionsLost, PartitionsRevoked, ReadyChanged,
+    RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
+    TooLarge,
 };
 pub use family::{MetricKind, MetricSpec};
-pub use groups::{GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead};
+pub use groups::{
+    GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead, PeerLeftOut,
+    PeerVersionsLost, PeersMerged,
+};
 pub use ingest::{IngestBeganAgain, IngestMetrics, RepeatsPassedOver};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use keeping::{

@@ -163,6 +163,8 @@ table! {
         "Peer epochs merged.";
     peers_left_out: IntCounter = "peers_left_out_total", "partitions", [], NONE,
         "Times a partition was no longer waited for when a peer epoch was merged.";
+    peers_versions_lost: IntCounter = "peers_versions_lost_total", "partitions", [], NONE,
+        "Times past versions of what peers do were no longer kept for a partition, because it is too far behind.";
     groups_entries: IntCounterVec = "groups_entries_total", "entries", ["outcome"], NONE,
         "Entries of the groups topic read: what each came to.";
     groups_following: IntGauge = "groups_following", "boolean", [], NONE,

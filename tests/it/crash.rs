@@ -18,6 +18,7 @@ use toolwarden::state::changelog::{Marker, Restoring};
 use toolwarden::state::codec::{self, Kind};
 use toolwarden::state::{AgentKey, Agents, PartitionId};
 
+use crate::foreign::judge_to_the_end;
 use crate::order::history;
 use crate::support::variable;
 
@@ -152,6 +153,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
     let mut way_out = OnTheWay::default();
     let mut next = way.from;
     let mut waits = random.bool();
+    let mut hour = None;
     loop {
         let done = next >= end;
         match random.u32(..100) {
@@ -177,6 +179,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
                     assert_eq!(known.reached.next_offset, Some(next));
                     world.boards.insert(marker, shared.board.kept());
                     flushing.begin(flush);
+                    hour = judge.watermark().map(Timestamp::hour);
                 }
             }
             72..97 => {
@@ -186,6 +189,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
                 let more = || judge.write_on(random.usize(1..4));
                 if let Some(flushed) = flushing.step(&ledger, more, &mut send) {
                     world.committed = Some(flushed.commit);
+                    judge.is_written(hour, flushed.commit, false);
                 }
             }
             97 if world.crashes < 12 => {
@@ -200,7 +204,7 @@ fn live(world: &mut World, case: Case, golden: &Golden, random: &mut fastrand::R
         }
     }
     let mut sink = |decision: Decision| world.alerts.push(decision.alert.to_json());
-    judge.judge_all(&mut sink);
+    judge_to_the_end(&mut judge, &mut sink);
     judge.advance(Timestamp::MAX, &mut sink);
     world.alerts.extend(way_out.alerts.into_iter().map(|(alert, _)| alert));
     let known = agents(&shared, calls);

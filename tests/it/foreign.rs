@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toolwarden::baseline::peers::{Fact, GroupKey};
-use toolwarden::event::{Position, ToolCall};
+use toolwarden::event::{Position, Timestamp, ToolCall};
 use toolwarden::pipeline::journal::{Flush, Lineage, StateRecord};
-use toolwarden::pipeline::judge::{Judge, Shared};
+use toolwarden::pipeline::judge::{Decision, Judge, Shared};
 use toolwarden::state::admission::Passages;
 use toolwarden::state::changelog::{
     Lesson, Marker, Restored, Restoring, Snapshot, snapshot_to_bytes,
@@ -51,8 +51,31 @@ fn ordering_owner(records: &Topic, number: u64, reorder_ns: i64) -> (Shared, Jud
 /// Judges the calls before `to` and writes down what is known.
 pub(crate) fn go(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) -> Vec<StateRecord> {
     take(judge, calls, to);
-    judge.judge_all(&mut |_| {});
+    judge_to_the_end(judge, &mut |_| {});
     flushed(judge)
+}
+
+/// Judges every call held, as if what was judged were written down whenever it has to be.
+pub(crate) fn judge_to_the_end(judge: &mut Judge, sink: &mut dyn FnMut(Decision)) {
+    while !judge.judge_all(sink) && judge.is_held_back() {
+        pretend_it_is_written(judge);
+    }
+}
+
+/// The same with those whose turn has come.
+fn judge_due(judge: &mut Judge) {
+    loop {
+        judge.judge_due(&mut |_| {});
+        if !judge.is_held_back() {
+            return;
+        }
+        pretend_it_is_written(judge);
+    }
+}
+
+fn pretend_it_is_written(judge: &mut Judge) {
+    let hour = judge.watermark().map(Timestamp::hour);
+    judge.is_written(hour, judge.judged_offset().unwrap(), false);
 }
 
 fn take(judge: &mut Judge, calls: &[ToolCall<'static>], to: usize) {
@@ -132,7 +155,7 @@ fn row_07_a_successor_that_still_holds_a_call_does_not_hide_the_zombie_that_judg
     // The successor has come as far, and waits for calls that may still come.
     let (_second, mut next) = ordering_owner(&topic, 2, 30_000_000_000);
     take(&mut next, calls, end);
-    next.judge_due(&mut |_| {});
+    judge_due(&mut next);
     assert!(next.held() > 0);
     let mut written = flushed(&mut next);
     // It stops before its marker; the zombie's whole flush has landed meanwhile.
@@ -155,7 +178,7 @@ fn row_07_a_zombie_that_took_more_in_and_held_it_does_not_hide_the_successor_tha
     topic.extend(go(&mut owner_before, calls, third));
     let (_second, mut frozen) = ordering_owner(&topic, 2, 30_000_000_000);
     take(&mut frozen, calls, end);
-    frozen.judge_due(&mut |_| {});
+    judge_due(&mut frozen);
     assert!(frozen.held() > 0);
     let queued = flushed(&mut frozen);
     // The successor has taken in fewer calls and judged more of them.

@@ -15,12 +15,26 @@ use crate::baseline::peers::Peers;
 use crate::pipeline::epochs::entry::{Entry, Handed, REPORT_BYTES_MAX, Report, SourceId};
 use crate::pipeline::epochs::kept::{Kept, Lessons};
 
-/// How many past versions stay at hand, for partitions that come back from being left out. Each holds
-/// a copy of the groups that changed in its hour.
+/// How many past versions stay at hand whether anybody needs them or not, for partitions that come
+/// back from being left out. Each holds a copy of the groups that changed in its hour.
 pub const VERSIONS_MAX: usize = 16;
+
+/// How many stay at hand while they are needed: beyond that nothing is kept for whoever is furthest
+/// behind.
+pub const VERSIONS_NEEDED_MAX: usize = 64;
 
 /// Partitions that may take part, of all source topics together.
 pub const MEMBERS_MAX: usize = 65_536;
+
+/// By which past versions a partition judges when it stops now and goes on from what it has written
+/// down. What is judged again by another one is told in other words under the same identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// By the one of this epoch.
+    pub epoch: i64,
+    /// And by every later one: it judges on.
+    pub and_later: bool,
+}
 
 /// One partition, as the others see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +47,8 @@ pub struct Member {
     pub idle: bool,
     /// Waited for too long: not waited for until it has caught up.
     pub left_out: bool,
+    /// What it needs, if anything it knows is written down.
+    pub needs: Option<Needs>,
     /// Who speaks for it.
     pub owner: u64,
     /// The number of the next part.
@@ -60,17 +76,46 @@ pub enum Outcome {
     Refused(String),
 }
 
+/// How many past versions a board keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Whether anybody needs them or not.
+    pub always: usize,
+    /// While they are needed.
+    pub needed: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { always: VERSIONS_MAX, needed: VERSIONS_NEEDED_MAX }
+    }
+}
+
 /// The board.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
+    room: Room,
     members: BTreeMap<SourceId, Member>,
     pending: Lessons,
     merged: Option<i64>,
     versions: VecDeque<Arc<Peers>>,
     merges: u64,
+    lost: u64,
 }
 
 impl Board {
+    /// A board that keeps so many past versions.
+    #[must_use]
+    pub fn with(room: Room) -> Self {
+        Self { room, ..Self::default() }
+    }
+
+    /// The same with nothing on it.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::with(self.room)
+    }
+
     /// Takes the next entry of the log.
     pub fn apply(&mut self, entry: Entry) -> Outcome {
         let (outcome, limit) = match entry {
@@ -125,6 +170,12 @@ impl Board {
         self.merges
     }
 
+    /// How often nothing was kept any more for a partition that was too far behind.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Takes what a partition says.
     pub fn report(&mut self, source: &SourceId, report: Report) -> Outcome {
         let merged = self.merged;
@@ -135,6 +186,7 @@ impl Board {
         member.closed = member.closed.max(report.closed);
         member.handed = report.handed.or(member.handed);
         member.idle = report.idle;
+        member.needs = report.needs;
         member.left_out &= merged.is_some_and(|merged| member.closed < Some(merged));
         if overlaps {
             return Outcome::Overlapping;
@@ -217,7 +269,7 @@ impl Board {
     /// Puts up what was kept, in the place of what stands here.
     pub fn restore(&mut self, kept: Kept) {
         self.merged = kept.merged;
-        self.versions = kept.versions.into_iter().rev().take(VERSIONS_MAX).rev().collect();
+        self.versions = kept.versions.into_iter().rev().take(self.room.needed).rev().collect();
         self.pending = kept.pending;
     }
 
@@ -312,25 +364,57 @@ impl Board {
             epoch.checked_add(1).map_or_else(Lessons::new, |next| self.pending.split_off(&next));
         let due = std::mem::replace(&mut self.pending, later);
         for (epoch, groups) in due {
+            if self.versions.is_empty() {
+                // What is known before anything is: one version among the others.
+                self.versions.push_back(Arc::default());
+            }
             let base = self.newest();
             let summaries = groups.iter().map(|(key, summary)| (*key, summary));
             self.versions.push_back(Arc::new(base.with_epoch(epoch, summaries)));
             self.merges += 1;
-            if self.versions.len() > VERSIONS_MAX {
-                self.versions.pop_front();
-            }
+            self.make_room();
         }
         self.merged = Some(epoch);
+    }
+
+    /// Lets go of past versions that nobody needs. While there are too many still, nothing is kept any
+    /// more for the partitions that are furthest behind: they may never come back.
+    fn make_room(&mut self) {
+        self.drop_spare();
+        while self.versions.len() > self.room.needed {
+            let mut needs: Vec<&mut Option<Needs>> =
+                self.members.values_mut().map(|it| &mut it.needs).collect();
+            let Some(oldest) = needs.iter().filter_map(|it| Some((**it)?.epoch)).min() else {
+                return;
+            };
+            needs.retain(|it| it.is_some_and(|it| it.epoch == oldest));
+            self.lost += u64::try_from(needs.len()).unwrap_or(0);
+            needs.into_iter().for_each(|it| *it = None);
+            self.drop_spare();
+        }
+    }
+
+    fn drop_spare(&mut self) {
+        let spare = self.versions.len().saturating_sub(self.room.always);
+        if spare == 0 {
+            return;
+        }
+        let mut needed = vec![false; self.versions.len()];
+        for needs in self.members.values().filter_map(|member| member.needs) {
+            let later = self.versions.partition_point(|version| version.epoch <= needs.epoch);
+            let first = later.saturating_sub(1);
+            let last = if needs.and_later { needed.len() } else { first + 1 };
+            needed.iter_mut().take(last).skip(first).for_each(|it| *it = true);
+        }
+        needed.iter_mut().skip(spare).for_each(|it| *it = true);
+        let mut is_needed = needed.into_iter();
+        self.versions.retain(|_| is_needed.next().unwrap_or(true));
     }
 
     /// The newest version that holds nothing later than `epoch`, or the oldest there is.
     fn version(&self, epoch: i64) -> Arc<Peers> {
         let fitting = self.versions.iter().rev().find(|version| version.epoch <= epoch);
-        match (fitting, self.versions.front(), self.versions.len() < VERSIONS_MAX) {
-            (Some(version), _, _) => Arc::clone(version),
-            // Versions fell out of the window: the oldest left is the nearest to what was known.
-            (None, Some(oldest), false) => Arc::clone(oldest),
-            (None, _, _) => Arc::default(),
-        }
+        // Where it is lost, the oldest left is the nearest to what was known.
+        fitting.or(self.versions.front()).cloned().unwrap_or_default()
     }
 }

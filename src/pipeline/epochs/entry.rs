@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Timestamp;
+use crate::pipeline::epochs::board::Needs;
 use crate::pipeline::epochs::kept::Lessons;
 use crate::state::codec::{Kind, StateError, open, seal};
 
@@ -50,6 +51,8 @@ pub struct Report {
     pub closed: Option<i64>,
     /// Whether it has nothing to read.
     pub idle: bool,
+    /// The past versions it needs.
+    pub needs: Option<Needs>,
     /// What it had handed out before: what it says now came after that.
     pub base: Option<Handed>,
     /// What it has handed out with this.

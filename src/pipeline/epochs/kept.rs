@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::baseline::peers::{Group, GroupKey, GroupSummary, Peers};
-use crate::pipeline::epochs::board::VERSIONS_MAX;
+use crate::pipeline::epochs::board::VERSIONS_NEEDED_MAX;
 use crate::pipeline::epochs::entry::Handed;
 use crate::pipeline::epochs::{EpochLog, PeerBoard};
 use crate::state::changelog::Lesson;
@@ -13,9 +13,6 @@ use crate::state::codec::{Envelope, EnvelopeWriter, Kind, StateError};
 
 /// Lessons that are not merged yet, at the very most.
 const LESSONS_MAX: usize = 1_000_000;
-
-/// Versions that may be read; a board has fewer.
-const VERSIONS_READ_MAX: usize = 4 * VERSIONS_MAX;
 
 /// What epochs taught about groups.
 pub type Lessons = BTreeMap<i64, BTreeMap<GroupKey, GroupSummary>>;
@@ -96,7 +93,7 @@ impl KeptReader {
     }
 
     fn version(&mut self, epoch: i64) -> Result<(), StateError> {
-        if self.kept.versions.len() >= VERSIONS_READ_MAX {
+        if self.kept.versions.len() >= VERSIONS_NEEDED_MAX {
             return Err(too_many(Kind::Version));
         }
         let before = self.kept.versions.last().cloned().unwrap_or_default();
@@ -154,7 +151,15 @@ impl EpochLog {
     /// A log whose epochs up to `closed` are closed, with what the open ones taught.
     #[must_use]
     pub const fn from_parts(closed: Option<i64>, open: Lessons) -> Self {
-        Self { open, closed, handed: None, told: None, ahead: Vec::new(), is_new_log: false }
+        Self {
+            open,
+            closed,
+            handed: None,
+            told: None,
+            ahead: Vec::new(),
+            is_new_log: false,
+            needs: None,
+        }
     }
 
     /// The same log, of which `ahead` was taught by agents that were ahead of the partition; their

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::baseline::peers::{EPOCHS_BEHIND, Fact, GroupKey};
 use crate::baseline::session::LiveSession;
 use crate::event::{HOUR_NS, Timestamp};
-use crate::pipeline::epochs::board::VERSIONS_MAX;
+use crate::pipeline::epochs::board::{Needs, Room, VERSIONS_MAX};
 use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
 use crate::state::PartitionId;
 
@@ -138,4 +138,61 @@ fn past_versions_are_bounded() {
     let board = board([&epochs, &epochs]);
     assert_eq!(agents(&board, 99), Some(200));
     assert!(board.kept().versions.len() <= VERSIONS_MAX);
+}
+
+/// What a board of one partition has of the epochs 0 to 9, each of which taught one agent more: after
+/// another partition has said that it needs this.
+fn kept_for(needs: Option<Needs>, needed: usize) -> (Vec<u64>, u64) {
+    let board = PeerBoard::with(Room { always: 2, needed });
+    let (ahead, behind) = (board.join(id(0)), board.join(id(1)));
+    publish(&board, ahead, &[0, 1, 2, 3]);
+    publish(&board, behind, &[0]);
+    let log = EpochLog { needs, ..EpochLog::default() };
+    board.rest(behind, &mut EpochLog { needs, ..EpochLog::default() }, (0, Timestamp::MIN), 0);
+    for epoch in 1..10 {
+        publish(&board, ahead, &[epoch]);
+        drop(board.peers(epoch));
+    }
+    board.rest_on(behind, &log);
+    let agents = |epoch| board.known(epoch).unwrap().group(GROUP).map_or(0, |it| it.agents);
+    ((0..10).map(agents).collect(), board.lost())
+}
+
+#[test]
+fn past_versions_stay_as_long_as_a_partition_needs_them() {
+    let needs = |epoch, and_later| Some(Needs { epoch, and_later });
+    let all = kept_for(needs(0, true), 64);
+    assert!(all.0.is_sorted_by(|one, next| one < next), "{all:?}");
+    let (last, newest) = (all.0[9], all.0[8]);
+    assert_eq!(kept_for(None, 64).0, [[newest; 9].as_slice(), &[last]].concat());
+    let from = kept_for(needs(5, true), 64);
+    assert_eq!(from.0[5..], all.0[5..]);
+    assert_eq!(from.0[4], all.0[5], "the oldest left is the nearest");
+    let one = kept_for(needs(5, false), 64);
+    assert_eq!((one.0[5], one.0[8], one.0[9]), (all.0[5], newest, last));
+    assert_eq!(one.0[7], all.0[5], "nobody needs it");
+    assert!([all.1, from.1, one.1].iter().all(|lost| *lost == 0));
+}
+
+#[test]
+fn past_versions_that_are_needed_are_bounded_and_whoever_loses_them_is_counted() {
+    let needs = Some(Needs { epoch: 0, and_later: true });
+    let (all, kept) = (kept_for(needs, 64), kept_for(needs, 4));
+    assert_eq!((all.1, kept.1), (0, 1), "once for one that does not come back");
+    assert_eq!(kept.0, [[all.0[8]; 9].as_slice(), &[all.0[9]]].concat());
+}
+
+#[test]
+fn what_was_known_before_anything_was_is_a_version_among_the_others() {
+    let board = PeerBoard::with(Room { always: 2, needed: 64 });
+    let (one, other) = (board.join(id(0)), board.join(id(1)));
+    publish(&board, one, &[5]);
+    let needs = Some(Needs { epoch: 3, and_later: true });
+    board.wake(other, &EpochLog { needs, ..EpochLog::default() });
+    assert_eq!(agents(&board, 3), None, "the other one is waited for");
+    for epoch in 5..9 {
+        publish(&board, one, &[epoch]);
+        publish(&board, other, &[epoch]);
+        assert_eq!(agents(&board, 3), Some(0));
+    }
 }

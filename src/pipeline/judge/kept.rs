@@ -81,6 +81,7 @@ impl Judge {
         self.peers = hour.and_then(known);
         self.order.begin_after(reached.newest);
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
+        self.note_needs(false);
         self.joined = false;
         let done = EpochLog::from_parts(reached.closed, Lessons::new()).hand_out();
         let offset = (reached.next_offset.unwrap_or(0) - 1).max(0);
@@ -131,6 +132,9 @@ impl Judge {
         if outcome.is_err() {
             let gate = self.admission.gate().clone();
             self.take_stock(gate);
+        }
+        if let Some(reached) = &marker {
+            self.takes_up(reached);
         }
         match marker {
             Some(reached) if is_same_log => self.resume_at(&reached, restored.taught),

@@ -110,6 +110,7 @@ impl Worker {
     fn write_down(&mut self, durable: &Durable) {
         let mut under_way = false;
         for lane in self.lanes.values_mut() {
+            let is_idle = lane.is_idle();
             let Lane { judge, keeping: Some(keeping), ledger, .. } = lane else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
             let began = Moment::now();
@@ -120,6 +121,7 @@ impl Worker {
             }
             if let Some(flushed) = flushed {
                 keeping.flushed(flushed.records);
+                judge.is_written(keeping.hour(), flushed.commit, is_idle);
                 finished((judge, &lane.name), &flushed, &self.metrics);
                 self.consumer.finish(&lane.name, flushed.commit);
                 self.committing.moved();

@@ -14,6 +14,7 @@ use toolwarden::pipeline::courier::{Courier, CourierSettings};
 use toolwarden::pipeline::delivery::{Delivering, WORKER};
 use toolwarden::pipeline::desk::Source;
 use toolwarden::pipeline::epochs::PeerBoard;
+use toolwarden::pipeline::epochs::board::Room;
 use toolwarden::pipeline::epochs::follower::{Follower, Step};
 use toolwarden::pipeline::epochs::link::Link;
 use toolwarden::pipeline::epochs::snapshot::SnapshotPart;
@@ -32,6 +33,9 @@ use crate::sim::world::{Broken, Everything, SESSION_MS, lock};
 
 /// A snapshot of what peers do is due after so many bytes: a few an hour here.
 const SNAPSHOT_BYTES: u64 = 6_000;
+
+/// No past version is kept that nobody needs.
+const ROOM: Room = Room { always: 1, needed: usize::MAX };
 
 /// How long a partition is waited for: nobody is ever left out here, since that judges otherwise.
 const PEERS_WAIT: Duration = Duration::from_secs(30 * 86_400);
@@ -78,7 +82,7 @@ impl Instance {
         let client = Client { world: Arc::clone(world), life };
         show(&client, ahead_ms);
         let metrics = metrics();
-        let board = PeerBoard::default();
+        let board = PeerBoard::with(ROOM);
         let link = Link::new(Box::new(Sink::new(&client)), life, Arc::from([Arc::from("calls")]));
         drop(board.follow(link, Follower::with_snapshots_every(SNAPSHOT_BYTES)));
         let agents = Arc::new(Agents::new(1_000));
