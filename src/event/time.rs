@@ -126,6 +126,14 @@ impl Timestamp {
         self.plus_millis(secs.saturating_mul(1_000).saturating_add(span.subsec_millis().into()))
     }
 
+    /// This time less the whole milliseconds of `span`, saturating at the beginning.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let millis = secs.saturating_mul(1_000).saturating_add(span.subsec_millis().into());
+        self.plus_millis(millis.saturating_neg())
+    }
+
     /// This time plus seconds, saturating at the ends.
     #[must_use]
     pub const fn plus_secs(self, secs: i64) -> Self {

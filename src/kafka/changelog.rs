@@ -150,6 +150,14 @@ pub trait LogReader {
         partition: &TopicPartition,
         since_ms: i64,
     ) -> Result<Option<i64>, KafkaError>;
+
+    /// When the newest record of `partition` was appended, in milliseconds since the Unix epoch;
+    /// `None` when there is none, or it cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer in time.
+    fn newest_ms(&self, partition: &TopicPartition) -> Result<Option<i64>, KafkaError>;
 }
 
 /// Reads partitions whole, from the cluster.
@@ -378,10 +386,19 @@ impl LogReader for PartitionReader {
             return Ok(Some(offset));
         }
         // The embedded cluster knows no times. Where the last record is that young, all count.
+        let newest = self.newest_ms(partition)?;
+        if newest.is_none_or(|newest| newest < since_ms) {
+            return Ok(None);
+        }
+        let ends = self.consumer.fetch_watermarks(topic, number, ANSWER_TIMEOUT);
+        ends.map(|(low, _)| Some(low)).map_err(KafkaError::when(what))
+    }
+
+    fn newest_ms(&self, partition: &TopicPartition) -> Result<Option<i64>, KafkaError> {
         let (low, high) = self
             .consumer
-            .fetch_watermarks(topic, number, ANSWER_TIMEOUT)
-            .map_err(KafkaError::when(what))?;
+            .fetch_watermarks(&partition.topic, partition.partition, ANSWER_TIMEOUT)
+            .map_err(KafkaError::when("read the ends of a partition"))?;
         if low >= high {
             return Ok(None);
         }
@@ -394,6 +411,6 @@ impl LogReader for PartitionReader {
             }
         }
         drop(self.consumer.unassign());
-        Ok(newest.is_some_and(|newest| newest >= since_ms).then_some(low))
+        Ok(newest)
     }
 }

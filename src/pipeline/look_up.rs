@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use crate::deliver::{KEEP, Record, Restoring};
+use crate::event::Timestamp;
 use crate::kafka::{
     ClientSettings, KafkaError, LogReader, PartitionReader, SourceEnds, TopicPartition,
 };
@@ -15,6 +16,9 @@ use crate::pipeline::clock;
 /// A receiver that never committed hears of alerts this far back: those written while the first
 /// instance started, and not those of last month.
 const NEW_RECEIVER: Duration = Duration::from_secs(3_600);
+
+/// Before an alert that is no older than this by the clock here, for the clock may be ahead.
+const CLOCK_AHEAD: Duration = Duration::from_secs(3 * 3_600);
 
 /// How long to wait before a cluster that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -146,15 +150,27 @@ pub fn find(
     let refused = restoring.refused;
     let records = restoring.finish();
     let ends = reader.source_ends(name, None)?;
-    // Where the group's commits have expired, the log still tells what was told.
-    let span = if records.is_empty() { NEW_RECEIVER } else { KEEP };
-    let since_ms = clock::wall().as_millis() - i64::try_from(span.as_millis()).unwrap_or(0);
     let recent = match ends.committed {
         Some(_) => None,
-        None => reader.first_since(name, since_ms)?,
+        None => {
+            let now = clock::wall();
+            let since = match records.is_empty() {
+                true => begins(now, reader.newest_ms(name)?.map(Timestamp::from_millis)),
+                // Where the group's commits have expired, the log still tells what was told.
+                false => now.minus(KEEP),
+            };
+            reader.first_since(name, since.as_millis())?
+        }
     };
     let (from, overtaken) = go_on(&ends, recent);
     Ok(Found { records, from, overtaken, refused })
+}
+
+/// From when on a receiver hears of alerts that never heard of any, where the last one was written at
+/// `newest`.
+fn begins(now: Timestamp, newest: Option<Timestamp>) -> Timestamp {
+    let is_recent = |newest: &Timestamp| *newest >= now.minus(CLOCK_AHEAD);
+    newest.filter(is_recent).map_or(now, |newest| newest.min(now)).minus(NEW_RECEIVER)
 }
 
 /// Where to go on, and how many alerts went before they were told; `recent` is where a receiver that
@@ -218,6 +234,16 @@ mod tests {
         assert_eq!(seen, [0, 0, 1]);
         let answered: Vec<i32> = answers.try_iter().map(|(name, _)| name.partition).collect();
         assert_eq!(answered, [0, 1]);
+    }
+
+    #[test]
+    fn a_new_receiver_hears_of_the_last_hour_also_by_a_clock_that_is_ahead() {
+        let hours = |hours: i64| Timestamp::from_secs(hours * 3_600);
+        let now = hours(100);
+        assert_eq!(begins(now, None), hours(99));
+        assert_eq!(begins(now, Some(hours(98))), hours(97));
+        assert_eq!(begins(now, Some(hours(96))), hours(99), "it is old, whatever the clock says");
+        assert_eq!(begins(now, Some(hours(101))), hours(99), "the clock is behind");
     }
 
     #[test]

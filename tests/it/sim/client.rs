@@ -400,6 +400,12 @@ impl LogReader for Reader {
         let first = log.records().find(|it| it.timestamp_ms.is_some_and(|at| at >= since_ms));
         Ok(first.map(|record| record.offset))
     }
+
+    fn newest_ms(&self, partition: &TopicPartition) -> Result<Option<i64>, KafkaError> {
+        let mut world = lock(&self.0.world);
+        let log = world.log(&partition.topic, partition.partition);
+        Ok(log.records().last().and_then(|it| it.timestamp_ms))
+    }
 }
 
 /// The way into the log of groups.
