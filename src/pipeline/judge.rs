@@ -25,7 +25,7 @@ use crate::pipeline::epochs::{EpochLog, PeerBoard, Post};
 use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::tally::Tally;
 use crate::pipeline::judge::watch::Watch;
-use crate::pipeline::judge::written::Written;
+use crate::pipeline::judge::written::{Gap, Written};
 use crate::pipeline::order::Sequencer;
 use crate::pipeline::self_check::Counted;
 use crate::pipeline::verdicts::{VerdictBoard, VerdictReader};
@@ -111,6 +111,7 @@ pub struct Judge {
     marks: Marks,
     /// Where it would go on after a stop.
     written: Option<Written>,
+    gap: Gap,
 }
 
 impl Judge {
@@ -148,6 +149,7 @@ impl Judge {
             admission,
             marks: Marks::default(),
             written: None,
+            gap: Gap::None,
         }
     }
 
@@ -468,7 +470,7 @@ impl Judge {
     fn peers_of(&mut self, epoch: i64) -> Option<Arc<Peers>> {
         match self.peers.take_if(|(known, _)| *known == epoch) {
             Some((_, peers)) => Some(peers),
-            None => self.shared.board.peers(epoch - EPOCHS_BEHIND),
+            None => self.peers_on_board(epoch),
         }
     }
 

@@ -186,7 +186,8 @@ impl Board {
         member.closed = member.closed.max(report.closed);
         member.handed = report.handed.or(member.handed);
         member.idle = report.idle;
-        member.needs = report.needs;
+        // Whoever takes a partition over of which no call is written down yet does not know it.
+        member.needs = report.needs.or(member.needs);
         member.left_out &= merged.is_some_and(|merged| member.closed < Some(merged));
         if overlaps {
             return Outcome::Overlapping;

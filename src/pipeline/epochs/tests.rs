@@ -175,6 +175,21 @@ fn past_versions_stay_as_long_as_a_partition_needs_them() {
 }
 
 #[test]
+fn whoever_knows_of_no_needs_leaves_those_that_were_said() {
+    let board = PeerBoard::with(Room { always: 1, needed: 64 });
+    let (one, other) = (board.join(id(0)), board.join(id(1)));
+    let needs = Some(Needs { epoch: 1, and_later: true });
+    board.wake(one, &EpochLog { needs, ..EpochLog::default() });
+    board.wake(one, &EpochLog::default());
+    for epoch in 1..4 {
+        publish(&board, one, &[epoch]);
+        publish(&board, other, &[epoch]);
+        drop(board.peers(epoch));
+    }
+    assert_eq!([1, 2, 3].map(|epoch| agents(&board, epoch)), [2, 4, 6].map(Some));
+}
+
+#[test]
 fn past_versions_that_are_needed_are_bounded_and_whoever_loses_them_is_counted() {
     let needs = Some(Needs { epoch: 0, and_later: true });
     let (all, kept) = (kept_for(needs, 64), kept_for(needs, 4));

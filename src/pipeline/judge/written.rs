@@ -4,7 +4,9 @@
 //! known then, or tell the same alerts in other words. So the board keeps the past versions that are
 //! needed for it, and no judge runs so far ahead that they would be too many.
 
-use crate::baseline::peers::EPOCHS_BEHIND;
+use std::sync::Arc;
+
+use crate::baseline::peers::{EPOCHS_BEHIND, Peers};
 use crate::event::Timestamp;
 use crate::pipeline::epochs::board::Needs;
 use crate::pipeline::judge::Judge;
@@ -26,7 +28,43 @@ pub(super) struct Written {
     offset: Option<i64>,
 }
 
+/// Whether peers of the time of calls are no longer known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// They are, as far as that was asked.
+    None,
+    /// They are not: what this judge goes on from is older than what somebody has written since.
+    Found,
+    /// What is written was read again, and so it is.
+    Accepted,
+}
+
 impl Judge {
+    /// The peers of calls of `epoch`, when they are known. Where they are known no longer, somebody has
+    /// written down what came after and said what he needs from then on, after what is known here was
+    /// read: none until that is read again.
+    pub(super) fn peers_on_board(&mut self, epoch: i64) -> Option<Arc<Peers>> {
+        let peers = self.shared.board.peers(epoch - EPOCHS_BEHIND)?;
+        let is_gap = self.journal.is_some() && peers.epoch > epoch - EPOCHS_BEHIND;
+        if is_gap && self.gap != Gap::Accepted {
+            self.gap = Gap::Found;
+            return None;
+        }
+        Some(peers)
+    }
+
+    /// Whether what is written of the partition must be read again before it is judged on.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.gap == Gap::Found
+    }
+
+    /// What is written was read again, or tells nothing of these calls: they are judged by the oldest
+    /// peers that are known.
+    pub const fn makes_do(&mut self) {
+        self.gap = Gap::Accepted;
+    }
+
     /// A flush has ended: what was judged by the hour `hour` is written down, and what comes from
     /// `offset` on is read again after a stop. `is_idle` tells whether the partition has nothing to
     /// read, which was said.
@@ -87,7 +125,10 @@ impl Judge {
 mod tests {
     use super::*;
     use crate::event::{HOUR_NS, Position, ToolCall};
+    use crate::pipeline::epochs::PeerBoard;
+    use crate::pipeline::epochs::board::Room;
     use crate::pipeline::journal::Lineage;
+    use crate::pipeline::judge::Shared;
     use crate::pipeline::judge::tests::shared;
     use crate::state::PartitionId;
     use crate::state::changelog::Restored;
@@ -165,6 +206,31 @@ mod tests {
         assert_eq!(judge.log.needs, Some(Needs { epoch: 99, and_later: true }), "not written");
         flush(&mut judge, true);
         assert_eq!(judge.log.needs, Some(Needs { epoch: 101, and_later: false }));
+    }
+
+    #[test]
+    fn where_the_peers_of_its_time_are_gone_what_is_written_is_read_again_once() {
+        let board = PeerBoard::with(Room { always: 1, needed: 8 });
+        let shared = Shared { board, ..shared() };
+        let lineage = |owner| Lineage { topic: "calls".into(), log: 0, owner, partitions: 2 };
+        let [mut behind, mut ahead] = [0, 1].map(|partition| {
+            let id = PartitionId { partition, ..HERE };
+            let mut judge = Judge::new(shared.clone(), id, "calls".into());
+            judge.take_up(Restored::default(), (0, true), lineage(1)).unwrap();
+            judge
+        });
+        behind.set_idle(true);
+        for (offset, hour) in (0..).zip(100..110) {
+            assert_eq!(take(&mut ahead, &[(offset, hour)]), u64::try_from(offset + 1).unwrap());
+            flush(&mut ahead, false);
+        }
+        assert!(!ahead.is_outdated(), "nothing that it needs is gone");
+        behind.set_idle(false);
+        take(&mut behind, &[(0, 104)]);
+        assert!(behind.is_outdated() && behind.held() == 1);
+        behind.makes_do();
+        take(&mut behind, &[]);
+        assert!(!behind.is_outdated() && behind.held() == 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The part of a worker that knows whether its partitions are still its own, and that gives up what
 //! is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::{GroupMember, Rebalanced, TopicPartition};
@@ -70,6 +71,7 @@ impl Worker {
         for name in cut_off.collect::<Vec<_>>() {
             self.begin_anew(name);
         }
+        self.read_outdated_again();
         let mut superseded = Vec::new();
         for lane in self.lanes.values_mut().filter(|lane| lane.takes()) {
             let Some(keeping) = &mut lane.keeping else { continue };
@@ -82,6 +84,23 @@ impl Worker {
         }
         for (name, record) in superseded {
             self.start_over(name, record);
+        }
+    }
+
+    /// Takes up once more what is written of partitions whose calls would be judged by peers that are
+    /// known no longer. What is learned from history is told to nobody.
+    fn read_outdated_again(&mut self) {
+        let outdated = self.lanes.values_mut().filter(|lane| lane.judge.is_outdated());
+        let (live, learning): (Vec<_>, Vec<_>) = outdated.partition(|lane| lane.past.is_live());
+        learning.into_iter().for_each(|lane| lane.judge.makes_do());
+        for name in live.into_iter().map(|lane| lane.name.clone()).collect::<Vec<_>>() {
+            let id = self.desk.id_of(&name.topic, name.partition);
+            let (topic, partition) = (Arc::clone(&name.topic), name.partition);
+            tracing::info!(topic = &*topic, partition, "read again: others have gone on since");
+            self.begin_anew(name);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.judge.makes_do();
+            }
         }
     }
 
