@@ -188,6 +188,8 @@ pub struct State {
     pub durable: bool,
     /// How often a partition's changes are written.
     pub flush_interval: Duration,
+    /// How much memory what agents taught may take until it is written.
+    pub lessons_bytes: usize,
     /// An agent that made no call for this long is forgotten.
     pub forget_after: Duration,
     /// One that is still being learned gives its place to a new one after this long.

@@ -64,6 +64,7 @@ struct ShownServer {
 struct ShownState {
     durable: bool,
     flush_interval: FriendlyDuration,
+    lessons_bytes: FriendlySize,
     forget_after: FriendlyDuration,
     yield_after: FriendlyDuration,
     /// One mask a key.
@@ -155,6 +156,7 @@ fn state(state: &State) -> ShownState {
     ShownState {
         durable: state.durable,
         flush_interval: FriendlyDuration(state.flush_interval),
+        lessons_bytes: FriendlySize(state.lessons_bytes),
         forget_after: FriendlyDuration(state.forget_after),
         yield_after: FriendlyDuration(state.yield_after),
         mac_keys: state.mac_keys.iter().map(|_| MASK).collect(),

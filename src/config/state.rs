@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::FriendlyDuration;
+use crate::config::units::{FriendlyDuration, FriendlySize};
 
 /// How what is known of agents is kept.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub(crate) struct RawState {
     /// when a backlog is read, it is less often, up to a twelfth, but at every four hours of event
     /// time.
     pub(crate) flush_interval: FriendlyDuration,
+    /// How much memory what agents taught their peers may take until it is written, in all partitions
+    /// of an instance together: one whose share is full is written before its time. 16MiB to 16GiB.
+    pub(crate) lessons_bytes: FriendlySize,
     /// An agent is forgotten, whatever is known of it, once it has made no call for this long in event
     /// time, noticed with the first call of a day; 14d to 3650d.
     pub(crate) forget_after: FriendlyDuration,
@@ -47,6 +50,7 @@ impl Default for RawState {
         Self {
             durable: true,
             flush_interval: FriendlyDuration::secs(5),
+            lessons_bytes: FriendlySize(256 << 20),
             forget_after: FriendlyDuration::secs(90 * 86_400),
             yield_after: FriendlyDuration::secs(86_400),
             mac_key_file: None,

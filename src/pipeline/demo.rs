@@ -211,6 +211,7 @@ fn config(brokers: &str, receiver: SocketAddr, listen: SocketAddr) -> Config {
         state: State {
             durable: false,
             flush_interval: Duration::from_secs(5),
+            lessons_bytes: 256 << 20,
             forget_after: Duration::from_secs(90 * 86_400),
             yield_after: Duration::from_secs(86_400),
             mac_keys: Vec::new(),

@@ -24,13 +24,7 @@ use crate::state::{AgentKey, Agents, Span, Spans};
 
 /// What the lessons of one agent take until its partition is flushed early, in bytes: an agent's record
 /// holds its own, and must stay below what a broker takes.
-pub const LESSONS_SOFT: usize = 192 << 10;
-
-/// The same, at which nothing more is judged before the flush under way has ended.
-pub const LESSONS_HARD: usize = 384 << 10;
-
-/// The lessons of all agents of a partition count as this part of them: 12 MiB are the soft bound.
-const LESSONS_OF_ALL: usize = 64;
+const LESSONS_OF_ONE: usize = 192 << 10;
 
 /// One record to write: its key, and its value or nothing to delete what stands there.
 pub type StateRecord = (Vec<u8>, Option<Vec<u8>>);
@@ -271,11 +265,12 @@ impl Journal {
         self.last = Some((offset, digest));
     }
 
-    /// How many bytes the lessons take that are not written yet: those of the agent that taught most,
-    /// or a part of all of them if that is more.
+    /// Whether the lessons that are not written yet take so many times `bytes` in memory, or those of
+    /// one agent so many times what they may in its record.
     #[must_use]
-    pub fn lessons_bytes(&self) -> usize {
-        self.lessons.of_one().max(self.lessons.of_all() / LESSONS_OF_ALL)
+    pub fn is_full(&self, bytes: usize, times: usize) -> bool {
+        self.lessons.of_one() >= LESSONS_OF_ONE.saturating_mul(times)
+            || self.lessons.of_all() >= bytes.saturating_mul(times)
     }
 
     /// Agents that have changed since the last flush.

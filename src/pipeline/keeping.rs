@@ -8,7 +8,7 @@ use crate::event::Timestamp;
 use crate::kafka::TopicPartition;
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::flushing::Flushing;
-use crate::pipeline::journal::{Journal, LESSONS_HARD, LESSONS_SOFT, Lineage};
+use crate::pipeline::journal::Lineage;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::restore::{Answer, Asked, Found, Restorer};
 use crate::pipeline::watch::Watch;
@@ -58,6 +58,8 @@ pub struct Keeping {
     is_hurried: bool,
     /// What the last flush cost its worker.
     pub cost: Duration,
+    /// What lessons may take in memory until they are written.
+    pub lessons_bytes: usize,
     /// How many records it wrote.
     written: u64,
     /// The hour of event time in which it began.
@@ -79,6 +81,7 @@ impl Keeping {
             asked: Moment::now(),
             is_hurried: false,
             cost: Duration::ZERO,
+            lessons_bytes: usize::MAX,
             written: 0,
             hour: None,
         }
@@ -226,8 +229,7 @@ impl Keeping {
     /// because an agent's record holds what it taught since the last one.
     #[must_use]
     pub fn may_judge(&self, judge: &Judge) -> bool {
-        let taught = judge.journal().map_or(0, Journal::lessons_bytes);
-        self.takes() && (taught < LESSONS_HARD || !self.flushing.is_under_way())
+        self.takes() && (!self.flushing.is_under_way() || !self.is_full(judge, 2))
     }
 
     /// Whether a flush should begin: `interval` has passed, or hours of event time have, or much was
@@ -237,12 +239,17 @@ impl Keeping {
         if !self.takes() || self.flushing.is_under_way() {
             return false;
         }
-        let taught = judge.journal().map_or(0, Journal::lessons_bytes);
         self.is_hurried
             || judge.is_held_back()
-            || taught >= LESSONS_SOFT
+            || self.is_full(judge, 1)
             || self.is_hours_old(judge.watermark().map(Timestamp::hour))
             || self.flushing.began().elapsed() >= interval
+    }
+
+    /// Whether lessons take so many times what they may.
+    #[must_use]
+    pub fn is_full(&self, judge: &Judge, times: usize) -> bool {
+        judge.journal().is_some_and(|journal| journal.is_full(self.lessons_bytes, times))
     }
 
     /// Whether the last flush began hours of event time before `hour`.
@@ -261,7 +268,13 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::ToolCall;
     use crate::pipeline::clock::Reading;
+    use crate::pipeline::judge::tests::shared;
+    use crate::state::PartitionId;
+    use crate::state::changelog::Restored;
+
+    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
 
     fn keeping() -> Keeping {
         let name = TopicPartition { topic: "calls".into(), partition: 0 };
@@ -293,6 +306,40 @@ mod tests {
         assert!(keeping.is_hours_old(Some(100)), "nothing was flushed");
         keeping.begun(Some(100));
         assert_eq!([103, 104].map(|hour| keeping.is_hours_old(Some(hour))), [false, true]);
+    }
+
+    #[test]
+    fn lessons_that_take_their_share_are_written_early_and_hold_up_the_judge_at_twice_that() {
+        let mut judge = Judge::new(shared(), HERE, "calls".into());
+        let mut keeping = keeping();
+        judge.take_up(Restored::default(), (0, true), keeping.lineage(0, 1)).unwrap();
+        let flush = judge.flush().unwrap().unwrap();
+        keeping.goes_on();
+        judge.hold(&ToolCall {
+            time: Timestamp::from_secs(9),
+            tenant_id: "acme".into(),
+            agent_id: "bot".into(),
+            tool_name: "read".into(),
+            ..ToolCall::default()
+        });
+        judge.judge_all(&mut |_| {});
+        judge.record_done(0);
+        keeping.begun(judge.watermark().map(Timestamp::hour));
+        keeping.flushing.put_off();
+        assert_eq!((judge.tally().judged, judge.held()), (1, 0));
+        let taken = (1..).find(|bytes| !judge.journal().unwrap().is_full(bytes + 1, 1)).unwrap();
+        assert!(taken > 20, "{taken} bytes of lessons");
+        let looks = |keeping: &Keeping| {
+            (keeping.is_due(&judge, Duration::from_secs(5)), keeping.may_judge(&judge))
+        };
+        for (bytes, is_due) in [(taken, true), (taken + 1, false), (taken / 2, true)] {
+            keeping.lessons_bytes = bytes;
+            assert_eq!(looks(&keeping), (is_due, true), "{bytes} of {taken}");
+        }
+        keeping.flushing.begin(flush);
+        assert_eq!(looks(&keeping), (false, false), "twice its share");
+        keeping.lessons_bytes = taken;
+        assert_eq!(looks(&keeping), (false, true));
     }
 
     #[test]

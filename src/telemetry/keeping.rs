@@ -27,6 +27,16 @@ impl Event for StateFlushed {
     }
 }
 
+/// A flush begins before its time, for the memory of what it writes.
+#[derive(Clone, Copy, Debug)]
+pub struct StateFlushedEarly;
+
+impl Event for StateFlushedEarly {
+    fn emit(self, metrics: &Metrics) {
+        metrics.families().state_flushes_early.inc();
+    }
+}
+
 /// Some of a partition's baselines could not be written.
 #[derive(Clone, Copy, Debug)]
 pub struct StateUnwritten<'a> {

@@ -38,8 +38,8 @@ pub use groups::{
 pub use ingest::{IngestBeganAgain, IngestMetrics, RepeatsPassedOver};
 pub use kafka::{BrokerSnapshot, KafkaMetrics, KafkaSnapshot, PartitionSnapshot};
 pub use keeping::{
-    LOG_CHANGES, LeaseLapsed, RestoreFailed, SourceLogChanged, StateFlushed, StateForeignWrites,
-    StateRestored, StateSuperseded, StateUnwritten,
+    LOG_CHANGES, LeaseLapsed, RestoreFailed, SourceLogChanged, StateFlushed, StateFlushedEarly,
+    StateForeignWrites, StateRestored, StateSuperseded, StateUnwritten,
 };
 pub use keys::{CallsMisplaced, KeyMisfit};
 pub use logging::{LogError, LogFormat, init_logging};

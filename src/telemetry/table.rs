@@ -107,6 +107,8 @@ table! {
         "Times a partition's baselines were written to the state topic, marker included.";
     state_flush_duration: Histogram = "state_flush_duration_seconds", "seconds", [], NOTIFICATION_BUCKETS,
         "From the cut of a flush to the acknowledgement of its marker.";
+    state_flushes_early: IntCounter = "state_flushes_early_total", "flushes", [], NONE,
+        "Flushes begun before their time because what agents taught took its share of `state.lessons_bytes`.";
     state_records_written: IntCounter = "state_records_written_total", "records", [], NONE,
         "Records written to the state topic.";
     state_bytes_written: IntCounter = "state_bytes_written_total", "bytes", [], NONE,

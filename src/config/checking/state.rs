@@ -26,6 +26,11 @@ impl Checker<'_> {
                 raw.flush_interval,
                 (SECOND / 10, Duration::from_secs(600)),
             ),
+            lessons_bytes: self.size(
+                "/state/lessons_bytes",
+                raw.lessons_bytes,
+                (16 << 20, 16 << 30),
+            ),
             forget_after: self.duration(
                 "/state/forget_after",
                 raw.forget_after,

@@ -42,8 +42,14 @@ pub(super) fn durable(
     .context("cannot start a thread")?;
     // Nothing waits for its room: a flush ends before the next begins.
     let outbox = Outbox::bulk(client, metrics)?;
-    let interval = config.state.flush_interval;
-    Ok(Some(Durable { restorer, outbox, state, interval, agents_a_turn: AGENTS_A_TURN }))
+    Ok(Some(Durable {
+        restorer,
+        outbox,
+        state,
+        interval: config.state.flush_interval,
+        agents_a_turn: AGENTS_A_TURN,
+        lessons_bytes: config.state.lessons_bytes / config.kafka.workers.max(1),
+    }))
 }
 
 /// The keys that records of the state and the groups topic are signed with.

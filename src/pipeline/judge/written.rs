@@ -45,7 +45,8 @@ impl Judge {
     /// read: none until that is read again.
     pub(super) fn peers_on_board(&mut self, epoch: i64) -> Option<Arc<Peers>> {
         let peers = self.shared.board.peers(epoch - EPOCHS_BEHIND)?;
-        let is_gap = self.journal.is_some() && peers.epoch > epoch - EPOCHS_BEHIND;
+        // Before anything was learned it is the epoch 0.
+        let is_gap = self.journal.is_some() && peers.epoch > (epoch - EPOCHS_BEHIND).max(0);
         if is_gap && self.gap != Gap::Accepted {
             self.gap = Gap::Found;
             return None;

@@ -20,7 +20,7 @@ use crate::pipeline::worker::hold::heal_all;
 use crate::pipeline::worker::rebalance::rebalance;
 use crate::state::changelog::Touched;
 use crate::telemetry::{
-    Event, Metrics, RestoreFailed, StateFlushed, StateRestored, StateUnwritten,
+    Event, Metrics, RestoreFailed, StateFlushed, StateFlushedEarly, StateRestored, StateUnwritten,
 };
 
 /// How long partitions that are to go may take to be written down: the whole group waits.
@@ -45,6 +45,8 @@ pub struct Durable {
     pub interval: Duration,
     /// How many agents of a flush are written before more calls are judged.
     pub agents_a_turn: usize,
+    /// How much memory what agents taught may take until it is written, in all of its partitions.
+    pub lessons_bytes: usize,
 }
 
 /// Partitions that are to go.
@@ -109,10 +111,12 @@ impl Worker {
     /// Takes flushes under way a step further, and begins the one that is due most.
     fn write_down(&mut self, durable: &Durable) {
         let mut under_way = false;
+        let share = durable.lessons_bytes / self.lanes.len().max(1);
         for lane in self.lanes.values_mut() {
             let is_idle = lane.is_idle();
             let Lane { judge, keeping: Some(keeping), ledger, .. } = lane else { continue };
             let mut send = |record, ticket| durable.outbox.send(record, ticket);
+            keeping.lessons_bytes = share;
             let began = Moment::now();
             let more = || judge.write_on(durable.agents_a_turn);
             let flushed = keeping.flushing.step(ledger, more, &mut send);
@@ -147,6 +151,9 @@ impl Worker {
         let began = |lane: &&mut Lane| lane.keeping.as_ref().map(|it| it.flushing.began());
         if let Some(lane) = due.min_by_key(began) {
             let began = Moment::now();
+            if lane.keeping.as_ref().is_some_and(|it| it.is_full(&lane.judge, 1)) {
+                StateFlushedEarly.emit(&self.metrics);
+            }
             begin(lane, &self.metrics);
             if let Some(keeping) = &mut lane.keeping {
                 keeping.cost = began.elapsed();

@@ -101,6 +101,7 @@ impl Instance {
             interval: Duration::from_secs(1),
             // Others change meanwhile.
             agents_a_turn: 1,
+            lessons_bytes: usize::MAX,
         };
         let signals: Arc<Signals> = Arc::default();
         let worker = Worker::new(
