@@ -44,9 +44,12 @@ impl Judge {
     /// written down what came after and said what he needs from then on, after what is known here was
     /// read: none until that is read again.
     pub(super) fn peers_on_board(&mut self, epoch: i64) -> Option<Arc<Peers>> {
-        let peers = self.shared.board.peers(epoch - EPOCHS_BEHIND)?;
-        // Before anything was learned it is the epoch 0.
-        let is_gap = self.journal.is_some() && peers.epoch > (epoch - EPOCHS_BEHIND).max(0);
+        let wanted = epoch - EPOCHS_BEHIND;
+        let peers = self.shared.board.peers(wanted)?;
+        // Before anything was learned it is the epoch 0. A call that comes late by hours finds none
+        // either, and nobody has said that he needs them.
+        let is_needed = self.log.needs.is_some_and(|needs| needs.epoch <= wanted);
+        let is_gap = self.journal.is_some() && is_needed && peers.epoch > wanted.max(0);
         if is_gap && self.gap != Gap::Accepted {
             self.gap = Gap::Found;
             return None;
