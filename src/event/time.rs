@@ -122,16 +122,13 @@ impl Timestamp {
     /// This time plus the whole milliseconds of `span`, saturating at the end.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-        self.plus_millis(secs.saturating_mul(1_000).saturating_add(span.subsec_millis().into()))
+        self.plus_millis(whole_millis(span))
     }
 
     /// This time less the whole milliseconds of `span`, saturating at the beginning.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-        let millis = secs.saturating_mul(1_000).saturating_add(span.subsec_millis().into());
-        self.plus_millis(millis.saturating_neg())
+        self.plus_millis(whole_millis(span).saturating_neg())
     }
 
     /// This time plus seconds, saturating at the ends.
@@ -139,6 +136,10 @@ impl Timestamp {
     pub const fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(SECOND_NS)))
     }
+}
+
+fn whole_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Division rounded down, by more than 0. Without a sign it takes half of the steps, and hardly any

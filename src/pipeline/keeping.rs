@@ -268,13 +268,8 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::ToolCall;
     use crate::pipeline::clock::Reading;
-    use crate::pipeline::judge::tests::shared;
-    use crate::state::PartitionId;
-    use crate::state::changelog::Restored;
-
-    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
+    use crate::pipeline::judge::tests::{call, durable, shared};
 
     fn keeping() -> Keeping {
         let name = TopicPartition { topic: "calls".into(), partition: 0 };
@@ -310,18 +305,10 @@ mod tests {
 
     #[test]
     fn lessons_that_take_their_share_are_written_early_and_hold_up_the_judge_at_twice_that() {
-        let mut judge = Judge::new(shared(), HERE, "calls".into());
-        let mut keeping = keeping();
-        judge.take_up(Restored::default(), (0, true), keeping.lineage(0, 1)).unwrap();
+        let (mut judge, mut keeping) = (durable(shared(), 0), keeping());
         let flush = judge.flush().unwrap().unwrap();
         keeping.goes_on();
-        judge.hold(&ToolCall {
-            time: Timestamp::from_secs(9),
-            tenant_id: "acme".into(),
-            agent_id: "bot".into(),
-            tool_name: "read".into(),
-            ..ToolCall::default()
-        });
+        judge.hold(&call(0, Timestamp::from_secs(9)));
         judge.judge_all(&mut |_| {});
         judge.record_done(0);
         keeping.begun(judge.watermark().map(Timestamp::hour));

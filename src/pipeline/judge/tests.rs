@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::{RuleSource, load_rules};
+use crate::event::{Position, Timestamp, ToolCall};
 use crate::pipeline::epochs::PeerBoard;
-use crate::pipeline::judge::Shared;
+use crate::pipeline::journal::Lineage;
+use crate::pipeline::judge::{Judge, Shared};
 use crate::pipeline::verdicts::VerdictBoard;
-use crate::state::Agents;
+use crate::state::changelog::Restored;
+use crate::state::{Agents, PartitionId};
 
 /// The shipped rules, room for a hundred agents, and nobody waited for.
 pub(crate) fn shared() -> Shared {
@@ -17,5 +20,27 @@ pub(crate) fn shared() -> Shared {
         verdicts: VerdictBoard::default(),
         reorder_ns: 0,
         lateness_ns: 0,
+    }
+}
+
+/// The judge of a partition of which nothing is written down, and which writes down what changes.
+pub(crate) fn durable(shared: Shared, partition: i32) -> Judge {
+    let mut judge = Judge::new(shared, PartitionId { topic: 0, partition }, "calls".into());
+    let lineage = Lineage { topic: "calls".into(), log: 0, owner: 1, partitions: 1 };
+    judge.take_up(Restored::default(), (0, true), lineage).unwrap();
+    judge
+}
+
+/// A call of the one agent there is.
+pub(crate) fn call(offset: i64, time: Timestamp) -> ToolCall<'static> {
+    ToolCall {
+        position: Position { offset, ..Position::default() },
+        time,
+        tenant_id: "acme".into(),
+        agent_id: "bot".into(),
+        session_id: "s".into(),
+        call_id: offset.to_string().into(),
+        tool_name: "read".into(),
+        ..ToolCall::default()
     }
 }

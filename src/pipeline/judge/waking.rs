@@ -53,38 +53,15 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::{Position, Timestamp, ToolCall};
-    use crate::pipeline::journal::Lineage;
+    use crate::event::Timestamp;
     use crate::pipeline::judge::Judge;
-    use crate::pipeline::judge::tests::shared;
-    use crate::state::changelog::Restored;
-    use crate::state::{AgentKey, PartitionId, Spans};
-
-    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
-
-    fn judge() -> Judge {
-        let mut judge = Judge::new(shared(), HERE, "calls".into());
-        let lineage = Lineage { topic: "calls".into(), log: 0, owner: 1, partitions: 1 };
-        judge.take_up(Restored::default(), (0, true), lineage).unwrap();
-        judge
-    }
-
-    fn call(secs: i64) -> ToolCall<'static> {
-        ToolCall {
-            position: Position { offset: secs, ..Position::default() },
-            time: Timestamp::from_secs(secs),
-            tenant_id: "acme".into(),
-            agent_id: "bot".into(),
-            session_id: "s".into(),
-            call_id: secs.to_string().into(),
-            tool_name: "read".into(),
-            ..ToolCall::default()
-        }
-    }
+    use crate::pipeline::judge::tests::{call, durable, shared};
+    use crate::state::{AgentKey, Spans};
 
     #[test]
     fn an_agent_at_work_is_looked_after_at_its_first_deadline_and_changed_at_its_last() {
-        let mut judge = judge();
+        let mut judge = durable(shared(), 0);
+        let call = |secs| call(secs, Timestamp::from_secs(secs));
         let key = AgentKey::of(&call(0));
         let mut known = Vec::new();
         for secs in [0, 10, 60] {

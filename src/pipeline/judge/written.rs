@@ -128,36 +128,17 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{HOUR_NS, Position, ToolCall};
+    use crate::event::HOUR_NS;
     use crate::pipeline::epochs::PeerBoard;
     use crate::pipeline::epochs::board::Room;
-    use crate::pipeline::journal::Lineage;
     use crate::pipeline::judge::Shared;
-    use crate::pipeline::judge::tests::shared;
+    use crate::pipeline::judge::tests::{call, durable, shared};
     use crate::state::PartitionId;
-    use crate::state::changelog::Restored;
-
-    const HERE: PartitionId = PartitionId { topic: 0, partition: 0 };
-
-    fn judge() -> Judge {
-        let mut judge = Judge::new(shared(), HERE, "calls".into());
-        let lineage = Lineage { topic: "calls".into(), log: 0, owner: 1, partitions: 1 };
-        judge.take_up(Restored::default(), (0, true), lineage).unwrap();
-        judge
-    }
 
     /// Takes in a call of each of these hours, at their offsets, and judges those that may be.
     fn take(judge: &mut Judge, calls: &[(i64, i64)]) -> u64 {
         for (offset, hour) in calls {
-            judge.hold(&ToolCall {
-                position: Position { offset: *offset, ..Position::default() },
-                time: Timestamp::from_nanos(hour * HOUR_NS),
-                tenant_id: "acme".into(),
-                agent_id: "bot".into(),
-                call_id: offset.to_string().into(),
-                tool_name: "read".into(),
-                ..ToolCall::default()
-            });
+            judge.hold(&call(*offset, Timestamp::from_nanos(hour * HOUR_NS)));
             judge.record_done(*offset);
         }
         judge.judge_all(&mut |_| {});
@@ -174,7 +155,7 @@ mod tests {
 
     #[test]
     fn nobody_judges_far_ahead_of_what_is_written_down() {
-        let mut judge = judge();
+        let mut judge = durable(shared(), 0);
         assert_eq!(take(&mut judge, &[(0, 100), (1, 115), (2, 116), (3, 140)]), 2);
         assert!(judge.is_held_back());
         assert_eq!(judge.waits_for(), None, "for no peers");
@@ -189,14 +170,15 @@ mod tests {
 
     #[test]
     fn without_a_journal_nobody_waits_for_a_flush() {
-        let mut judge = Judge::new(shared(), HERE, "calls".into());
+        let mut judge =
+            Judge::new(shared(), PartitionId { topic: 0, partition: 0 }, "calls".into());
         assert_eq!(take(&mut judge, &[(0, 100), (1, 1_000)]), 2);
         assert_eq!(judge.log.needs, None);
     }
 
     #[test]
     fn what_is_needed_is_what_calls_are_judged_again_by() {
-        let mut judge = judge();
+        let mut judge = durable(shared(), 0);
         take(&mut judge, &[(0, 100), (1, 102)]);
         assert_eq!(judge.log.needs, Some(Needs { epoch: 97, and_later: true }));
         flush(&mut judge, false);
@@ -216,13 +198,7 @@ mod tests {
     fn where_the_peers_of_its_time_are_gone_what_is_written_is_read_again_once() {
         let board = PeerBoard::with(Room { always: 1, needed: 8 });
         let shared = Shared { board, ..shared() };
-        let lineage = |owner| Lineage { topic: "calls".into(), log: 0, owner, partitions: 2 };
-        let [mut behind, mut ahead] = [0, 1].map(|partition| {
-            let id = PartitionId { partition, ..HERE };
-            let mut judge = Judge::new(shared.clone(), id, "calls".into());
-            judge.take_up(Restored::default(), (0, true), lineage(1)).unwrap();
-            judge
-        });
+        let [mut behind, mut ahead] = [0, 1].map(|it| durable(shared.clone(), it));
         behind.set_idle(true);
         for (offset, hour) in (0..).zip(100..110) {
             assert_eq!(take(&mut ahead, &[(offset, hour)]), u64::try_from(offset + 1).unwrap());
@@ -239,7 +215,7 @@ mod tests {
 
     #[test]
     fn time_passes_by_the_peers_of_the_newest_call_after_a_late_one() {
-        let mut judge = judge();
+        let mut judge = durable(shared(), 0);
         take(&mut judge, &[(0, 100)]);
         take(&mut judge, &[(1, 99)]);
         assert_eq!(judge.peers.as_ref().map(|it| it.0), Some(100));

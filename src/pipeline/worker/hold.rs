@@ -1,7 +1,6 @@
 //! The part of a worker that knows whether its partitions are still its own, and that gives up what
 //! is not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::{GroupMember, Rebalanced, TopicPartition};
@@ -94,9 +93,9 @@ impl Worker {
         let (live, learning): (Vec<_>, Vec<_>) = outdated.partition(|lane| lane.past.is_live());
         learning.into_iter().for_each(|lane| lane.judge.makes_do());
         for name in live.into_iter().map(|lane| lane.name.clone()).collect::<Vec<_>>() {
-            let id = self.desk.id_of(&name.topic, name.partition);
-            let (topic, partition) = (Arc::clone(&name.topic), name.partition);
-            tracing::info!(topic = &*topic, partition, "read again: others have gone on since");
+            let (topic, partition) = (&*name.topic, name.partition);
+            tracing::info!(topic, partition, "read again: others have gone on since");
+            let id = self.desk.id_of(topic, partition);
             self.begin_anew(name);
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.judge.makes_do();
