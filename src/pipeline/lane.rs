@@ -212,6 +212,10 @@ impl Lane {
         if is_at_end {
             self.idle = true;
             self.judge.set_idle(true);
+            if let Some(keeping) = self.keeping.as_mut().filter(|_| !self.judge.is_at_rest()) {
+                // The others go on, and past versions of peers are kept for it until it is written.
+                keeping.hurry();
+            }
         }
         if self.behind && self.last_resumed.elapsed() >= RESUME_EVERY {
             self.last_resumed = Moment::now();

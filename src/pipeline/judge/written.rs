@@ -88,6 +88,12 @@ impl Judge {
         self.order.first().is_some_and(|call| self.is_far_ahead(call.time.hour()))
     }
 
+    /// Whether it needs no past version of peers but that of its last call, or none.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.log.needs.is_none_or(|needs| !needs.and_later)
+    }
+
     /// It goes on from there.
     pub(super) fn takes_up(&mut self, reached: &Reached) {
         let hour = reached.watermark.map(Timestamp::hour);
@@ -186,10 +192,12 @@ mod tests {
         judge.set_idle(true);
         let at_rest = Some(Needs { epoch: 100, and_later: false });
         assert_eq!(judge.log.needs, at_rest);
+        assert!(judge.is_at_rest());
         judge.set_idle(false);
         take(&mut judge, &[(2, 103)]);
         judge.set_idle(true);
         assert_eq!(judge.log.needs, Some(Needs { epoch: 99, and_later: true }), "not written");
+        assert!(!judge.is_at_rest());
         flush(&mut judge, true);
         assert_eq!(judge.log.needs, Some(Needs { epoch: 101, and_later: false }));
     }
