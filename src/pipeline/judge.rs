@@ -431,10 +431,8 @@ impl Judge {
         if self.watermark.is_some_and(|watermark| time <= watermark) {
             return;
         }
+        self.comes_to(time.hour());
         let before = self.watermark.replace(time);
-        if before.is_none() {
-            self.begins_in(time.hour());
-        }
         if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
             self.let_pass(time, sink);
         }

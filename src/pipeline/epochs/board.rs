@@ -32,8 +32,8 @@ pub const MEMBERS_MAX: usize = 65_536;
 pub struct Needs {
     /// By the one of this epoch.
     pub epoch: i64,
-    /// And by every later one: it judges on.
-    pub and_later: bool,
+    /// And by those from this epoch on, unless all that it judged is written down.
+    pub later: Option<i64>,
 }
 
 /// One partition, as the others see it.
@@ -401,13 +401,18 @@ impl Board {
             return;
         }
         let mut needed = vec![false; self.versions.len()];
+        let place = |epoch| {
+            let later = self.versions.partition_point(|version| version.epoch <= epoch);
+            later.saturating_sub(1)
+        };
+        let mut from = spare;
         for needs in self.members.values().filter_map(|member| member.needs) {
-            let later = self.versions.partition_point(|version| version.epoch <= needs.epoch);
-            let first = later.saturating_sub(1);
-            let last = if needs.and_later { needed.len() } else { first + 1 };
-            needed.iter_mut().take(last).skip(first).for_each(|it| *it = true);
+            from = needs.later.map_or(from, |later| from.min(place(later)));
+            if let Some(it) = needed.get_mut(place(needs.epoch)) {
+                *it = true;
+            }
         }
-        needed.iter_mut().skip(spare).for_each(|it| *it = true);
+        needed.iter_mut().skip(from).for_each(|it| *it = true);
         let mut is_needed = needed.into_iter();
         self.versions.retain(|_| is_needed.next().unwrap_or(true));
     }

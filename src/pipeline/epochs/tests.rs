@@ -160,25 +160,28 @@ fn kept_for(needs: Option<Needs>, needed: usize) -> (Vec<u64>, u64) {
 
 #[test]
 fn past_versions_stay_as_long_as_a_partition_needs_them() {
-    let needs = |epoch, and_later| Some(Needs { epoch, and_later });
-    let all = kept_for(needs(0, true), 64);
+    let needs = |epoch, later| Some(Needs { epoch, later });
+    let all = kept_for(needs(0, Some(0)), 64);
     assert!(all.0.is_sorted_by(|one, next| one < next), "{all:?}");
     let (last, newest) = (all.0[9], all.0[8]);
     assert_eq!(kept_for(None, 64).0, [[newest; 9].as_slice(), &[last]].concat());
-    let from = kept_for(needs(5, true), 64);
+    let from = kept_for(needs(5, Some(5)), 64);
     assert_eq!(from.0[5..], all.0[5..]);
     assert_eq!(from.0[4], all.0[5], "the oldest left is the nearest");
-    let one = kept_for(needs(5, false), 64);
+    let one = kept_for(needs(5, None), 64);
     assert_eq!((one.0[5], one.0[8], one.0[9]), (all.0[5], newest, last));
     assert_eq!(one.0[7], all.0[5], "nobody needs it");
-    assert!([all.1, from.1, one.1].iter().all(|lost| *lost == 0));
+    let both = kept_for(needs(2, Some(6)), 64);
+    assert_eq!((both.0[2], &both.0[6..]), (all.0[2], &all.0[6..]));
+    assert_eq!(both.0[5], all.0[2], "nobody needs it");
+    assert!([all.1, from.1, one.1, both.1].iter().all(|lost| *lost == 0));
 }
 
 #[test]
 fn whoever_knows_of_no_needs_leaves_those_that_were_said() {
     let board = PeerBoard::with(Room { always: 1, needed: 64 });
     let (one, other) = (board.join(id(0)), board.join(id(1)));
-    let needs = Some(Needs { epoch: 1, and_later: true });
+    let needs = Some(Needs { epoch: 1, later: Some(1) });
     board.wake(one, &EpochLog { needs, ..EpochLog::default() });
     board.wake(one, &EpochLog::default());
     for epoch in 1..4 {
@@ -191,7 +194,7 @@ fn whoever_knows_of_no_needs_leaves_those_that_were_said() {
 
 #[test]
 fn past_versions_that_are_needed_are_bounded_and_whoever_loses_them_is_counted() {
-    let needs = Some(Needs { epoch: 0, and_later: true });
+    let needs = Some(Needs { epoch: 0, later: Some(0) });
     let (all, kept) = (kept_for(needs, 64), kept_for(needs, 4));
     assert_eq!((all.1, kept.1), (0, 1), "once for one that does not come back");
     assert_eq!(kept.0, [[all.0[8]; 9].as_slice(), &[all.0[9]]].concat());
@@ -202,7 +205,7 @@ fn what_was_known_before_anything_was_is_a_version_among_the_others() {
     let board = PeerBoard::with(Room { always: 2, needed: 64 });
     let (one, other) = (board.join(id(0)), board.join(id(1)));
     publish(&board, one, &[5]);
-    let needs = Some(Needs { epoch: 3, and_later: true });
+    let needs = Some(Needs { epoch: 3, later: Some(3) });
     board.wake(other, &EpochLog { needs, ..EpochLog::default() });
     assert_eq!(agents(&board, 3), None, "the other one is waited for");
     for epoch in 5..9 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::baseline::peers::{EPOCHS_BEHIND, Peers};
 use crate::event::Timestamp;
 use crate::pipeline::epochs::board::Needs;
+use crate::pipeline::journal::Journal;
 use crate::pipeline::judge::Judge;
 use crate::state::reached::Reached;
 
@@ -26,6 +27,8 @@ pub(super) struct Written {
     hour: i64,
     /// The offset that is read next after a stop, if anything is written.
     offset: Option<i64>,
+    /// The hour of the first call that was judged and is not written, if any was.
+    since: Option<i64>,
 }
 
 /// Whether peers of the time of calls are no longer known.
@@ -48,7 +51,8 @@ impl Judge {
         let peers = self.shared.board.peers(wanted)?;
         // Before anything was learned it is the epoch 0. A call that comes late by hours finds none
         // either, and nobody has said that he needs them.
-        let is_needed = self.log.needs.is_some_and(|needs| needs.epoch <= wanted);
+        let later = self.log.needs.and_then(|needs| needs.later);
+        let is_needed = later.is_some_and(|later| later <= wanted);
         let is_gap = self.journal.is_some() && is_needed && peers.epoch > wanted.max(0);
         if is_gap && self.gap != Gap::Accepted {
             self.gap = Gap::Found;
@@ -74,7 +78,8 @@ impl Judge {
     /// read, which was said.
     pub fn is_written(&mut self, hour: Option<i64>, offset: i64, is_idle: bool) {
         let Some(hour) = hour else { return };
-        self.written = Some(Written { hour, offset: Some(offset) });
+        let since = Some(hour).filter(|_| self.judged_offset() != Some(offset));
+        self.written = Some(Written { hour, offset: Some(offset), since });
         let before = self.log.needs;
         self.note_needs(is_idle);
         if is_idle && self.log.needs != before {
@@ -91,43 +96,54 @@ impl Judge {
     /// Whether it needs no past version of peers but that of its last call, or none.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.log.needs.is_none_or(|needs| !needs.and_later)
+        self.log.needs.is_none_or(|needs| needs.later.is_none())
     }
 
     /// It goes on from there.
     pub(super) fn takes_up(&mut self, reached: &Reached) {
         let hour = reached.watermark.map(Timestamp::hour);
-        self.written = hour.map(|hour| Written { hour, offset: reached.read_from() });
+        let offset = reached.read_from();
+        self.written = hour.map(|hour| Written { hour, offset, since: None });
     }
 
-    /// The first call ever is of the hour `hour`.
-    pub(super) fn begins_in(&mut self, hour: i64) {
-        if self.journal.is_some() {
-            self.written = Some(Written { hour, offset: None });
-            self.note_needs(false);
+    /// A call of the hour `hour`, later than all before it, is to be judged.
+    pub(super) fn comes_to(&mut self, hour: i64) {
+        if self.journal.is_none() || self.written.is_some_and(|it| it.since.is_some()) {
+            return;
         }
+        let judged = self.judged_offset();
+        // Late calls may have been judged since.
+        let since = self.written.filter(|it| it.offset != judged).map_or(hour, |it| it.hour);
+        let (hour, offset) = self.written.map_or((hour, None), |it| (it.hour, it.offset));
+        self.written = Some(Written { hour, offset, since: Some(since) });
+        self.note_needs(false);
     }
 
     /// Notes what is to be said of the past versions that it needs.
     pub(super) fn note_needs(&mut self, is_idle: bool) {
         let is_at_rest = is_idle && self.order.first().is_none();
         self.log.needs = self.written.map(|it| {
-            // Then time alone may pass again, by the peers of the newest call.
-            let and_later = !(is_at_rest && it.offset.is_some() && it.offset == self.next_offset);
-            let late = if and_later { LATE_HOURS } else { 0 };
-            Needs { epoch: it.hour - late - EPOCHS_BEHIND, and_later }
+            let behind = |hour| hour - LATE_HOURS - EPOCHS_BEHIND;
+            let is_at_rest = is_at_rest && it.offset.is_some() && it.offset == self.next_offset;
+            match it.since {
+                // Time alone may pass again, by the peers of the newest call.
+                _ if is_at_rest => Needs { epoch: it.hour - EPOCHS_BEHIND, later: None },
+                Some(since) if since > it.hour => {
+                    Needs { epoch: it.hour - EPOCHS_BEHIND, later: Some(behind(since)) }
+                }
+                _ => Needs { epoch: behind(it.hour), later: Some(behind(it.hour)) },
+            }
         });
     }
 
     /// Whether a call of the hour `hour` is too far ahead of what is written down: not if all that
     /// was judged is.
     pub(super) fn is_far_ahead(&self, hour: i64) -> bool {
-        let Some(it) = self.written.filter(|it| hour >= it.hour + HOURS_AHEAD_MAX) else {
-            return false;
-        };
-        let judged = self.judged_offset();
-        let may_flush = self.journal.as_ref().zip(judged).is_some_and(|(it, at)| it.may_flush(at));
-        may_flush && it.offset != judged
+        let since = self.written.and_then(|it| it.since);
+        let is_far = since.is_some_and(|since| hour >= since + HOURS_AHEAD_MAX);
+        let may_flush =
+            |journal: &Journal| self.judged_offset().is_some_and(|it| journal.may_flush(it));
+        is_far && self.journal.as_deref().is_some_and(may_flush)
     }
 }
 
@@ -186,20 +202,20 @@ mod tests {
     fn what_is_needed_is_what_calls_are_judged_again_by() {
         let mut judge = durable(shared(), 0);
         take(&mut judge, &[(0, 100), (1, 102)]);
-        assert_eq!(judge.log.needs, Some(Needs { epoch: 97, and_later: true }));
+        assert_eq!(judge.log.needs, Some(Needs { epoch: 97, later: Some(97) }));
         flush(&mut judge, false);
-        assert_eq!(judge.log.needs, Some(Needs { epoch: 99, and_later: true }));
+        assert_eq!(judge.log.needs, Some(Needs { epoch: 99, later: Some(99) }));
         judge.set_idle(true);
-        let at_rest = Some(Needs { epoch: 100, and_later: false });
+        let at_rest = Some(Needs { epoch: 100, later: None });
         assert_eq!(judge.log.needs, at_rest);
         assert!(judge.is_at_rest());
         judge.set_idle(false);
         take(&mut judge, &[(2, 103)]);
         judge.set_idle(true);
-        assert_eq!(judge.log.needs, Some(Needs { epoch: 99, and_later: true }), "not written");
+        assert_eq!(judge.log.needs, Some(Needs { epoch: 100, later: Some(100) }), "not written");
         assert!(!judge.is_at_rest());
         flush(&mut judge, true);
-        assert_eq!(judge.log.needs, Some(Needs { epoch: 101, and_later: false }));
+        assert_eq!(judge.log.needs, Some(Needs { epoch: 101, later: None }));
     }
 
     #[test]
