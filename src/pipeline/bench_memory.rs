@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 
 use crate::baseline::identity::hash_texts;
@@ -117,7 +117,7 @@ pub fn memory(
     for day in 0..2 {
         for shift in 0..shifts {
             let start = START_MILLIS + (day * between + i64::from(shift)) * HOUR_MILLIS;
-            fleet.shift(options.agents, (shift, shifts), start);
+            fleet.shift(options.agents, (shift, shifts), start)?;
             live_peak = live_peak.max(shared.agents.count(|state| state.deadline().is_some()));
         }
         say(&format!("day {day}: {} calls, {}", fleet.calls, resident()?));
@@ -126,7 +126,7 @@ pub fn memory(
     let start = START_MILLIS + 2 * between * HOUR_MILLIS;
     for round in 0..CALLS_A_SESSION {
         let start = start + i64::from(round) * 20_000;
-        fleet.round((0..options.live).step_by(1), (start, 19_000), round, true);
+        fleet.round((0..options.live).step_by(1), (start, 19_000), round, true)?;
     }
     say(&format!("in sessions: {} calls, {}", fleet.calls, resident()?));
     report(&shared.agents, options, (before_bytes, fleet.judge.tally().judged), live_peak)
@@ -177,23 +177,35 @@ pub(super) struct Fleet {
     first: u32,
     tools: Vec<String>,
     calls: u32,
+    /// The offset of the record that holds the calls that come next.
+    pub(super) record: i64,
 }
 
 impl Fleet {
     /// Agents judged by `judge`, whose numbers begin at `first`.
     pub(super) fn new(judge: Judge, first: u32) -> Self {
         let tools = (0..TOOLS).map(|tool| format!("tool_number_{tool}")).collect();
-        Self { judge, first, tools, calls: 0 }
+        Self { judge, first, tools, calls: 0, record: 0 }
     }
 
     /// An hour in which every agent of a shift makes its calls of a day, one round after the other.
-    pub(super) fn shift(&mut self, agents: u32, (shift, shifts): (u32, u32), start: i64) {
+    ///
+    /// # Errors
+    ///
+    /// When the judge waits for something that is not to come.
+    pub(super) fn shift(
+        &mut self,
+        agents: u32,
+        (shift, shifts): (u32, u32),
+        start: i64,
+    ) -> anyhow::Result<()> {
         let step = usize::try_from(shifts).unwrap_or(1);
         for round in 0..CALLS_A_DAY {
             // A round takes five minutes, and the next one begins after six.
             let start = start + i64::from(round) * 360_000;
-            self.round((shift..agents).step_by(step), (start, 300_000), round, false);
+            self.round((shift..agents).step_by(step), (start, 300_000), round, false)?;
         }
+        Ok(())
     }
 
     /// Call number `round` of each of `agents`, spread over a span from a start on, both in
@@ -204,7 +216,7 @@ impl Fleet {
         (start, span): (i64, i64),
         round: u32,
         has_targets: bool,
-    ) {
+    ) -> anyhow::Result<()> {
         let count = i64::try_from(agents.len()).unwrap_or(1).max(1);
         for (place, agent) in (0_i64..).zip(agents) {
             let (agent, after) = (self.first + agent, place * span / count);
@@ -213,7 +225,11 @@ impl Fleet {
             let tool = usize::try_from(round.wrapping_add(agent) % TOOLS).unwrap_or(0);
             let id = format!("call-{:x}", self.calls);
             let mut call = ToolCall {
-                position: Position { offset: i64::from(self.calls), ..Position::default() },
+                position: Position {
+                    offset: self.record,
+                    index: self.calls,
+                    ..Position::default()
+                },
                 time: Timestamp::from_millis(start + after),
                 tenant_id: "acme".into(),
                 agent_id: name.as_str().into(),
@@ -236,8 +252,14 @@ impl Fleet {
             self.judge.take_audits().clear();
             self.calls = self.calls.wrapping_add(1);
         }
-        while !self.judge.judge_all(&mut |_| ()) {}
+        while !self.judge.judge_all(&mut |_| ()) {
+            ensure!(
+                !self.judge.is_held_back(),
+                "what was judged before must be written down first"
+            );
+        }
         self.judge.take_audits().clear();
+        Ok(())
     }
 }
 

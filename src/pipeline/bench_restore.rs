@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::event::Timestamp;
 use crate::kafka::{Ledger, Outbox, OutgoingRecord, Topic, ensure_topics};
 use crate::pipeline::bench_memory::{DAY_HOURS, Fleet, HOUR_MILLIS, START_MILLIS};
 use crate::pipeline::clock::{self, Moment};
@@ -155,13 +156,15 @@ fn write(
         outbox.send(record, ledger.ticket(0));
     };
     for day in 0..DAYS {
+        fleet.record = day;
         for shift in 0..SHIFTS {
             let hours = i64::from(shift) + day * DAY_HOURS;
-            fleet.shift(end - first, (shift, SHIFTS), START_MILLIS + hours * HOUR_MILLIS);
+            fleet.shift(end - first, (shift, SHIFTS), START_MILLIS + hours * HOUR_MILLIS)?;
         }
-        // The calls were never in the source topic; a record there stands for those of a day.
+        // The calls were never in the source topic; a record there stands for those of the day.
         send(&topics.calls, Vec::new(), Some(b"{}".to_vec()));
         fleet.judge.record_done(day);
+        let hour = fleet.judge.watermark().map(Timestamp::hour);
         let flush = fleet.judge.flush()?.context("there is nothing to write")?;
         for (key, payload) in flush.records.into_iter().chain([flush.marker]) {
             records += 1;
@@ -169,6 +172,7 @@ fn write(
             send(&topics.state, key, payload);
         }
         arrived(&outbox)?;
+        fleet.judge.is_written(hour, flush.commit, false);
     }
     Ok((records, bytes))
 }

@@ -11,6 +11,7 @@
 mod addresses;
 mod audit;
 mod baselines;
+mod bench;
 mod bounds;
 mod calls;
 mod config;
