@@ -9,6 +9,7 @@
 //! was written says what it reflects already. In another order an alert could be suppressed by a
 //! state that had seen its cause while the alert itself was never written.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::kafka::{CODE_HEADER, Ledger, OutgoingRecord, Receipts, Ticket, WhenTooLarge};
@@ -17,13 +18,18 @@ use crate::pipeline::clock::Moment;
 use crate::pipeline::journal::{Flush, StateRecord};
 use crate::state::mac::MacKeys;
 
+/// Bytes of records that are sent before they are waited for: about a batch. librdkafka has one batch of
+/// a partition on its way at a time, and while another one waits behind it, its thread asks without
+/// pause whether that may go: a processor for the length of a flush.
+const BATCH_BYTES: usize = 900_000;
+
 /// Which acknowledgement is waited for.
 #[derive(Debug, Default)]
 enum Stage {
     #[default]
     Resting,
     Alerts(Flush),
-    /// Of none: there are agents that are not sent yet.
+    /// Of those that were sent: there are more.
     Writing(Flush),
     Records {
         marker: StateRecord,
@@ -54,6 +60,8 @@ pub struct Flushing {
     partition: i32,
     keys: MacKeys,
     stage: Stage,
+    /// Records that wait for those before them.
+    queue: VecDeque<StateRecord>,
     ledger: Ledger,
     receipts: Receipts,
     began: Moment,
@@ -71,6 +79,7 @@ impl Flushing {
             partition,
             keys: MacKeys::default(),
             stage,
+            queue: VecDeque::new(),
             ledger,
             receipts,
             began: Moment::now(),
@@ -117,7 +126,8 @@ impl Flushing {
     }
 
     /// Goes as far as acknowledgements allow. `alerts` are the open offsets of the source partition;
-    /// `more` gives the next records of the flush until there are none, and is asked once a step;
+    /// `more` gives the next records of the flush until there are none, and is asked once a step, when
+    /// those before are acknowledged;
     /// `send` produces a record. Returns the flush when it has ended.
     pub fn step(
         &mut self,
@@ -134,26 +144,29 @@ impl Flushing {
                     return None;
                 }
                 Stage::Alerts(mut flush) => {
-                    let records = std::mem::take(&mut flush.records);
-                    self.send_all(records, flush.cut, send);
+                    self.queue.extend(std::mem::take(&mut flush.records));
                     Stage::Writing(flush)
                 }
-                Stage::Writing(flush) => {
+                waiting if !self.ledger.is_empty() => {
+                    self.stage = waiting;
+                    return None;
+                }
+                Stage::Writing(flush) if self.queue.is_empty() => {
                     let Some(more) = more.take() else {
                         self.stage = Stage::Writing(flush);
                         return None;
                     };
                     match more() {
                         Some(records) => {
-                            self.send_all(records, flush.cut, send);
+                            self.queue.extend(records);
                             Stage::Writing(flush)
                         }
                         None => Stage::Records { marker: flush.marker, commit: flush.commit },
                     }
                 }
-                waiting if !self.ledger.is_empty() => {
-                    self.stage = waiting;
-                    return None;
+                Stage::Writing(flush) => {
+                    self.send_batch(flush.cut, send);
+                    Stage::Writing(flush)
                 }
                 Stage::Records { marker, commit } => {
                     kill_point::hit(Point::StatesAcked);
@@ -170,13 +183,13 @@ impl Flushing {
         }
     }
 
-    fn send_all(
-        &mut self,
-        records: Vec<StateRecord>,
-        cut: i64,
-        send: &mut dyn FnMut(OutgoingRecord, Ticket),
-    ) {
-        for record in records {
+    /// Sends the next records of the queue.
+    fn send_batch(&mut self, cut: i64, send: &mut dyn FnMut(OutgoingRecord, Ticket)) {
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES
+            && let Some(record) = self.queue.pop_front()
+        {
+            bytes += record.0.len() + record.1.as_ref().map_or(0, Vec::len);
             self.send(record, (cut, WhenTooLarge::LeaveOutBaseline), send);
         }
     }
@@ -253,9 +266,12 @@ mod tests {
         assert!(sent.keys().is_empty(), "an alert is not acknowledged");
         below.settle();
         assert_eq!(sent.step(&mut flushing, &alerts), None);
-        assert_eq!(sent.keys(), [b"a", b"b"], "what comes after the cut is not waited for");
+        assert_eq!(sent.keys(), [b"a"], "what comes after the cut is not waited for");
         assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys().len(), 1, "what was written first is not acknowledged");
         sent.settle(0);
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
+        assert_eq!(sent.keys(), [b"a", b"b"]);
         assert_eq!(sent.step(&mut flushing, &alerts), None);
         assert_eq!(sent.keys().len(), 2, "an agent is not acknowledged");
         sent.settle(1);
@@ -274,9 +290,9 @@ mod tests {
         let (alerts, mut sent) = (Ledger::default(), Sent::default());
         sent.more = (0..3).map(|number| vec![(vec![number], None)]).collect();
         flushing.begin(flush());
-        for written in 2..5 {
+        for written in 1..5 {
             assert_eq!(sent.step(&mut flushing, &alerts), None);
-            assert_eq!(sent.keys().len(), written);
+            assert_eq!(sent.keys().len(), written, "one after the other");
             sent.sent.iter_mut().filter_map(|it| it.1.take()).for_each(Ticket::settle);
         }
         assert_eq!(sent.step(&mut flushing, &alerts), None);
@@ -286,12 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn about_a_batch_is_on_its_way_at_a_time() {
+        let mut flushing = Flushing::new("state".into(), 3);
+        let (alerts, mut sent) = (Ledger::default(), Sent::default());
+        let half = BATCH_BYTES / 2;
+        sent.more = vec![(0..5).map(|number| (vec![number], Some(vec![0; half]))).collect()];
+        flushing.begin(flush());
+        let mut on_their_way = Vec::new();
+        while !sent.keys().contains(&&b"m"[..]) {
+            assert_eq!(sent.step(&mut flushing, &alerts), None);
+            assert_eq!(sent.step(&mut flushing, &alerts), None, "nothing more without an answer");
+            let tickets = sent.sent.iter_mut().filter_map(|it| it.1.take());
+            on_their_way.push(tickets.map(Ticket::settle).count());
+        }
+        assert_eq!(
+            on_their_way,
+            [1, 2, 2, 1, 1],
+            "first, agents, agents, the last of them, marker"
+        );
+        assert!(flushing.queue.is_empty());
+    }
+
+    #[test]
     fn a_record_that_never_arrives_holds_the_flush() {
         let mut flushing = Flushing::new("state".into(), 3);
         let (alerts, mut sent) = (Ledger::default(), Sent::at_once());
         flushing.begin(flush());
         assert_eq!(sent.step(&mut flushing, &alerts), None);
         sent.settle(0);
+        assert_eq!(sent.step(&mut flushing, &alerts), None);
         drop(sent.sent[1].1.take());
         for _ in 0..3 {
             assert_eq!(sent.step(&mut flushing, &alerts), None);

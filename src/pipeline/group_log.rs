@@ -26,7 +26,7 @@ use crate::pipeline::restore::LogChange;
 use crate::state::mac::MacKeys;
 use crate::telemetry::{
     Event, GroupEntryBad, GroupEntryFate, GroupEntryRead, GroupSnapshotWritten, GroupsRead,
-    Metrics, PeerLeftOut, RecordTooLarge, TooLarge,
+    Metrics, PeerLeftOut, RecordTooLarge, TooLarge, TopicUnreadable,
 };
 
 mod vouching;
@@ -185,7 +185,8 @@ impl GroupLog {
                 Ok(Some(record)) => self.take(&record),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the groups topic cannot be read just now");
+                    let (topic, why, now) = (&self.topic, error.to_string(), clock::wall());
+                    TopicUnreadable { topic, why: &why, now }.emit(&self.metrics);
                     self.set_following(false);
                     std::thread::sleep(POLL);
                 }

@@ -166,6 +166,7 @@ impl Monitor {
     }
 
     fn look(&self, reports: &[Report], waits: &mut [Waiting; 2]) {
+        self.metrics.time_is(clock::wall());
         self.metrics.agents(self.shared.agents.len(), self.shared.agents.capacity());
         self.metrics.held_calls(reports.iter().map(|report| report.held).sum());
         self.metrics.unacknowledged(self.outbox.unacknowledged());

@@ -13,7 +13,7 @@ use crate::pipeline::verdict_book::VerdictBook;
 use crate::pipeline::verdicts::VerdictBoard;
 use crate::policy::{Acceptance, Stance};
 use crate::telemetry::{
-    Event, Metrics, VerdictChange, VerdictChanged, VerdictRefused, VerdictsRead,
+    Event, Metrics, TopicUnreadable, VerdictChange, VerdictChanged, VerdictRefused, VerdictsRead,
 };
 
 /// How long a poll waits; stopping waits as long.
@@ -105,7 +105,8 @@ impl VerdictFeed {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the verdicts topic cannot be read just now");
+                    let (topic, why, now) = (&self.source.2, error.to_string(), clock::wall());
+                    TopicUnreadable { topic, why: &why, now }.emit(&self.metrics);
                     std::thread::sleep(POLL);
                 }
             }

@@ -40,21 +40,21 @@ impl Readiness {
     /// Tells of each component that it is ready, or the reason why it is not. All of them at once: one
     /// that waits no longer may have left another to wait for.
     ///
-    /// Returns whether that changes the whole; then [`ReadyChanged`] is emitted.
+    /// Returns whether that changes the whole. [`ReadyChanged`] is emitted when other parts wait than
+    /// before: what is seen first is seldom what is wrong.
     pub fn set(&self, states: impl IntoIterator<Item = (Component, Result<(), String>)>) -> bool {
         let mut waiting = self.lock();
-        let before = waiting.is_empty();
+        let before: Vec<Component> = waiting.keys().copied().collect();
         for (component, state) in states {
             match state {
                 Ok(()) => waiting.remove(component),
                 Err(reason) => waiting.insert(component, reason),
             };
         }
-        let has_changed = before != waiting.is_empty();
-        if has_changed {
+        if !waiting.keys().eq(&before) {
             self.changed(&waiting);
         }
-        has_changed
+        before.is_empty() != waiting.is_empty()
     }
 
     /// Whether every part is ready.
@@ -74,9 +74,10 @@ impl Readiness {
     }
 
     fn changed(&self, waiting: &BTreeMap<Component, String>) {
-        let (ready, first) = (waiting.is_empty(), waiting.first_key_value());
-        let reason = first.map(|(component, reason)| format!("{component}: {reason}"));
-        ReadyChanged { ready, reason: &reason.unwrap_or_default() }.emit(&self.metrics);
+        let reasons: Vec<String> =
+            waiting.iter().map(|(component, reason)| format!("{component}: {reason}")).collect();
+        let ready = reasons.is_empty();
+        ReadyChanged { ready, reason: &reasons.join("; ") }.emit(&self.metrics);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Component, String>> {

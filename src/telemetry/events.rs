@@ -292,6 +292,8 @@ impl Event for CommitFailed<'_> {
 }
 
 /// The Kafka client reported an error.
+///
+/// One that it goes on after is logged at most once in ten seconds for each code.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerError<'a> {
     /// librdkafka's error code.
@@ -305,8 +307,31 @@ impl Event for ConsumerError<'_> {
         metrics.families().kafka_errors.with_label_values(&[self.code]).inc();
         if self.fatal {
             tracing::error!(code = self.code, "the Kafka client gave up; restart the instance");
-        } else {
-            tracing::warn!(code = self.code, "the Kafka client reported an error and goes on");
+        } else if let Some(kept_back) = metrics.may_log_now("kafka_error", self.code) {
+            let code = self.code;
+            tracing::warn!(code, kept_back, "the Kafka client reported an error and goes on");
+        }
+    }
+}
+
+/// A topic of our own that is followed cannot be read just now, and is asked again.
+///
+/// Logged at most once in ten seconds for each topic.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicUnreadable<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Why it cannot.
+    pub why: &'a str,
+    /// The time now, which decides whether it is logged.
+    pub now: Timestamp,
+}
+
+impl Event for TopicUnreadable<'_> {
+    fn emit(self, metrics: &Metrics) {
+        let Self { topic, why, now } = self;
+        if let Some(kept_back) = metrics.may_log("topic_unreadable", topic, now) {
+            tracing::warn!(topic, why, kept_back, "a topic cannot be read just now");
         }
     }
 }
@@ -393,7 +418,7 @@ impl Event for ShutdownFinished {
 pub struct ReadyChanged<'a> {
     /// Whether it is ready now.
     pub ready: bool,
-    /// What it waits for when it is not.
+    /// All that it waits for when it is not.
     pub reason: &'a str,
 }
 

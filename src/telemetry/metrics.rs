@@ -1,6 +1,7 @@
 //! The metrics of one instance: a registry, the hot-path handles and the plain setters.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::process_collector::ProcessCollector;
@@ -70,6 +71,8 @@ struct Inner {
     families: Families,
     kafka: KafkaMetrics,
     said: Mutex<SaidOf>,
+    /// The time in nanoseconds, as it was last told; 0 before that.
+    told_time: AtomicI64,
 }
 
 /// The metrics of one instance. Cloning shares them.
@@ -97,7 +100,13 @@ impl Metrics {
         }
         let labels = [build.version.as_str(), &build.revision, &build.librdkafka];
         families.build_info.with_label_values(&labels).set(1);
-        let inner = Inner { registry, families, kafka, said: Mutex::default() };
+        let inner = Inner {
+            registry,
+            families,
+            kafka,
+            said: Mutex::default(),
+            told_time: AtomicI64::new(0),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -315,6 +324,19 @@ impl Metrics {
 
     pub(super) fn families(&self) -> &Families {
         &self.inner.families
+    }
+
+    /// Tells the time, for lines from where there is no clock.
+    pub fn time_is(&self, now: Timestamp) {
+        self.inner.told_time.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// As [`Self::may_log`], at the time that was last told. Nothing is kept back before it was.
+    pub(super) fn may_log_now(&self, what: &'static str, topic: &str) -> Option<u64> {
+        match self.inner.told_time.load(Ordering::Relaxed) {
+            0 => Some(0),
+            now => self.may_log(what, topic, Timestamp::from_nanos(now)),
+        }
     }
 
     /// Whether `what` may be logged of `topic` at `now`; if so, how many lines were kept back since

@@ -28,7 +28,7 @@ pub use events::{
     DeadLetterKind, DeadLettered, EpisodeClosed, EpisodeOpened, Event, OffsetsCommitted,
     PartitionPaused, PartitionsAssigned, PartitionsLost, PartitionsRevoked, ReadyChanged,
     RecordRejected, RecordTooLarge, ShutdownFinished, ShutdownStarted, StallDetected, StallEnded,
-    TooLarge,
+    TooLarge, TopicUnreadable,
 };
 pub use family::{MetricKind, MetricSpec};
 pub use groups::{

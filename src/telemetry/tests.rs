@@ -213,6 +213,17 @@ fn a_rejection_counts_each_time_and_is_logged_once_in_ten_seconds() {
 }
 
 #[test]
+fn where_there_is_no_clock_lines_are_kept_back_by_the_time_that_was_last_told() {
+    let metrics = Metrics::new(&BuildInfo::default());
+    let lines = || metrics.may_log_now("kafka_error", "_TRANSPORT");
+    assert_eq!([lines(), lines()], [Some(0); 2], "nobody has told the time");
+    metrics.time_is(Timestamp::from_secs(100));
+    assert_eq!([lines(), lines()], [Some(0), None]);
+    metrics.time_is(Timestamp::from_secs(110));
+    assert_eq!(lines(), Some(1));
+}
+
+#[test]
 fn a_notification_moves_its_requests_its_result_and_its_latency() {
     let metrics = seeded();
     let receiver = "pager";

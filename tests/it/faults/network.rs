@@ -65,6 +65,15 @@ fn row_11_while_the_broker_is_down_nothing_is_lost_and_readiness_says_so() {
     truth.holds(&settings, &[&running]);
     recovered(11, began.elapsed());
     assert!(running.is_alive());
+    let log = running.log();
+    let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert!(lines("kafka: no broker answers") > 0, "the log says what is wrong\n{log}");
+    // Asked five times a second, of two topics, and by every client: said every ten seconds.
+    let most =
+        2 * usize::try_from(began.elapsed().saturating_add(down).as_secs() / 10 + 2).unwrap();
+    for words in ["cannot be read just now", "reported an error and goes on"] {
+        assert!(lines(words) <= most, "{words}: more than {most}\n{log}");
+    }
 }
 
 #[test]
