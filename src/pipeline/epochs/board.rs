@@ -364,7 +364,8 @@ impl Board {
         let later =
             epoch.checked_add(1).map_or_else(Lessons::new, |next| self.pending.split_off(&next));
         let due = std::mem::replace(&mut self.pending, later);
-        for (epoch, groups) in due {
+        // A version that taught nothing would look like a hole.
+        for (epoch, groups) in due.into_iter().filter(|(_, groups)| !groups.is_empty()) {
             if self.versions.is_empty() {
                 // What is known before anything is: one version among the others.
                 self.versions.push_back(Arc::default());
@@ -401,10 +402,7 @@ impl Board {
             return;
         }
         let mut needed = vec![false; self.versions.len()];
-        let place = |epoch| {
-            let later = self.versions.partition_point(|version| version.epoch <= epoch);
-            later.saturating_sub(1)
-        };
+        let place = |epoch| self.reached(epoch).saturating_sub(1);
         let mut from = spare;
         for needs in self.members.values().filter_map(|member| member.needs) {
             from = needs.later.map_or(from, |later| from.min(place(later)));
@@ -413,14 +411,40 @@ impl Board {
             }
         }
         needed.iter_mut().skip(from).for_each(|it| *it = true);
-        let mut is_needed = needed.into_iter();
-        self.versions.retain(|_| is_needed.next().unwrap_or(true));
+        let mut kept: VecDeque<Arc<Peers>> = VecDeque::with_capacity(self.versions.len());
+        let mut is_in_hole = false;
+        for (place, version) in self.versions.iter().enumerate() {
+            if needed.get(place) == Some(&true) && !self.is_hole(place) {
+                kept.push_back(Arc::clone(version));
+                is_in_hole = false;
+            } else if !std::mem::replace(&mut is_in_hole, true)
+                && let Some(before) = kept.back()
+            {
+                kept.push_back(Arc::new(before.with_groups(version.epoch, [])));
+            }
+        }
+        self.versions = kept;
     }
 
-    /// The newest version that holds nothing later than `epoch`, or the oldest there is.
+    /// How many versions hold nothing later than `epoch`.
+    fn reached(&self, epoch: i64) -> usize {
+        self.versions.partition_point(|version| version.epoch <= epoch)
+    }
+
+    /// Whether versions from the epoch of this one on were let go of, and this stands for them: it
+    /// knows what the one before it knows, which no other does.
+    fn is_hole(&self, place: usize) -> bool {
+        let before = place.checked_sub(1).and_then(|before| self.versions.get(before));
+        before.zip(self.versions.get(place)).is_some_and(|(before, version)| {
+            version.epoch > before.epoch && version.changed_since(before).next().is_none()
+        })
+    }
+
+    /// The newest version that holds nothing later than `epoch`. Where that was let go of, the oldest
+    /// that is left of those after it: the nearest to what was known.
     fn version(&self, epoch: i64) -> Arc<Peers> {
-        let fitting = self.versions.iter().rev().find(|version| version.epoch <= epoch);
-        // Where it is lost, the oldest left is the nearest to what was known.
-        fitting.or(self.versions.front()).cloned().unwrap_or_default()
+        let later = self.reached(epoch);
+        let place = later.checked_sub(1).filter(|place| !self.is_hole(*place)).unwrap_or(later);
+        self.versions.get(place).cloned().unwrap_or_default()
     }
 }

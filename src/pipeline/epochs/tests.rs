@@ -170,10 +170,14 @@ fn past_versions_stay_as_long_as_a_partition_needs_them() {
     assert_eq!(from.0[4], all.0[5], "the oldest left is the nearest");
     let one = kept_for(needs(5, None), 64);
     assert_eq!((one.0[5], one.0[8], one.0[9]), (all.0[5], newest, last));
-    assert_eq!(one.0[7], all.0[5], "nobody needs it");
+    assert_eq!(
+        [one.0[6], one.0[7]],
+        [newest; 2],
+        "what is left after it: the one before is no other"
+    );
     let both = kept_for(needs(2, Some(6)), 64);
     assert_eq!((both.0[2], &both.0[6..]), (all.0[2], &all.0[6..]));
-    assert_eq!(both.0[5], all.0[2], "nobody needs it");
+    assert_eq!(both.0[3..6], [all.0[6]; 3], "nobody needs them");
     assert!([all.1, from.1, one.1, both.1].iter().all(|lost| *lost == 0));
 }
 
