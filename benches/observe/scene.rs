@@ -216,7 +216,9 @@ fn with_sessions(known: &Peers, group: GroupKey) -> Peers {
     let peers = (0..SESSIONS / SESSIONS_AN_HOUR).fold(known.clone(), |peers, hour| {
         let mut summary = GroupSummary::default();
         let first = hour * SESSIONS_AN_HOUR;
-        (first..first + SESSIONS_AN_HOUR).for_each(|session| summary.add(learned(session)));
+        for session in first..first + SESSIONS_AN_HOUR {
+            summary.add(learned(session));
+        }
         peers.with_epoch(0, [(group, &summary)])
     });
     let sketches = peers.habits(group).unwrap().sketches();

@@ -206,8 +206,10 @@ pub struct GroupSummary {
 }
 
 impl GroupSummary {
-    /// Adds one fact.
-    pub fn add(&mut self, fact: Fact) {
+    /// Adds one fact. Returns whether anything is known otherwise now. A fact that changes nothing
+    /// would not change what is known later either, for what says it already stays or makes room
+    /// for what says more; those that are counted always change something.
+    pub fn add(&mut self, fact: Fact) -> bool {
         match fact {
             Fact::Agent => self.agents += 1,
             Fact::ActiveDay => self.active_days += 1,
@@ -227,17 +229,18 @@ impl GroupSummary {
             Fact::Pulse { quarters, is_busy } => self.pulse.add(quarters, is_busy),
             Fact::Version { version, day } => self.versions.add((day, version), 1, EPOCH.versions),
             Fact::Tool { tool, agent, hour, began } => {
-                self.tools.change(tool, EPOCH.tools, |it| it.add(agent, hour, began));
+                return self.tools.change(tool, EPOCH.tools, |it| it.add(agent, hour, began));
             }
-            Fact::Session(session) => self.sessions.add(session),
+            Fact::Session(session) => return self.sessions.add(session),
             Fact::Shape { tool, place } => {
-                self.tools.change(tool, EPOCH.tools, |it| it.add_shape(place));
+                return self.tools.change(tool, EPOCH.tools, |it| it.add_shape(place));
             }
             Fact::SubAgent { root, hour } => {
                 let hour = i32::try_from(hour).unwrap_or(i32::MAX);
                 self.families.add(root, hour, 1, EPOCH.families);
             }
         }
+        true
     }
 
     /// Adds everything `other` taught in the same epoch; the order of merges does not matter.
@@ -496,7 +499,9 @@ mod tests {
 
     fn summary(facts: &[Fact]) -> GroupSummary {
         let mut summary = GroupSummary::default();
-        facts.iter().for_each(|fact| summary.add(fact.clone()));
+        for fact in facts {
+            summary.add(fact.clone());
+        }
         summary
     }
 
@@ -564,7 +569,38 @@ mod tests {
         assert_eq!(peers.full()["sessions"], 1);
     }
 
+    /// What is kept of facts, or makes room, by what it says: enough of it that there is no room.
+    fn kept_fact() -> impl Strategy<Value = Fact> {
+        prop_oneof![
+            (0_u64..120, 0_u64..9, 0_i64..9, any::<bool>())
+                .prop_map(|(tool, agent, hour, began)| Fact::Tool { tool, agent, hour, began }),
+            (0_u64..120, 0_u8..4).prop_map(|(tool, place)| Fact::Shape { tool, place }),
+            (0_u64..60, 0_u64..4).prop_map(|(n, agent)| session(n, agent)),
+            (0_u64..4).prop_map(|rank| Fact::AtWork { rank }),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn what_changed_nothing_may_be_left_out_wherever_the_rest_comes_from(
+            told in prop::collection::vec((kept_fact(), 0_usize..3), 0..600),
+        ) {
+            let mut whole = GroupSummary::default();
+            let mut parts: [GroupSummary; 3] = Default::default();
+            let mut left_out = 0;
+            for (fact, part) in told.iter().rev() {
+                if whole.add(fact.clone()) {
+                    parts[*part].add(fact.clone());
+                } else {
+                    left_out += 1;
+                }
+            }
+            prop_assert!(told.len() < 400 || left_out > 0, "none of {}", told.len());
+            prop_assert_eq!(&merged(&parts), &whole);
+            let all: Vec<Fact> = told.into_iter().map(|(fact, _)| fact).collect();
+            prop_assert_eq!(&summary(&all), &whole);
+        }
+
         #[test]
         fn merging_does_not_depend_on_order_or_grouping(
             a in prop::collection::vec(fact(), 0..40),

@@ -50,20 +50,15 @@ pub struct EpochLog {
 }
 
 impl EpochLog {
-    /// Notes facts learned from a call of `epoch`. When that epoch is closed already they count in
-    /// the oldest one still open.
-    pub fn note(&mut self, epoch: i64, group: GroupKey, facts: &[Fact]) {
-        if self.told.is_some() {
-            return;
-        }
-        for fact in facts {
-            self.put(fact.epoch().unwrap_or(epoch), group, fact.clone());
-        }
+    /// Notes a fact learned from a call of `epoch`. When that epoch is closed already it counts in
+    /// the oldest one still open. Returns whether it says anything that was not known of the epoch.
+    pub fn note(&mut self, epoch: i64, group: GroupKey, fact: &Fact) -> bool {
+        self.told.is_none() && self.put(fact.epoch().unwrap_or(epoch), group, fact.clone())
     }
 
-    fn put(&mut self, epoch: i64, group: GroupKey, fact: Fact) {
+    fn put(&mut self, epoch: i64, group: GroupKey, fact: Fact) -> bool {
         let epoch = self.closed.map_or(epoch, |closed| epoch.max(closed + 1));
-        self.open.entry(epoch).or_default().entry(group).or_default().add(fact);
+        self.open.entry(epoch).or_default().entry(group).or_default().add(fact)
     }
 
     /// Whether what is learned now was handed out before.

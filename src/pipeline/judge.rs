@@ -409,12 +409,13 @@ impl Judge {
     }
 
     /// What an agent teaches a group.
-    fn teach(&mut self, key: AgentKey, (epoch, group): (i64, GroupKey), facts: Vec<Fact>) {
-        // What was handed out before is nobody's to take up again.
-        if facts.is_empty() || self.log.is_retelling() {
+    fn teach(&mut self, key: AgentKey, (epoch, group): (i64, GroupKey), mut facts: Vec<Fact>) {
+        // What was handed out before is nobody's to take up again, and what says nothing new nobody
+        // has to remember.
+        facts.retain(|fact| self.log.note(epoch, group, fact));
+        if facts.is_empty() {
             return;
         }
-        self.log.note(epoch, group, &facts);
         if let Some(journal) = &mut self.journal {
             let (closed, place) = (self.log.closed(), self.place);
             let lessons = facts.into_iter().map(|fact| {

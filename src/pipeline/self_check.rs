@@ -210,8 +210,12 @@ mod tests {
             || Fact::Crossing { detector: Detector::CallRate.place(), tier: 2, hour: 1 };
         let group = |near: i64| {
             let mut group = GroupSummary::default();
-            (0..20).for_each(|_| group.add(Fact::JudgedDay { day: 0 }));
-            (0..near).for_each(|_| group.add(near_miss()));
+            for _ in 0..20 {
+                group.add(Fact::JudgedDay { day: 0 });
+            }
+            for _ in 0..near {
+                group.add(near_miss());
+            }
             group
         };
         let (calm, wild) = (group(1), group(15));

@@ -29,25 +29,29 @@ impl Lessons {
         self.sessions.iter().map(AsRef::as_ref)
     }
 
-    pub(super) fn add(&mut self, session: Arc<LearnedSession>) {
+    /// Adds a session. Returns whether that changed anything.
+    pub(super) fn add(&mut self, session: Arc<LearnedSession>) -> bool {
         let place = self.sessions.partition_point(|it| it.id < session.id);
         let is_known = self.sessions.get(place).is_some_and(|it| it.id == session.id);
         if is_known || self.cut.is_some_and(|cut| session.id >= cut) {
-            return;
+            return false;
         }
         self.sessions.reserve_exact(1);
         self.sessions.insert(place, session);
         while self.heap_bytes() > SESSION_BYTES_PER_EPOCH {
-            let Some(last) = self.sessions.pop() else { return };
+            let Some(last) = self.sessions.pop() else { break };
             self.cut = Some(last.id);
         }
+        true
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         let cut = [self.cut, other.cut].into_iter().flatten().min();
         self.cut = cut;
         self.sessions.retain(|it| cut.is_none_or(|cut| it.id < cut));
-        other.sessions.iter().for_each(|it| self.add(Arc::clone(it)));
+        for session in &other.sessions {
+            self.add(Arc::clone(session));
+        }
     }
 
     pub(super) fn clear(&mut self) {

@@ -171,17 +171,21 @@ impl Tools {
     }
 
     /// Changes what is known of one tool; of more than `max` those with the smallest hashes stay.
-    pub(super) fn change(&mut self, tool: u64, max: usize, change: impl FnOnce(&mut ToolUse)) {
+    /// Returns whether anything is known otherwise now.
+    pub(super) fn change(
+        &mut self,
+        tool: u64,
+        max: usize,
+        change: impl FnOnce(&mut ToolUse),
+    ) -> bool {
         match self.uses.binary_search_by_key(&tool, |(known, _)| *known) {
             Ok(at) => {
-                if let Some((_, tool_use)) = self.uses.get_mut(at) {
-                    change(tool_use);
-                }
+                let Some((_, tool_use)) = self.uses.get_mut(at) else { return false };
+                let before = *tool_use;
+                change(tool_use);
+                return *tool_use != before;
             }
-            Err(at) if at >= max => {
-                self.is_full = true;
-                return;
-            }
+            Err(at) if at >= max => return !std::mem::replace(&mut self.is_full, true),
             Err(at) => {
                 let mut new = ToolUse::default();
                 change(&mut new);
@@ -195,6 +199,7 @@ impl Tools {
             self.uses.truncate(max);
             self.is_full = true;
         }
+        true
     }
 
     /// Adds what an epoch taught; of more than `max` those with the smallest hashes stay.
@@ -245,7 +250,9 @@ mod tests {
         for tool in 0..40_u64 {
             let hour = i64::try_from(tool).unwrap();
             let users = if tool < 5 { 2 } else { 1 };
-            (1..=users).for_each(|agent| tools.change(tool, 99, |it| it.add(agent, hour, false)));
+            for agent in 1..=users {
+                tools.change(tool, 99, |it| it.add(agent, hour, false));
+            }
         }
         assert!(!tools.is_full());
         tools.keep_supported(15);

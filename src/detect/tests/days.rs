@@ -176,7 +176,9 @@ fn an_acting_call_of_a_dormant_tool_scores_higher() {
 fn family(agents: u32, hour: i64) -> Peers {
     let root = crate::baseline::identity::agent_hash("acme", "helper@1");
     let mut tenant = GroupSummary::default();
-    (0..agents).for_each(|_| tenant.add(Fact::SubAgent { root, hour }));
+    for _ in 0..agents {
+        tenant.add(Fact::SubAgent { root, hour });
+    }
     Peers::default().with_epoch(hour, [(GroupKey::of_tenant("acme"), &tenant)])
 }
 

@@ -121,7 +121,9 @@ fn a_version_a_call_is_told_once_and_stays_small() {
 fn peers_that_took_the_same_version_up_are_named_with_the_day() {
     let (rules, mut state) = at_v14();
     let mut group = GroupSummary::default();
-    (0..7).for_each(|_| group.add(Fact::Agent));
+    for _ in 0..7 {
+        group.add(Fact::Agent);
+    }
     let version = crate::baseline::versions::version_hash("v15");
     // 2026-01-07 is a Wednesday; the agent itself is one of those of the 9th.
     for day in [20_460, 20_461, 20_462, 20_462] {

@@ -37,7 +37,7 @@ fn post(partition: i32) -> Post {
 fn publish(board: &PeerBoard, post: Post, epochs: &[i64]) {
     let mut log = EpochLog::default();
     for epoch in epochs {
-        log.note(*epoch, GROUP, &[Fact::Agent]);
+        log.note(*epoch, GROUP, &Fact::Agent);
     }
     let Some(last) = epochs.iter().max() else { return };
     let after = Timestamp::from_nanos((last + 1) * HOUR_NS);
@@ -77,7 +77,7 @@ fn a_partition_with_nothing_to_read_is_not_waited_for() {
 fn what_an_idle_partition_taught_last_is_known_to_the_others() {
     let board = board([&[1, 2], &[]]);
     let mut log = EpochLog::default();
-    log.note(2, GROUP, &[Fact::Agent]);
+    log.note(2, GROUP, &Fact::Agent);
     board.rest(post(1), &mut log, (0, Timestamp::MIN), 0);
     assert_eq!(agents(&board, 2), Some(3));
 }
@@ -117,7 +117,7 @@ fn a_call_never_waits_for_an_epoch_that_its_own_partition_keeps_open() {
 fn facts_of_a_closed_epoch_count_in_the_oldest_open_one() {
     let mut log = EpochLog::default();
     assert_eq!(log.close(Timestamp::from_nanos(5 * HOUR_NS), 0).unwrap().upto, Some(4));
-    log.note(2, GROUP, &[Fact::Agent]);
+    log.note(2, GROUP, &Fact::Agent);
     let closed = log.close(Timestamp::from_nanos(6 * HOUR_NS), 0).unwrap();
     assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [5]);
 }
@@ -127,7 +127,8 @@ fn a_session_counts_in_the_hour_of_its_end() {
     let live = LiveSession::new(1, Timestamp::from_nanos(4 * HOUR_NS));
     let session = Fact::Session(Arc::new(live.learned(1, live.deadline())));
     let mut log = EpochLog::default();
-    log.note(6, GROUP, &[session, Fact::Agent]);
+    log.note(6, GROUP, &session);
+    log.note(6, GROUP, &Fact::Agent);
     let closed = log.close(Timestamp::from_nanos(9 * HOUR_NS), 0).unwrap();
     assert_eq!(closed.summaries.keys().copied().collect::<Vec<_>>(), [4, 6]);
 }

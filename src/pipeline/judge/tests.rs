@@ -44,3 +44,22 @@ pub(crate) fn call(offset: i64, time: Timestamp) -> ToolCall<'static> {
         ..ToolCall::default()
     }
 }
+
+#[test]
+fn what_an_agent_teaches_that_its_peers_know_is_not_kept_to_be_written() {
+    let mut judge = durable(shared(), 0);
+    let mut taken = vec![0];
+    for offset in 0..20 {
+        let agent = format!("bot@{offset}");
+        let time = Timestamp::from_secs(offset);
+        judge.hold(&ToolCall { agent_id: agent.into(), ..call(offset, time) });
+        judge.judge_all(&mut |_| {});
+        judge.record_done(offset);
+        let journal = judge.journal().unwrap();
+        taken.push((1..).find(|bytes| !journal.is_full(bytes + 1, 1)).unwrap());
+    }
+    let each: Vec<usize> = taken.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Each teaches that it exists. Who uses the tool is known of three agents.
+    let told_less = each.iter().filter(|bytes| **bytes + 20 < each[0]).count();
+    assert!(told_less >= 10, "{each:?}");
+}

@@ -48,7 +48,7 @@ fn judge(node: &mut Node, partition: i32) -> (Post, EpochLog) {
 /// Teaches one agent in each of these hours and is done with them.
 fn teach(node: &Node, post: Post, log: &mut EpochLog, hours: &[i64]) {
     for hour in hours {
-        log.note(*hour, GROUP, &[Fact::Agent]);
+        log.note(*hour, GROUP, &Fact::Agent);
         if let Some(closed) = log.close(at(hour + 1), 0) {
             node.board.publish(post, log, closed, *hour);
         }
@@ -116,7 +116,7 @@ fn a_partition_that_nobody_has_taken_is_waited_for_until_an_entry_leaves_it_out(
 fn whoever_had_the_partition_before_is_not_heard_any_more() {
     let (_, mut one, mut two) = world(1);
     let (before, mut zombie) = judge(&mut one, 0);
-    zombie.note(5, GROUP, &[Fact::Agent]);
+    zombie.note(5, GROUP, &Fact::Agent);
     let (post, mut log) = judge(&mut two, 0);
     // The one before does not know yet.
     one.board.rest(before, &mut zombie, (1, at(5)), 0);
@@ -215,7 +215,7 @@ fn told_of_many_tools(bytes_max: usize) -> (Kept, usize) {
             // What does not compress.
             let tool = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let fact = Fact::Tool { tool, agent: tool ^ 7, hour, began: true };
-            log.note(hour, GROUP, &[fact]);
+            log.note(hour, GROUP, &fact);
         }
         // They come one behind the other, and none has been read back when the next one is sent.
         let closed = log.close(at(hour + 1), 0).unwrap();
@@ -264,15 +264,15 @@ fn what_was_learned_elsewhere_is_taken_up_where_nothing_is_known_and_nowhere_els
 fn a_partition_that_came_back_at_rest_tells_once_what_it_had_handed_out() {
     let (_, mut one, mut two) = world(1);
     let (post, mut log) = judge(&mut one, 0);
-    log.note(5, GROUP, &[Fact::Agent]);
+    log.note(5, GROUP, &Fact::Agent);
     one.board.rest(post, &mut log, (1, at(5)), 0);
     // It stops; the next one goes on from the beginning and reads all of it again.
     let (post, mut log) = judge(&mut two, 0);
     assert_eq!(log.told_until(0), None, "the first call is read again");
-    log.note(5, GROUP, &[Fact::Agent]);
+    log.note(5, GROUP, &Fact::Agent);
     assert_eq!(log.told_until(1), Some(at(5)), "the second one is new");
     log.all_told();
-    log.note(5, GROUP, &[Fact::Agent]);
+    log.note(5, GROUP, &Fact::Agent);
     let closed = log.close(at(6), 0).unwrap();
     two.board.publish(post, &mut log, closed, 1);
     two.read_all();

@@ -110,8 +110,12 @@ fn a_hundred_thousand_of_everything_leave_a_group_within_its_bytes() {
             drop(board.peers(hour - 2));
         }
         let (facts, tenant) = told(n, hour);
-        log.note(hour, GROUP, &facts);
-        log.note(hour, TENANT, &tenant);
+        for fact in &facts {
+            log.note(hour, GROUP, fact);
+        }
+        for fact in &tenant {
+            log.note(hour, TENANT, fact);
+        }
         if n.is_multiple_of(500) {
             for (most, key) in most.iter_mut().zip([GROUP, TENANT]) {
                 *most = taken(&board, &log, key).max(*most);

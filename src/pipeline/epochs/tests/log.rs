@@ -254,7 +254,7 @@ impl Partition {
         if waits && board.peers(self.hour() - 2).is_none() {
             return;
         }
-        self.log.note(self.hour(), GROUP, &[Fact::Agent]);
+        self.log.note(self.hour(), GROUP, &Fact::Agent);
         self.next += 1;
     }
 
