@@ -127,6 +127,23 @@ async fn create(
     Ok(first.unwrap_or(Err((String::new(), RDKafkaErrorCode::Unknown))).map_err(|(_, code)| code))
 }
 
+/// Deletes a topic.
+///
+/// # Errors
+///
+/// When the cluster does not answer or does not let us.
+pub async fn delete_topic(settings: &ClientSettings, name: &str) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> =
+        settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
+    let when = KafkaError::when("delete a topic");
+    match admin.delete_topics(&[name], &options).await.map(|results| results.into_iter().next()) {
+        Ok(Some(Err((_, code)))) => Err(when(rdkafka::error::KafkaError::AdminOp(code))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(when(error)),
+    }
+}
+
 /// The name of a topic that was created; `None` when another instance was faster.
 fn made(outcome: Result<String, RDKafkaErrorCode>) -> Result<Option<String>, KafkaError> {
     match outcome {

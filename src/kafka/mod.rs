@@ -27,7 +27,9 @@ mod reader;
 mod statistics;
 mod too_large;
 
-pub use broker::{EmbeddedCluster, Topic, ensure_topics, partition_counts, record_count};
+pub use broker::{
+    EmbeddedCluster, Topic, delete_topic, ensure_topics, partition_counts, record_count,
+};
 pub use changelog::{
     CODE_HEADER, LogReader, PartitionReader, Shown, SourceEnds, Take, TakeAt, TakeShown,
 };

@@ -6,12 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::kafka_broker::Broker;
-use crate::support::succeed;
 
 /// What a bench reports.
 fn report(arguments: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_toolwarden"));
-    serde_json::from_str(&succeed(command.arg("bench").args(arguments))).unwrap()
+    let output = command.arg("bench").args(arguments).output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    assert!(!talk.contains(" stays: "), "a topic that was to be deleted: {talk}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What a bench beside a broker reports.
