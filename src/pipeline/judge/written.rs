@@ -238,6 +238,31 @@ mod tests {
     }
 
     #[test]
+    fn peers_that_are_kept_for_another_partition_do_not_stand_in_for_those_of_its_time() {
+        let board = PeerBoard::with(Room { always: 1, needed: 8 });
+        let shared = Shared { board, ..shared() };
+        let [mut resting, mut behind, mut ahead] = [0, 1, 2].map(|it| durable(shared.clone(), it));
+        behind.set_idle(true);
+        // Each waits for what the other has to say of the hours before.
+        take(&mut resting, &[(0, 100)]);
+        take(&mut ahead, &[(0, 100)]);
+        assert_eq!([resting.held(), ahead.held()], [1, 0]);
+        take(&mut resting, &[]);
+        assert_eq!(resting.held(), 0);
+        flush(&mut resting, true);
+        resting.set_idle(true);
+        assert_eq!(resting.log.needs, Some(Needs { epoch: 98, later: None }));
+        for (offset, hour) in (1..).zip(101..110) {
+            take(&mut ahead, &[(offset, hour)]);
+            assert_eq!(ahead.held(), 0);
+            flush(&mut ahead, false);
+        }
+        behind.set_idle(false);
+        take(&mut behind, &[(0, 104)]);
+        assert!(behind.is_outdated() && behind.held() == 1);
+    }
+
+    #[test]
     fn time_passes_by_the_peers_of_the_newest_call_after_a_late_one() {
         let mut judge = durable(shared(), 0);
         take(&mut judge, &[(0, 100)]);
