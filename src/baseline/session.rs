@@ -199,8 +199,10 @@ pub struct LiveSession {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct More {
     suspects: Vec<u64>,
-    /// Values of parts that were handed over, the newest last.
-    earlier: Vec<u64>,
+    /// 32 bits of the values of parts that were handed over, the newest last. One passes for another
+    /// of them once in ten million times, and is taken for named then. As bytes, because a number of
+    /// 32 bits that may be any takes five when it is written.
+    earlier: Vec<[u8; 4]>,
 }
 
 /// Unknown values kept of a quarantined session.
@@ -379,8 +381,9 @@ impl LiveSession {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
-            let hashes = more.suspects.capacity() + more.earlier.capacity();
-            size_of::<More>() + hashes * size_of::<u64>()
+            size_of::<More>()
+                + more.suspects.capacity() * size_of::<u64>()
+                + more.earlier.capacity() * size_of::<[u8; 4]>()
         });
         self.words.as_ref().map_or(0, |words| words.memory_bytes())
             + self.tokens.heap_bytes()
@@ -432,11 +435,12 @@ impl LiveSession {
         if earlier.len() >= EARLIER_MAX {
             earlier.remove(0);
         }
-        earlier.push(value);
+        earlier.push(short(value).to_le_bytes());
     }
 
     fn has_handed_over(&self, value: u64) -> bool {
-        self.more.as_ref().is_some_and(|more| more.earlier.contains(&value))
+        let known = short(value).to_le_bytes();
+        self.more.as_ref().is_some_and(|more| more.earlier.contains(&known))
     }
 }
 
