@@ -17,9 +17,9 @@ pub(crate) struct RawState {
     /// moves begins to learn anew.
     pub(crate) durable: bool,
     /// How often a partition's changes are written; as much is read again after a crash. 100ms to
-    /// 10m. Where that would take a worker more than an eightieth of the time in which it is busy, as
-    /// when a backlog is read, it is less often, up to a twelfth, but at every four hours of event
-    /// time.
+    /// 10m. Where a worker has hardly any time to spare, as when a backlog is read, and that would take
+    /// more than a three-hundredth of it, it is less often, down to every twenty-fourth time, but at
+    /// every four hours of event time.
     pub(crate) flush_interval: FriendlyDuration,
     /// How much memory what agents taught their peers may take until it is written, in all partitions
     /// of an instance together: one whose share is full is written before its time. 16MiB to 16GiB.
