@@ -61,12 +61,6 @@ impl EpochLog {
         self.open.entry(epoch).or_default().entry(group).or_default().add(fact)
     }
 
-    /// Whether what is learned now was handed out before.
-    #[must_use]
-    pub const fn is_retelling(&self) -> bool {
-        self.told.is_some()
-    }
-
     /// What was handed out last before its hour was over, to be remembered over a stop: nothing as
     /// long as it is read again, since after another stop all of that is read again once more.
     #[must_use]
