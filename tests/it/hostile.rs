@@ -246,10 +246,13 @@ fn row_36_a_flood_of_agents_and_tools_adds_no_series_and_little_memory() {
     };
     broker.create_topic(settings.calls(), 2, &[]);
     let mut running = Running::start(&settings);
-    let warm = looping("first", "2026-03-02T10:00:00Z", 40);
-    let warm: Vec<Stored> = [0, 1]
-        .iter()
-        .flat_map(|partition| warm.iter().map(|it| Stored { partition: *partition, ..it.clone() }))
+    // Two agents: of one, calls with the same ids would count once or twice, as partitions take turns.
+    let warm: Vec<Stored> = [(0, "first"), (1, "second")]
+        .into_iter()
+        .flat_map(|(partition, agent)| {
+            let calls = looping(agent, "2026-03-02T10:00:00Z", 40);
+            calls.into_iter().map(move |it| Stored { partition, ..it })
+        })
         .collect();
     produce(&settings.bootstrap, settings.calls(), &warm);
     running.wait_until_judged(warm.len());
