@@ -78,8 +78,7 @@ pub async fn ensure_topics(
     settings: &ClientSettings,
     topics: &[Topic<'_>],
 ) -> Result<Vec<String>, KafkaError> {
-    let admin: AdminClient<DefaultClientContext> =
-        settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
+    let admin = admin(settings)?;
     let asking = Asking::client(settings)?;
     let missing = missing(&asking, topics)?;
     let mut created = Vec::new();
@@ -102,6 +101,10 @@ pub async fn ensure_topics(
         tokio::time::sleep(LOOK).await;
     }
     Ok(created)
+}
+
+fn admin(settings: &ClientSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))
 }
 
 /// Asks for one topic, a compacted one with `more` settings. Tells its name or the broker's refusal.
@@ -133,8 +136,7 @@ async fn create(
 ///
 /// When the cluster does not answer or does not let us.
 pub async fn delete_topic(settings: &ClientSettings, name: &str) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> =
-        settings.config(&[]).create().map_err(KafkaError::when("create an admin client"))?;
+    let admin = admin(settings)?;
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let when = KafkaError::when("delete a topic");
     match admin.delete_topics(&[name], &options).await.map(|results| results.into_iter().next()) {

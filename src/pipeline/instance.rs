@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use crate::config::{Config, Start};
 use crate::deliver::{Webhook, WebhookSettings};
@@ -64,8 +64,9 @@ pub struct Instance {
     state_outbox: Option<Outbox>,
     sources: Arc<[Source]>,
     threads: Vec<JoinHandle<()>>,
-    /// What tells how it is until it has shut down.
-    serving: Vec<AbortHandle>,
+    /// What tells how it is. It ends with the instance: it would say that nothing moves any more, and
+    /// holds all that is known.
+    serving: JoinSet<()>,
     shutdown_timeout: Duration,
     /// Set to make the readers of verdicts and groups stop.
     feed_stop: Arc<AtomicBool>,
@@ -176,7 +177,7 @@ impl Instance {
             shared: shared(config, rules),
             sources: parts::sources(config, &metrics),
             threads: Vec::new(),
-            serving: Vec::new(),
+            serving: JoinSet::new(),
             shutdown_timeout: config.kafka.shutdown_timeout,
             outbox,
             state_outbox: durable.as_ref().map(|it| it.outbox.clone()),
@@ -262,8 +263,6 @@ impl Instance {
             clean &= thread.is_finished() && thread.join().is_ok();
         }
         ShutdownFinished { clean }.emit(&self.metrics);
-        // They would say that nothing moves any more, and hold all that was known.
-        self.serving.iter().for_each(AbortHandle::abort);
         clean
     }
 
@@ -443,15 +442,14 @@ impl Instance {
             exports: self.exports(config),
         };
         let state = monitor.app_state();
-        let watching = tokio::spawn(monitor.watch());
-        let answering = tokio::spawn(async move {
+        self.serving.spawn(monitor.watch());
+        self.serving.spawn(async move {
             // It answers until all is over, so that the end of a drain can be watched too.
             let never = std::future::pending();
             if let Err(error) = serve::run(listener, serve::router(state), never).await {
                 tracing::error!(%error, "the admin listener stopped");
             }
         });
-        self.serving = vec![watching.abort_handle(), answering.abort_handle()];
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
