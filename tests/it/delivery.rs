@@ -1,9 +1,10 @@
 //! Delivery that crashes anywhere: before and after the attempt, before and after its note, before
-//! the commit, without Kafka and network, every fault drawn from a seed; and two receivers beside a
-//! real Kafka.
+//! the commit, without Kafka and network, every fault drawn from a seed; and beside a real Kafka a
+//! process that dies there, and two receivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,8 +23,11 @@ use toolwarden::pipeline::undelivered;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 
 use crate::calls::looping;
+use crate::faults::kill::{at_once, has_died};
+use crate::faults::oracle::{long_ones_are_wanted, random, seed};
+use crate::groups::patient;
 use crate::kafka_broker::Broker;
-use crate::running::{Running, Settings, Stored, produce, read, wait_for};
+use crate::running::{Running, Settings, Stored, produce, read, wait_for, wait_until_committed};
 
 /// What survives a crash.
 #[derive(Default)]
@@ -387,6 +391,10 @@ impl Real {
         real
     }
 
+    fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
     /// What it took: how often each message came, with its bodies.
     fn taken(&self) -> BTreeMap<String, Vec<(bool, Vec<u8>)>> {
         let mut taken: BTreeMap<String, Vec<(bool, Vec<u8>)>> = BTreeMap::new();
@@ -396,6 +404,48 @@ impl Real {
         }
         taken
     }
+
+    /// Whether it was told of something of an agent.
+    fn is_told_of(&self, agent: &str) -> bool {
+        self.heard.lock().unwrap().iter().any(|(_, _, body)| {
+            let it: Value = serde_json::from_slice(body).unwrap();
+            it["data"]["agent_id"] == agent
+        })
+    }
+
+    /// The messages of the alerts topic, once it has taken them all.
+    fn has_all(&self, settings: &Settings) -> Option<BTreeSet<String>> {
+        let wanted: BTreeSet<String> = read(&settings.bootstrap, &settings.alerts())
+            .iter()
+            .map(Stored::json)
+            .map(|it| format!("{}_{}", it["alert_id"].as_str().unwrap(), it["revision"]))
+            .collect();
+        let taken = self.taken();
+        (!wanted.is_empty() && wanted.iter().all(|id| taken.contains_key(id))).then_some(wanted)
+    }
+
+    /// How often each message came again; each with one body, and marked from the second time on.
+    fn repeats(&self) -> BTreeMap<String, usize> {
+        let mut repeats = BTreeMap::new();
+        for (id, times) in self.taken() {
+            assert!(times.iter().all(|it| it.1 == times[0].1), "{id}: one body");
+            assert!(times.iter().skip(1).all(|it| it.0), "{id}: a repeat that does not say so");
+            repeats.insert(id, times.len() - 1);
+        }
+        repeats
+    }
+}
+
+fn receiver(name: &str) -> String {
+    format!(
+        "  - {{name: {name}, type: webhook, url_env: {}, signing_secret_env: SECRET, \
+         min_score: 0, dedup_for: 0s, catch_up_rate: 1000, allow_networks: [127.0.0.1]}}\n",
+        name.to_uppercase()
+    )
+}
+
+fn secret() -> (&'static str, String) {
+    ("SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())
 }
 
 async fn hear(State(real): State<Real>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -413,21 +463,9 @@ fn row_31_a_dead_receiver_holds_up_no_other_and_a_kill_and_a_broker_restart_repe
     let Some(mut broker) = Broker::start() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (healthy, dead) = (Real::start(&runtime, 200), Real::start(&runtime, 503));
-    let receiver = |name: &str| {
-        format!(
-            "  - {{name: {name}, type: webhook, url_env: {}, signing_secret_env: SECRET, \
-             min_score: 0, dedup_for: 0s, catch_up_rate: 1000, allow_networks: [127.0.0.1]}}\n",
-            name.to_uppercase()
-        )
-    };
-    let url = |real: &Real| format!("http://{}/hook", real.address);
     let settings = Settings {
         more: format!("receivers:\n{}{}", receiver("healthy"), receiver("dead")),
-        environment: vec![
-            ("HEALTHY", url(&healthy)),
-            ("DEAD", url(&dead)),
-            ("SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
-        ],
+        environment: vec![("HEALTHY", healthy.url()), ("DEAD", dead.url()), secret()],
         ..Settings::new(broker.bootstrap(), "two-receivers")
     };
     broker.create_topic(settings.calls(), 2, &[]);
@@ -435,20 +473,10 @@ fn row_31_a_dead_receiver_holds_up_no_other_and_a_kill_and_a_broker_restart_repe
         let calls = looping(agent, &format!("2026-03-02T{hour:02}:00:00Z"), 40);
         produce(&settings.bootstrap, settings.calls(), &calls);
     };
-    let has_all = |real: &Real| {
-        let alerts = read(&settings.bootstrap, &settings.alerts());
-        let wanted: BTreeSet<String> = alerts
-            .iter()
-            .map(Stored::json)
-            .map(|it| format!("{}_{}", it["alert_id"].as_str().unwrap(), it["revision"]))
-            .collect();
-        let taken = real.taken();
-        (!wanted.is_empty() && wanted.iter().all(|id| taken.contains_key(id))).then_some(wanted)
-    };
     let running = Running::start(&settings);
     tell("first", 10);
     running.wait_until_judged(40);
-    wait_for("the healthy one is told", || has_all(&healthy));
+    wait_for("the healthy one is told", || healthy.has_all(&settings));
     running.wait_until("the dead one's breaker opens", |it| {
         it.sum("notification_breaker_state", &["receiver=\"dead\""]) > 0.0
     });
@@ -457,20 +485,87 @@ fn row_31_a_dead_receiver_holds_up_no_other_and_a_kill_and_a_broker_restart_repe
     let running = Running::start(&settings);
     tell("second", 11);
     running.wait_until_judged(40);
-    wait_for("the healthy one is told of the second", || has_all(&healthy));
+    wait_for("the healthy one is told of the second", || healthy.has_all(&settings));
     broker.crash();
     broker.restart();
     tell("third", 12);
     running.wait_until_judged(80);
-    wait_for("the healthy one is told of the third", || has_all(&healthy));
+    wait_for("the healthy one is told of the third", || healthy.has_all(&settings));
     assert!(dead.taken().is_empty());
     dead.status.store(200, Ordering::SeqCst);
-    wait_for("the other one is back and has all", || has_all(&dead));
+    wait_for("the other one is back and has all", || dead.has_all(&settings));
     for real in [&healthy, &dead] {
-        for (id, times) in real.taken() {
-            assert!(times.iter().all(|it| it.1 == times[0].1), "{id}: one body");
-            assert!(times.len() <= 2, "{id} came {} times", times.len());
-            assert!(times.iter().skip(1).all(|it| it.0), "{id}: a repeat that does not say so");
-        }
+        assert!(real.repeats().values().all(|repeats| *repeats <= 1), "{:?}", real.repeats());
     }
+}
+
+/// The steps of an attempt, the most hits after which a process dies there, and how often whoever has an
+/// alert is told it again for each death.
+const STEPS: [(&str, u32, RangeInclusive<usize>); 4] = [
+    ("posting", 3, 0..=0),
+    ("post-answered", 3, 1..=1),
+    // The next revision of the incident may be on its way.
+    ("delivery-noted", 2, 0..=1),
+    ("delivery-committed", 2, 0..=1),
+];
+
+/// Two lives that end at `point`, and one that goes on, while one agent after the other loops.
+fn die_twice_at(
+    (runtime, broker): (&tokio::runtime::Runtime, &Broker),
+    (point, hits, told_again): (&str, u32, &RangeInclusive<usize>),
+    seed: u64,
+) {
+    let real = Real::start(runtime, 200);
+    let patient = patient(Settings::new(broker.bootstrap(), &format!("kill-{point}-{seed}")));
+    let settings = Settings {
+        session_ms: Some(1_500),
+        commit_interval: "100ms",
+        more: format!("{}receivers:\n{}", patient.more, receiver("pager")),
+        environment: vec![("PAGER", real.url()), secret()],
+        ..patient
+    };
+    broker.create_topic(settings.calls(), 1, &[]);
+    let mut random = random(&settings.name);
+    let mut deaths = 0;
+    let mut begin = |deaths| {
+        let arguments =
+            vec!["--kill-point".to_owned(), format!("{point}:{}", random.u32(1..=hits))];
+        let armed = Settings { arguments, ..settings.clone() };
+        Running::spawn(if deaths < 2 { &armed } else { &settings })
+    };
+    let mut running = begin(deaths);
+    // All at the same time, so that no incident ends beside the next, and of one detector only: one
+    // request at a time.
+    let start = "2026-03-02T10:00:00Z";
+    for number in 0..12 {
+        let agent = format!("agent-{number}");
+        produce(&settings.bootstrap, settings.calls(), &looping(&agent, start, 20));
+        let said = format!("{} is told of {agent}", settings.name);
+        wait_for(&said, || {
+            if has_died(&mut running) {
+                deaths += 1;
+                running = begin(deaths);
+            }
+            real.is_told_of(&agent).then_some(())
+        });
+    }
+    assert_eq!(deaths, 2, "it came to {} twice", settings.name);
+    wait_until_committed(&settings, &[&running]);
+    wait_for("all is told", || real.has_all(&settings));
+    let repeats: usize = real.repeats().values().sum();
+    let (least, most) = (told_again.start() * deaths, told_again.end() * deaths);
+    assert!((least..=most).contains(&repeats), "{}: {:?}", settings.name, real.repeats());
+}
+
+#[test]
+fn row_29_a_process_killed_at_each_step_of_an_attempt_repeats_at_most_that_one_and_says_so() {
+    let Some(broker) = Broker::shared() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let seeds = if long_ones_are_wanted() { 10 } else { 1 };
+    let cases: Vec<_> = (0..seeds)
+        .flat_map(|more| STEPS.iter().map(move |step| (step, seed().wrapping_add(more))))
+        .collect();
+    at_once(&cases, |((point, hits, told_again), seed)| {
+        die_twice_at((&runtime, &broker), (point, *hits, told_again), *seed);
+    });
 }

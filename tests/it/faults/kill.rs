@@ -37,12 +37,19 @@ fn armed(settings: &Settings, point: &str) -> Settings {
     Settings { arguments, ..settings.clone() }
 }
 
+/// Whether it has ended, as it does at its point.
+pub(crate) fn has_died(running: &mut Running) -> bool {
+    running.ended().is_some_and(|status| {
+        assert_eq!(status.signal(), Some(ABORTED), "{status}\n{}", running.log());
+        true
+    })
+}
+
 /// Waits until it has died at its point; false if it has done everything and not come there.
 fn dies(mut running: Running, settings: &Settings) -> bool {
     let began = now();
     loop {
-        if let Some(status) = running.ended() {
-            assert_eq!(status.signal(), Some(ABORTED), "{status}\n{}", running.log());
+        if has_died(&mut running) {
             return true;
         }
         let committed = committed(&settings.bootstrap, &settings.name, settings.calls());
@@ -71,7 +78,7 @@ fn die_twice_at(truth: &Truth, bootstrap: &str, (point, hits): (&str, u32), seed
 
 /// Runs `act` for each of `cases`, a few at a time: most of the time they wait. How long they take is that
 /// of a crowd, so none of them says how soon it had recovered.
-fn at_once<T: Sync>(cases: &[T], act: impl Fn(&T) + Sync) {
+pub(crate) fn at_once<T: Sync>(cases: &[T], act: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use toolwarden::kill_point::Point;
+
 use crate::support::{repository, text};
 
 /// The rows of the fault matrix.
@@ -39,6 +41,35 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
             number.is_some_and(|number| number.parse::<usize>().is_ok())
         })
         .collect()
+}
+
+/// Every text of the tests below a directory, one after the other.
+fn texts_below(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| {
+            let is_code = path.extension().is_some_and(|extension| extension == "rs");
+            if path.is_dir() {
+                texts_below(&path)
+            } else if is_code {
+                fs::read_to_string(path).unwrap()
+            } else {
+                String::new()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn at_every_kill_point_a_test_arms_a_process() {
+    let tests = texts_below(&repository("tests"));
+    let points = Point::ALL.iter().map(|point| point.as_str());
+    let unarmed: Vec<&str> = points
+        .filter(|name| {
+            !tests.contains(&format!("\"{name}\"")) && !tests.contains(&format!("\"{name}:"))
+        })
+        .collect();
+    assert!(unarmed.is_empty(), "no test arms {unarmed:?}");
 }
 
 #[test]
