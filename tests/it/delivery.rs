@@ -23,7 +23,7 @@ use toolwarden::pipeline::undelivered;
 use toolwarden::telemetry::{BuildInfo, FailureReason, Metrics};
 
 use crate::calls::looping;
-use crate::faults::kill::{at_once, has_died};
+use crate::faults::kill::{armed, at_once, has_died};
 use crate::faults::oracle::{long_ones_are_wanted, random, seed};
 use crate::groups::patient;
 use crate::kafka_broker::Broker;
@@ -528,9 +528,7 @@ fn die_twice_at(
     let mut random = random(&settings.name);
     let mut deaths = 0;
     let mut begin = |deaths| {
-        let arguments =
-            vec!["--kill-point".to_owned(), format!("{point}:{}", random.u32(1..=hits))];
-        let armed = Settings { arguments, ..settings.clone() };
+        let armed = armed(&settings, &format!("{point}:{}", random.u32(1..=hits)));
         Running::spawn(if deaths < 2 { &armed } else { &settings })
     };
     let mut running = begin(deaths);

@@ -18,6 +18,28 @@ pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Adds every file below a directory, in the order of their names.
+pub(crate) fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut entries: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            walk(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The files below a directory of the repository whose names have this extension.
+pub(crate) fn files_below(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(&repository(directory), &mut found);
+    found.retain(|path| path.extension().is_some_and(|e| e == extension));
+    found
+}
+
 /// Whether tests that need Kafka, Prometheus or Helm are to run; says so on standard error if not.
 #[expect(clippy::print_stderr, reason = "a skipped test is said to be skipped")]
 pub(crate) fn slow_tests_are_wanted() -> bool {

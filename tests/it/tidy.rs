@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::{files_below, walk};
+
 /// Which rooms each room may name. An arrow added here is reviewed as a change of the house.
 const ARROWS: [(&str, &[&str]); 17] = [
     ("event", &[]),
@@ -97,25 +99,6 @@ struct SourceFile {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            walk(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
-}
-
-fn files_below(directory: &str, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    walk(&root().join(directory), &mut found);
-    found.retain(|path| path.extension().is_some_and(|e| e == extension));
-    found
 }
 
 fn sources() -> Vec<SourceFile> {

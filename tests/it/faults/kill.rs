@@ -32,7 +32,8 @@ pub(crate) fn settings(bootstrap: &str, name: &str) -> Settings {
     }
 }
 
-fn armed(settings: &Settings, point: &str) -> Settings {
+/// An instance that dies at a point.
+pub(crate) fn armed(settings: &Settings, point: &str) -> Settings {
     let arguments = vec!["--kill-point".to_owned(), point.to_owned()];
     Settings { arguments, ..settings.clone() }
 }

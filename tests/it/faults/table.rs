@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use toolwarden::kill_point::Point;
 
-use crate::support::{repository, text};
+use crate::support::{files_below, text};
 
 /// The rows of the fault matrix.
 const ROWS: usize = 44;
@@ -15,21 +14,18 @@ fn is_of_a_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || letter == '_'
 }
 
-/// Every `row_NN_…` of the tests below a directory.
-fn tests_below(directory: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests_below(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let code = fs::read_to_string(&path).unwrap();
-            let names = code.split("fn row_").skip(1).filter_map(|rest| {
-                let name = rest.split(|letter| !is_of_a_name(letter)).next()?;
-                name.starts_with(|letter: char| letter.is_ascii_digit()).then_some(name)
-            });
-            found.extend(names.map(|name| format!("row_{name}")));
-        }
-    }
+/// The texts of the code below a directory.
+fn texts_below(directory: &str) -> impl Iterator<Item = String> {
+    files_below(directory, "rs").into_iter().map(|path| fs::read_to_string(path).unwrap())
+}
+
+/// Every `row_NN_…` of the tests in a text.
+fn row_tests(code: &str) -> Vec<String> {
+    let names = code.split("fn row_").skip(1).filter_map(|rest| {
+        let name = rest.split(|letter| !is_of_a_name(letter)).next()?;
+        name.starts_with(|letter: char| letter.is_ascii_digit()).then_some(name)
+    });
+    names.map(|name| format!("row_{name}")).collect()
 }
 
 /// The cells of each line of the table that is a row.
@@ -43,26 +39,9 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
         .collect()
 }
 
-/// Every text of the tests below a directory, one after the other.
-fn texts_below(directory: &Path) -> String {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .map(|path| {
-            let is_code = path.extension().is_some_and(|extension| extension == "rs");
-            if path.is_dir() {
-                texts_below(&path)
-            } else if is_code {
-                fs::read_to_string(path).unwrap()
-            } else {
-                String::new()
-            }
-        })
-        .collect()
-}
-
 #[test]
 fn at_every_kill_point_a_test_arms_a_process() {
-    let tests = texts_below(&repository("tests"));
+    let tests: String = texts_below("tests").collect();
     let points = Point::ALL.iter().map(|point| point.as_str());
     let unarmed: Vec<&str> = points
         .filter(|name| {
@@ -74,10 +53,8 @@ fn at_every_kill_point_a_test_arms_a_process() {
 
 #[test]
 fn the_page_of_faults_has_every_row_once_and_names_only_tests_that_exist() {
-    let mut exist = BTreeSet::new();
-    for directory in ["src", "tests"] {
-        tests_below(&repository(directory), &mut exist);
-    }
+    let code = ["src", "tests"].into_iter().flat_map(texts_below);
+    let exist: BTreeSet<String> = code.flat_map(|code| row_tests(&code)).collect();
     let page = text("docs/faults.md");
     let rows = rows(&page);
     assert_eq!(rows.len(), ROWS, "run scripts/faults --names");
