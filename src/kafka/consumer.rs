@@ -356,6 +356,10 @@ impl GroupMember for PartitionConsumer {
         self.consumer.context().defer(defers);
     }
 
+    fn begin_nowhere(&self, is_so: bool) {
+        self.consumer.context().begin_nowhere(is_so);
+    }
+
     fn let_go(&self, partitions: &[TopicPartition]) -> bool {
         // The flag is reset by unassign, so it must be read before.
         let lost = self.consumer.assignment_lost();

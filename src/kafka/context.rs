@@ -55,6 +55,8 @@ pub(crate) struct WorkerContext {
     resets: AtomicU64,
     /// Whether the worker wants to write down what it knows before a partition goes.
     defers: AtomicBool,
+    /// Whether the worker says where partitions are read from, each of them.
+    begins_nowhere: AtomicBool,
     notes: Mutex<VecDeque<Rebalanced>>,
     /// Partitions that the group waits for, until the worker lets go of them.
     revoking: Mutex<Vec<TopicPartition>>,
@@ -80,6 +82,7 @@ impl WorkerContext {
             leaderless: Default::default(),
             resets: AtomicU64::new(0),
             defers: AtomicBool::new(false),
+            begins_nowhere: AtomicBool::new(false),
             notes: Mutex::default(),
             revoking: Mutex::default(),
             gone: Mutex::default(),
@@ -114,6 +117,26 @@ impl WorkerContext {
     /// Whether partitions that are to go wait until the worker lets go of them.
     pub(crate) fn defer(&self, defers: bool) {
         self.defers.store(defers, Ordering::Relaxed);
+    }
+
+    /// Whether partitions that are assigned are read from nowhere until they are sent somewhere.
+    pub(crate) fn begin_nowhere(&self, is_so: bool) {
+        self.begins_nowhere.store(is_so, Ordering::Relaxed);
+    }
+
+    /// Takes partitions over. Where they are to be sent somewhere first, they are paused before they
+    /// are assigned, at a place that needs no looking up: a question to the broker that is still open
+    /// when they are sent is asked again by librdkafka (2.12), and its answer moves them once more.
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &mut TopicPartitionList,
+    ) -> KafkaResult<()> {
+        if self.begins_nowhere.load(Ordering::Relaxed) {
+            list.set_all_offsets(Offset::Offset(0))?;
+            consumer.pause(list)?;
+        }
+        consumer.incremental_assign(list)
     }
 
     /// Partitions are not ours any more: nothing of them is committed from here on, and the library
@@ -298,7 +321,7 @@ impl ConsumerContext for WorkerContext {
     ) {
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                match consumer.incremental_assign(list) {
+                match self.assign(consumer, list) {
                     Ok(()) => self.note(Rebalanced::Assigned(names(list))),
                     Err(error) => self.fail(&error, true),
                 }

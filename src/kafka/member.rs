@@ -40,6 +40,11 @@ pub trait GroupMember: std::fmt::Debug + Send {
     /// ever.
     fn defer_revoking(&self, defers: bool);
 
+    /// Whether partitions that are assigned are read from nowhere until [`Self::go_on_from`] says from
+    /// where, and not from where the group stands. Such a place must not be looked up beside that: the
+    /// client would go there when the answer comes, however far it has read by then.
+    fn begin_nowhere(&self, _is_so: bool) {}
+
     /// Hands over partitions that are to go ([`crate::kafka::Rebalanced::Revoking`]). Returns whether they were
     /// ours to the end: false when they were lost meanwhile.
     #[must_use]

@@ -111,13 +111,13 @@ impl Reading {
     }
 
     /// The record at `offset` was read, when the client had been sent on `resets` times. Returns how
-    /// many alerts retention took between this record and the one before: a gap that the broker did
-    /// not send the client over is none.
-    fn went_on(&mut self, offset: i64, resets: u64) -> u64 {
-        let expected = self.next_offset.replace(offset + 1).unwrap_or(offset);
+    /// many alerts retention took before it: a gap that the client was not sent over is none. `None`
+    /// for a record that the client hands out once more.
+    fn went_on(&mut self, offset: i64, resets: u64) -> Option<u64> {
         let is_reset = std::mem::replace(&mut self.resets, resets) != resets;
-        let gone = offset.saturating_sub(expected);
-        if is_reset { u64::try_from(gone).unwrap_or(0) } else { 0 }
+        let gone = offset.saturating_sub(self.next_offset.unwrap_or(offset));
+        self.next_offset = self.next_offset.filter(|_| !is_reset).max(Some(offset + 1));
+        (is_reset || gone >= 0).then(|| u64::try_from(gone).ok().filter(|_| is_reset).unwrap_or(0))
     }
 }
 
@@ -152,6 +152,7 @@ impl Delivering {
         metrics: &Metrics,
     ) -> Self {
         consumer.defer_revoking(true);
+        consumer.begin_nowhere(true);
         Self {
             consumer,
             number,
@@ -210,7 +211,8 @@ impl Delivering {
                 // It is read again from where it begins, or by who has it next.
                 continue;
             };
-            let gone = reading.went_on(place.offset, self.consumer.resets());
+            let resets = self.consumer.resets();
+            let Some(gone) = reading.went_on(place.offset, resets) else { continue };
             if gone > 0 {
                 let receiver = self.receiver.name();
                 NotificationsOvertaken { receiver, alerts: gone }.emit(&self.metrics);

@@ -233,6 +233,7 @@ impl Desk {
             let before = std::mem::replace(&mut lane.counted, now);
             let Some(source) = self.sources.get(usize::from(id.topic)) else { continue };
             source.metrics.records.inc_by(received.records);
+            source.metrics.again.inc_by(received.again);
             source.metrics.bytes.inc_by(received.bytes);
             source.metrics.processed.inc_by(now.judged - before.judged);
             source.metrics.late.inc_by(now.late - before.late);

@@ -26,6 +26,8 @@ pub struct Received {
     pub records: u64,
     /// Bytes of their values.
     pub bytes: u64,
+    /// Records that had been taken in before, and were passed over.
+    pub again: u64,
     /// Calls in records without a key.
     pub without_key: u64,
     /// Calls in records whose key names another agent.

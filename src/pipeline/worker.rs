@@ -29,6 +29,7 @@ pub mod keep;
 mod pace;
 mod rebalance;
 
+use hold::{Arrival, arrival};
 use keep::{Durable, Leaving};
 use pace::Pace;
 use rebalance::rebalance;
@@ -206,6 +207,7 @@ impl Worker {
     /// The same worker, which keeps what it knows.
     #[must_use]
     pub fn with(self, durable: Option<Durable>) -> Self {
+        self.consumer.begin_nowhere(durable.is_some());
         Self { durable, ..self }
     }
 
@@ -258,10 +260,11 @@ impl Worker {
                         }
                     }
                     if let Some(lane) = self.lanes.get_mut(&id) {
-                        if hold::cuts_off(lane, &*self.consumer, record.offset(), &self.metrics) {
-                            self.lease.doubt(clock::wall());
+                        match arrival(lane, &*self.consumer, record.offset(), &self.metrics) {
+                            Arrival::Again => lane.received.again += 1,
+                            Arrival::CutOff => self.lease.doubt(clock::wall()),
+                            Arrival::Due => self.desk.take(&record, lane),
                         }
-                        self.desk.take(&record, lane);
                     }
                     kill_point::hit(Point::Polled);
                     taken += 1;

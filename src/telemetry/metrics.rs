@@ -207,6 +207,7 @@ impl Metrics {
         let label = [topic];
         SourceMetrics {
             records: it.records_received.with_label_values(&label),
+            again: it.records_read_again.with_label_values(&label),
             bytes: it.record_bytes_received.with_label_values(&label),
             processed: it.events_processed.with_label_values(&label),
             late: it.events_late.with_label_values(&label),
@@ -364,6 +365,8 @@ impl Metrics {
 pub struct SourceMetrics {
     /// Kafka records.
     pub records: IntCounter,
+    /// Records that were handed out once more.
+    pub again: IntCounter,
     /// Bytes of their values.
     pub bytes: IntCounter,
     /// Calls judged.

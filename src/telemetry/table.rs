@@ -72,6 +72,8 @@ table! {
     // Records in.
     records_received: IntCounterVec = "records_received_total", "records", ["topic"], NONE,
         "Kafka records received.";
+    records_read_again: IntCounterVec = "records_read_again_total", "records", ["topic"], NONE,
+        "Kafka records that the client handed out once more: passed over.";
     record_bytes_received: IntCounterVec = "record_bytes_received_total", "bytes", ["topic"], NONE,
         "Bytes of Kafka record values received.";
     events_processed: IntCounterVec = "events_processed_total", "calls", ["topic"], NONE,

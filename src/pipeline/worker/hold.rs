@@ -126,35 +126,49 @@ impl Worker {
     }
 }
 
-/// Whether records between the last one taken in and that at `offset` went before they were read. A
-/// gap alone says nothing: compaction and transactions leave some.
+/// What a record is to the lane that it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is the next one.
+    Due,
+    /// It was taken in before: the client reads again what it has handed out already.
+    Again,
+    /// Records before it went before they were read.
+    CutOff,
+}
+
+/// What the record at `offset` is to a lane. A gap alone says nothing: compaction and transactions
+/// leave some.
 ///
-/// Such records were judged by somebody else, who has the partition by now, or by nobody. Whoever
-/// read on would know less than there was to know, and say alerts in other words. So it takes in
-/// nothing more until the group has said whose the partition is, and then takes up what was written:
-/// what was lost is told there.
-pub(super) fn cuts_off(
+/// Records that have gone were judged by somebody else, who has the partition by now, or by nobody.
+/// Whoever read on would know less than there was to know, and say alerts in other words. So it takes
+/// in nothing more until the group has said whose the partition is, and then takes up what was
+/// written: what was lost is told there.
+pub(super) fn arrival(
     lane: &mut Lane,
     consumer: &dyn GroupMember,
     offset: i64,
     metrics: &Metrics,
-) -> bool {
+) -> Arrival {
     let Some(expected) = lane.judge.next_offset().filter(|next| *next != offset) else {
-        return false;
+        return Arrival::Due;
     };
+    if !lane.takes() || !lane.past.is_live() {
+        return Arrival::Due;
+    }
     let resets = consumer.resets();
-    if resets == lane.resets || !lane.takes() || !lane.past.is_live() {
-        return false;
+    if resets == lane.resets {
+        return if offset < expected { Arrival::Again } else { Arrival::Due };
     }
     // Without an answer the worst is assumed.
     let oldest = consumer.oldest(&lane.name);
     if expected < offset && oldest.is_some_and(|oldest| oldest <= expected) {
         lane.resets = resets;
-        return false;
+        return Arrival::Due;
     }
     if lane.keeping.is_some() {
         lane.is_cut_off = true;
-        return true;
+        return Arrival::CutOff;
     }
     lane.resets = resets;
     let change = if offset < expected {
@@ -163,7 +177,7 @@ pub(super) fn cuts_off(
         LogChange::Overtaken { from: expected, oldest: offset }
     };
     change.in_partition(&lane.name.topic, lane.name.partition).emit(metrics);
-    false
+    Arrival::Due
 }
 
 /// Has everything written anew that somebody wrote over, if anything is.

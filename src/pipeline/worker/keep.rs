@@ -91,6 +91,7 @@ impl Worker {
             };
             let way = go_on(&found.restored, &found.ends, self.consumer.is_from_earliest());
             tell(lane, &found, &way, &self.metrics);
+            let stands = found.ends.committed.filter(|it| way.is_same_log && *it <= way.from);
             let learns = self.settings.learn_from.is_some();
             if let Err(error) = take_up_one(lane, found, &way, (learns, &self.metrics)) {
                 tracing::error!(
@@ -99,6 +100,11 @@ impl Worker {
                 );
             }
             self.desk.keep_marks(&mut lane.judge);
+            if let Some(committed) = stands {
+                // The client has not asked where the group stands, and tells lag by that.
+                self.consumer.finish(&lane.name, committed);
+                self.committing.moved();
+            }
             if let Some(live_from) = lane.pinned() {
                 self.consumer.finish(&lane.name, live_from);
             }

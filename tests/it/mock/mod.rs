@@ -4,6 +4,7 @@
 
 mod group;
 mod load;
+mod placing;
 mod produce;
 
 use std::collections::BTreeSet;

@@ -118,8 +118,27 @@ impl Member {
         is_done
     }
 
+    /// What is due to be read once more from its beginning is.
+    fn go_back(&self, world: &mut World) {
+        let now_ms = world.now_ms;
+        let group = self.of.group(world);
+        let topic = Arc::clone(&group.topic);
+        let member = group.members.get_mut(&self.client.life).unwrap();
+        let due: Vec<i32> =
+            member.goes_back.extract_if(.., |_, due| *due <= now_ms).map(|(it, _)| it).collect();
+        for partition in due {
+            let low = world.log(&topic, partition).low;
+            let member = self.of.group(world).members.get_mut(&self.client.life).unwrap();
+            if let Some((next, _)) = member.positions.get_mut(&partition) {
+                *next = low;
+                world.met.again += 1;
+            }
+        }
+    }
+
     fn fetch(&self, world: &mut World) -> Option<Arc<PlainRecord>> {
         let life = self.client.life;
+        self.go_back(world);
         let group = self.of.group(world);
         let topic = Arc::clone(&group.topic);
         let positions = group.members[&life].positions.clone();
@@ -285,6 +304,13 @@ impl GroupMember for Member {
     fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
         step(&self.client.world);
         self.steer(partition, |it| it.0 = offset);
+        let mut world = lock(&self.client.world);
+        if world.once_in(6) {
+            // As librdkafka does when it was asking where to begin.
+            let due_ms = world.now_ms + world.random.u64(..3_000);
+            let member = self.of.group(&mut world).members.get_mut(&self.client.life).unwrap();
+            member.goes_back.insert(partition.partition, due_ms);
+        }
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ struct Played {
 }
 
 /// Counters that tell an operator of what was met: each must have moved.
-const TELL: [&str; 8] = [
+const TELL: [&str; 9] = [
     "toolwarden_alerts_produce_failures_total",
     "toolwarden_leases_lapsed_total",
     "toolwarden_state_restore_failures_total",
@@ -58,6 +58,7 @@ const TELL: [&str; 8] = [
     "toolwarden_notifications_known_total",
     "toolwarden_notification_breaker_opened_total",
     "toolwarden_dead_letters_total",
+    "toolwarden_records_read_again_total",
 ];
 
 /// The counters of this thread's instances, each summed over its labels.
@@ -97,6 +98,7 @@ fn add(all: &mut Met, met: Met) {
     all.jumps += met.jumps;
     all.commits_refused += met.commits_refused;
     all.cut_off += met.cut_off;
+    all.again += met.again;
     all.compacted += met.compacted;
     all.untold += met.untold;
     all.told_again += met.told_again;
@@ -126,6 +128,9 @@ fn row_01_whatever_happens_what_is_said_and_known_is_what_one_run_says_in_which_
     }
     let again = "play one again: TOOLWARDEN_SEED=n cargo test --test it -- sim";
     assert!(failed.is_empty(), "{} seeds\n{}\n{again}", failed.len(), failed.join("\n"));
+    // An agent knows its last calls again, so that judging them twice would hardly show.
+    let twice = counted.get("toolwarden_events_duplicate_total");
+    assert_eq!(twice, Some(&0.0), "calls were judged twice, and known again by their ids");
     let count = seeds.count();
     if count > 100 {
         let least = [
@@ -135,7 +140,7 @@ fn row_01_whatever_happens_what_is_said_and_known_is_what_one_run_says_in_which_
         let is_much = |it: &u32| usize::try_from(*it).is_ok_and(|it| it > count / 4);
         assert!(least.iter().flatten().all(is_much), "{all:?} proves little");
         assert!(
-            repeats > 0 && all.unread > 0 && all.jumps > 0 && all.compacted > 0,
+            repeats > 0 && all.unread > 0 && all.jumps > 0 && all.compacted > 0 && all.again > 0,
             "{all:?} proves little"
         );
         for name in TELL {
@@ -149,7 +154,7 @@ fn row_01_whatever_happens_what_is_said_and_known_is_what_one_run_says_in_which_
 /// is named because it is rare.
 #[test]
 fn row_06_whoever_finds_records_gone_before_they_were_read_judges_nothing_behind_them() {
-    const SEED: u64 = 329;
+    const SEED: u64 = 286;
     let (met, _) = judge(SEED, Broken::Nothing).unwrap();
     assert!(met.cut_off > 0, "{met:?}");
     let wrongs = judge(SEED, Broken::GapsUnseen).expect_err("it proves nothing");

@@ -118,6 +118,8 @@ pub(crate) struct Membership {
     pub(crate) leaving: Vec<TopicPartition>,
     /// Where reading stands, and whether it is paused.
     pub(crate) positions: BTreeMap<i32, (i64, bool)>,
+    /// Partitions that its client will go back to the beginning of, and when.
+    pub(crate) goes_back: BTreeMap<i32, u64>,
     pub(crate) finished: BTreeMap<TopicPartition, i64>,
     /// The last number under which a commit was asked for, and how commits ended.
     pub(crate) asked: u64,
@@ -304,6 +306,8 @@ pub(crate) struct Met {
     pub(crate) jumps: u32,
     pub(crate) commits_refused: u32,
     pub(crate) cut_off: u32,
+    /// Partitions that a client read once more from their beginning.
+    pub(crate) again: u32,
     /// Records that compaction took.
     pub(crate) compacted: u32,
     /// Attempts that the receiver did not take, or of which nobody heard that it did.
