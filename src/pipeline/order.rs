@@ -2,8 +2,10 @@
 //!
 //! A call is held until a later one (by more than the reordering span) has been seen, so that calls
 //! of one moment are judged in one order however they arrived: by time, then agent, then call id.
-//! With a span of 0 that holds back the last call only. Slots are used again, so that holding a
-//! call copies its texts but rarely allocates.
+//! With a span of 0 that holds back the last call only. A call that comes too late for that comes
+//! behind all those whose turn has come, whether they were judged meanwhile or wait for something: so
+//! the order is that of the log, however long anything waits and wherever reading begins again. Slots
+//! are used again, so that holding a call copies its texts but rarely allocates.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -23,9 +25,20 @@ pub struct Sequencer {
     /// How far behind the newest call a call must lie before it is released, in nanoseconds.
     span_ns: i64,
     newest: Option<Timestamp>,
-    /// Boxed, because a call is 280 bytes and moves four times.
-    held: VecDeque<Slot>,
+    /// First those whose turn has come, as it came, then the others by their time.
+    held: VecDeque<Held>,
+    /// How many of them have their turn.
+    due: usize,
     spare: Vec<Slot>,
+}
+
+/// A call that is held.
+#[derive(Debug)]
+struct Held {
+    /// Boxed, because a call is 280 bytes and moves four times.
+    call: Slot,
+    /// The newest time before it came.
+    after: Option<Timestamp>,
 }
 
 impl Sequencer {
@@ -50,63 +63,77 @@ impl Sequencer {
     /// The lowest offset among the calls held.
     #[must_use]
     pub fn lowest_offset(&self) -> Option<i64> {
-        self.held.iter().map(|call| call.position.offset).min()
+        self.held().map(|call| call.position.offset).min()
     }
 
     /// Where the calls held were read: offset, and place in the record.
     pub fn positions(&self) -> impl Iterator<Item = (i64, u32)> {
-        self.held.iter().map(|call| (call.position.offset, call.position.index))
+        self.held().map(|call| (call.position.offset, call.position.index))
     }
 
     /// The calls held, in no order that means anything.
     pub fn held(&self) -> impl Iterator<Item = &ToolCall<'static>> {
-        self.held.iter().map(|call| &**call)
+        self.held.iter().map(|held| &*held.call)
     }
 
-    /// The newest time taken in.
+    /// The newest time taken in before the first of the calls held, as they were read: from there on
+    /// they come in the same order once more.
     #[must_use]
-    pub const fn newest(&self) -> Option<Timestamp> {
-        self.newest
+    pub fn newest_before_held(&self) -> Option<Timestamp> {
+        let first = self
+            .held
+            .iter()
+            .min_by_key(|Held { call, .. }| (call.position.offset, call.position.index));
+        first.map_or(self.newest, |held| held.after)
     }
 
     /// Goes on where another one stopped: what it had seen up to `newest` counts.
     pub fn begin_after(&mut self, newest: Option<Timestamp>) {
         self.newest = self.newest.max(newest);
+        self.release();
     }
 
     /// Holds a call.
     pub fn push(&mut self, call: &ToolCall<'_>) {
         let mut slot = self.spare.pop().unwrap_or_default();
         refill(&mut slot, call);
-        self.newest = self.newest.max(Some(slot.time));
         // Calls arrive nearly in order, so the place is found from the back in a step or two.
         let mut place = self.held.len();
-        while place > 0 && self.held.get(place - 1).is_some_and(|other| order(&slot, other).is_lt())
+        while place > self.due
+            && self.held.get(place - 1).is_some_and(|it| order(&slot, &it.call).is_lt())
         {
             place -= 1;
         }
-        self.held.insert(place, slot);
+        self.held.insert(place, Held { after: self.newest, call: slot });
+        self.begin_after(Some(call.time));
+    }
+
+    /// Those that are old enough have their turn.
+    fn release(&mut self) {
+        let Some(newest) = self.newest.map(Timestamp::as_nanos) else { return };
+        let is_due =
+            |Held { call, .. }: &Held| call.time.as_nanos().saturating_add(self.span_ns) < newest;
+        while self.held.get(self.due).is_some_and(is_due) {
+            self.due += 1;
+        }
     }
 
     /// The next call whose turn has come.
     #[must_use]
     pub fn due(&self) -> Option<&ToolCall<'static>> {
-        let newest = self.newest?.as_nanos();
-        self.held
-            .front()
-            .map(|slot| &**slot)
-            .filter(|call| call.time.as_nanos().saturating_add(self.span_ns) < newest)
+        self.first().filter(|_| self.due > 0)
     }
 
     /// The next call, whether its turn has come or not: nothing newer is on its way.
     #[must_use]
     pub fn first(&self) -> Option<&ToolCall<'static>> {
-        self.held.front().map(|slot| &**slot)
+        self.held.front().map(|held| &*held.call)
     }
 
     /// Takes the first call out; give it back with [`Self::recycle`].
     pub fn pop(&mut self) -> Option<Slot> {
-        self.held.pop_front()
+        self.due = self.due.saturating_sub(1);
+        self.held.pop_front().map(|held| held.call)
     }
 
     /// Keeps a judged call's slot for the next one.
@@ -212,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_too_late_comes_behind_what_waits_as_behind_what_was_judged() {
+        let arrival = [(10, "a"), (30, "b"), (20, "late"), (40, "c"), (5, "later"), (50, "d")];
+        for judged_at_once in [true, false] {
+            let mut sequencer = Sequencer::new(0);
+            let mut out = Vec::new();
+            for (secs, id) in arrival {
+                sequencer.push(&call(secs, id));
+                if judged_at_once {
+                    drain_due(&mut sequencer, &mut out);
+                }
+            }
+            drain_due(&mut sequencer, &mut out);
+            assert_eq!(out, ["a", "late", "b", "later", "c"]);
+        }
+    }
+
+    #[test]
     fn every_field_survives_a_used_slot() {
         let mut sequencer = Sequencer::new(0);
         sequencer.recycle(Box::new(ToolCall {
@@ -247,6 +291,49 @@ mod tests {
                 out
             };
             prop_assert_eq!(released(&calls), released(&shuffled));
+        }
+
+        #[test]
+        fn any_arrival_is_judged_in_one_order_wherever_it_waits_and_begins_again(
+            times in prop::collection::vec(0_i64..40, 1..60),
+            turns in prop::collection::vec(any::<bool>(), 60),
+            stop in 0_usize..60,
+        ) {
+            let calls: Vec<_> = (0_i64..).zip(&times).map(|(offset, secs)| {
+                let position = Position { offset, ..Position::default() };
+                ToolCall { position, ..call(*secs, &format!("{offset:03}")) }
+            }).collect();
+            let all = |sequencer: &mut Sequencer, out: &mut Vec<String>| {
+                drain_due(sequencer, out);
+                out.extend(std::iter::from_fn(|| sequencer.pop()).map(|it| it.call_id.to_string()));
+            };
+            let mut wanted = Vec::new();
+            let mut sequencer = Sequencer::new(3_000_000_000);
+            for call in &calls {
+                sequencer.push(call);
+                drain_due(&mut sequencer, &mut wanted);
+            }
+            all(&mut sequencer, &mut wanted);
+            let mut out = Vec::new();
+            let mut sequencer = Sequencer::new(3_000_000_000);
+            for (call, is_judged) in calls.iter().zip(&turns).take(stop) {
+                sequencer.push(call);
+                if *is_judged {
+                    drain_due(&mut sequencer, &mut out);
+                }
+            }
+            let from = sequencer.lowest_offset().unwrap_or(i64::try_from(stop).unwrap());
+            let mut again = Sequencer::new(3_000_000_000);
+            again.begin_after(sequencer.newest_before_held());
+            for call in calls.iter().filter(|call| call.position.offset >= from) {
+                if out.iter().any(|judged| *judged == call.call_id) {
+                    again.begin_after(Some(call.time));
+                } else {
+                    again.push(call);
+                }
+            }
+            all(&mut again, &mut out);
+            prop_assert_eq!(out, wanted);
         }
     }
 }

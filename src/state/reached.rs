@@ -16,7 +16,7 @@ pub struct Reached {
     pub next_offset: Option<i64>,
     /// The newest time judged.
     pub watermark: Option<Timestamp>,
-    /// The newest time taken in.
+    /// The newest time taken in before the first record that is read again.
     pub newest: Option<Timestamp>,
     /// Calls taken in and not judged yet, in their order.
     pub held: Vec<Place>,

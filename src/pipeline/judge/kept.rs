@@ -33,7 +33,7 @@ impl Judge {
         Reached {
             next_offset,
             watermark: self.watermark,
-            newest: self.order.newest(),
+            newest: self.order.newest_before_held(),
             held: held.into_iter().collect(),
             closed: self.log.closed(),
             handed: self.log.handed(),

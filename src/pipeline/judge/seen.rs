@@ -13,6 +13,8 @@ impl Judge {
         let position = (call.position.offset, call.position.index);
         if let Some(again) = self.again.as_ref().filter(|again| position.0 < again.below()) {
             if again.covers(position) {
+                // The others come in the same order as before.
+                self.order.begin_after(Some(call.time));
                 return;
             }
         } else if let Some(origin) = &call.origin {
@@ -22,6 +24,7 @@ impl Judge {
                 Sighting::First => {}
                 Sighting::Again => {
                     self.tally.redelivered += 1;
+                    self.order.begin_after(Some(call.time));
                     return;
                 }
                 Sighting::FirstOfAnotherLog => self.tally.sources_replaced += 1,

@@ -1,5 +1,6 @@
 //! The calls of a simulation: a morning of six agents in three partitions, with loops, a burst of
-//! unknown tools, records nobody can read, stamps from the future and a secret among them.
+//! unknown tools, calls that come late, records nobody can read, stamps from the future and a
+//! secret among them.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(crate) struct Input {
     pub(crate) appended: Timestamp,
     pub(crate) key: String,
     pub(crate) value: String,
+    /// Whether it comes in one piece with the one before.
+    pub(crate) follows: bool,
 }
 
 const BEGINS: &str = "2026-03-02T08:00:00Z";
@@ -39,11 +42,19 @@ fn record(partition: i32, call: &Call<'_>, appended: Timestamp) -> Input {
         "session_id": format!("{agent}-{}", at.as_secs() / 1_800), "call_id": format!("c{number}"),
         "tool_name": tool, "status": "ok", "operation": "write", "arguments": arguments,
     });
-    Input { partition, appended, key: format!("acme/{agent}"), value: value.to_string() }
+    Input {
+        partition,
+        appended,
+        key: format!("acme/{agent}"),
+        value: value.to_string(),
+        follows: false,
+    }
 }
 
-/// The records of a morning, in the order of their time.
-pub(crate) fn morning(number: u64) -> Vec<Input> {
+/// The records of a morning, in the order of their time but for calls that come late, where `are_late`
+/// wants them: not where calls are put in order, since what waits for those that may still come is let
+/// go when nothing has come for a while.
+pub(crate) fn morning(number: u64, are_late: bool) -> Vec<Input> {
     let mut random = Rng::with_seed(number);
     let begins: Timestamp = BEGINS.parse().unwrap();
     let mut out = Vec::new();
@@ -73,12 +84,20 @@ pub(crate) fn morning(number: u64) -> Vec<Input> {
             let (at, arguments) = (begin.plus_secs(step * 2), json!({"job": "nightly"}));
             let call = Call { agent: &looping, tool: "poll", at, number: count, arguments };
             out.push(record(partition, &call, at));
+            if step == 7 && are_late {
+                // Somebody nobody knows yet, who was cut off for a while.
+                let (agent, past) = (format!("helper@{}", 10 + partition), at.plus_secs(-1_500));
+                let arguments = json!({});
+                let call = Call { agent: &agent, tool: "late", at: past, number: count, arguments };
+                out.push(Input { follows: true, ..record(partition, &call, at) });
+            }
         }
         let unread = Input {
             partition,
             appended: begins.plus_secs(random.i64(0..12_000)),
             key: "acme/helper@0".to_owned(),
             value: "{\"ts\": not JSON".to_owned(),
+            follows: false,
         };
         out.push(unread);
     }

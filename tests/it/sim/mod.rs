@@ -154,7 +154,7 @@ fn row_01_whatever_happens_what_is_said_and_known_is_what_one_run_says_in_which_
 /// is named because it is rare.
 #[test]
 fn row_06_whoever_finds_records_gone_before_they_were_read_judges_nothing_behind_them() {
-    const SEED: u64 = 286;
+    const SEED: u64 = 2_047;
     let (met, _) = judge(SEED, Broken::Nothing).unwrap();
     assert!(met.cut_off > 0, "{met:?}");
     let wrongs = judge(SEED, Broken::GapsUnseen).expect_err("it proves nothing");

@@ -150,9 +150,17 @@ impl Game<'_> {
         }
     }
 
-    /// The next record of the source is appended.
+    /// The next record of the source is appended, and what comes in one piece with it.
     fn feed(&mut self) {
         let Some(input) = self.input.next() else { return };
+        self.append(input);
+        while let Some(input) = self.input.as_slice().first().filter(|it| it.follows) {
+            self.append(input);
+            self.input.next();
+        }
+    }
+
+    fn append(&self, input: &Input) {
         let record = PlainRecord {
             timestamp_ms: Some(input.appended.as_millis()),
             key: Some(input.key.clone().into_bytes()),
