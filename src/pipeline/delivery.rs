@@ -5,6 +5,8 @@
 //! happens when partitions come and go: a partition is paused until the log of deliveries was read,
 //! and before it goes attempts under way may end.
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,14 +17,13 @@ use crate::alert::Alert;
 use crate::deliver::Place;
 use crate::event::Timestamp;
 use crate::kafka::{
-    Consumed, GroupMember, Ledger, Outbox, OutgoingRecord, Polled, Rebalanced, Ticket,
-    TopicPartition,
+    Consumed, GroupMember, Outbox, OutgoingRecord, Polled, Rebalanced, Ticket, TopicPartition,
 };
 use crate::kill_point::{self, Point};
-use crate::pipeline::at_end::AtEnd;
 use crate::pipeline::clock::{self, Moment};
 use crate::pipeline::committing::Committing;
 use crate::pipeline::courier::{Courier, Step};
+use crate::pipeline::delivery::reading::Reading;
 use crate::pipeline::look_up::{Found, LookUp};
 use crate::pipeline::posting::{Ended, Receiver};
 use crate::pipeline::undelivered;
@@ -82,43 +83,6 @@ pub struct Delivering {
     last_housekeeping: Moment,
     /// How long the next poll may wait.
     wait: Duration,
-}
-
-/// One partition of the alerts topic.
-#[derive(Debug, Default)]
-struct Reading {
-    ledger: Ledger,
-    next_offset: Option<i64>,
-    committed: Option<i64>,
-    /// Whether what the receiver has is known, so that alerts are taken.
-    is_live: bool,
-    /// Where reading is still to begin.
-    begin: Option<i64>,
-    /// The first alert that there was no room for: reading goes back there.
-    passed_over: Option<i64>,
-    /// How often the client had been sent on by the broker when this was read last.
-    resets: u64,
-    /// Whether everything was read when the broker was last asked.
-    is_at_end: bool,
-    at_end: AtEnd,
-}
-
-impl Reading {
-    /// Everything below is finished.
-    fn finished(&self) -> Option<i64> {
-        let open = [self.ledger.lowest_open(), self.passed_over];
-        open.into_iter().flatten().min().or(self.next_offset)
-    }
-
-    /// The record at `offset` was read, when the client had been sent on `resets` times. Returns how
-    /// many alerts retention took before it: a gap that the client was not sent over is none. `None`
-    /// for a record that the client hands out once more.
-    fn went_on(&mut self, offset: i64, resets: u64) -> Option<u64> {
-        let is_reset = std::mem::replace(&mut self.resets, resets) != resets;
-        let gone = offset.saturating_sub(self.next_offset.unwrap_or(offset));
-        self.next_offset = self.next_offset.filter(|_| !is_reset).max(Some(offset + 1));
-        (is_reset || gone >= 0).then(|| u64::try_from(gone).ok().filter(|_| is_reset).unwrap_or(0))
-    }
 }
 
 /// Partitions that are to go.
@@ -211,8 +175,10 @@ impl Delivering {
                 // It is read again from where it begins, or by who has it next.
                 continue;
             };
-            let resets = self.consumer.resets();
-            let Some(gone) = reading.went_on(place.offset, resets) else { continue };
+            let Some(gone) = reading.went_on(place.offset, self.consumer.resets()) else {
+                // It was taken before.
+                continue;
+            };
             if gone > 0 {
                 let receiver = self.receiver.name();
                 NotificationsOvertaken { receiver, alerts: gone }.emit(&self.metrics);

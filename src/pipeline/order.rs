@@ -87,10 +87,16 @@ impl Sequencer {
         first.map_or(self.newest, |held| held.after)
     }
 
-    /// Goes on where another one stopped: what it had seen up to `newest` counts.
-    pub fn begin_after(&mut self, newest: Option<Timestamp>) {
-        self.newest = self.newest.max(newest);
-        self.release();
+    /// A call of that time was taken in, here or by whoever this goes on from: those that are old
+    /// enough have their turn.
+    pub fn note(&mut self, time: Option<Timestamp>) {
+        self.newest = self.newest.max(time);
+        let Some(newest) = self.newest.map(Timestamp::as_nanos) else { return };
+        let is_due =
+            |Held { call, .. }: &Held| call.time.as_nanos().saturating_add(self.span_ns) < newest;
+        while self.held.get(self.due).is_some_and(is_due) {
+            self.due += 1;
+        }
     }
 
     /// Holds a call.
@@ -105,17 +111,7 @@ impl Sequencer {
             place -= 1;
         }
         self.held.insert(place, Held { after: self.newest, call: slot });
-        self.begin_after(Some(call.time));
-    }
-
-    /// Those that are old enough have their turn.
-    fn release(&mut self) {
-        let Some(newest) = self.newest.map(Timestamp::as_nanos) else { return };
-        let is_due =
-            |Held { call, .. }: &Held| call.time.as_nanos().saturating_add(self.span_ns) < newest;
-        while self.held.get(self.due).is_some_and(is_due) {
-            self.due += 1;
-        }
+        self.note(Some(call.time));
     }
 
     /// The next call whose turn has come.
@@ -324,10 +320,10 @@ mod tests {
             }
             let from = sequencer.lowest_offset().unwrap_or(i64::try_from(stop).unwrap());
             let mut again = Sequencer::new(3_000_000_000);
-            again.begin_after(sequencer.newest_before_held());
+            again.note(sequencer.newest_before_held());
             for call in calls.iter().filter(|call| call.position.offset >= from) {
                 if out.iter().any(|judged| *judged == call.call_id) {
-                    again.begin_after(Some(call.time));
+                    again.note(Some(call.time));
                 } else {
                     again.push(call);
                 }

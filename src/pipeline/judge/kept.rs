@@ -79,7 +79,7 @@ impl Judge {
         let hour = reached.watermark.map(Timestamp::hour);
         let known = |hour| Some((hour, self.shared.board.known(hour - EPOCHS_BEHIND)?));
         self.peers = hour.and_then(known);
-        self.order.begin_after(reached.newest);
+        self.order.note(reached.newest);
         self.log = EpochLog::from_parts(reached.closed, taught).after(reached.handed);
         self.note_needs(false);
         self.joined = false;

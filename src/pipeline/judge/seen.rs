@@ -14,7 +14,7 @@ impl Judge {
         if let Some(again) = self.again.as_ref().filter(|again| position.0 < again.below()) {
             if again.covers(position) {
                 // The others come in the same order as before.
-                self.order.begin_after(Some(call.time));
+                self.order.note(Some(call.time));
                 return;
             }
         } else if let Some(origin) = &call.origin {
@@ -24,7 +24,7 @@ impl Judge {
                 Sighting::First => {}
                 Sighting::Again => {
                     self.tally.redelivered += 1;
-                    self.order.begin_after(Some(call.time));
+                    self.order.note(Some(call.time));
                     return;
                 }
                 Sighting::FirstOfAnotherLog => self.tally.sources_replaced += 1,
