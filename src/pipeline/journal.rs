@@ -205,6 +205,12 @@ impl Journal {
         self.judged += 1;
     }
 
+    /// Calls of the log that were judged, by every owner there was.
+    #[must_use]
+    pub const fn judged_calls(&self) -> u64 {
+        self.judged
+    }
+
     /// An agent that waits to be written is about to change, or to be forgotten.
     pub fn write_first(&mut self, agent: AgentKey, state: &AgentState) {
         if let Some(writing) = &mut self.writing {

@@ -91,6 +91,9 @@ pub struct Judge {
     advanced: Option<Timestamp>,
     /// When to look after agents, at or before their deadlines.
     deadlines: BTreeSet<(Timestamp, AgentKey)>,
+    /// Agents that were written down when more calls of the log were judged than are by now: after how
+    /// many, and their deadlines. Time that passes until then has passed for them.
+    asleep: BTreeSet<(u64, Timestamp, AgentKey)>,
     next_offset: Option<i64>,
     /// Records below this offset were judged before this judge took the partition over.
     judged_below: i64,
@@ -137,6 +140,7 @@ impl Judge {
             watermark: None,
             advanced: None,
             deadlines: BTreeSet::new(),
+            asleep: BTreeSet::new(),
             next_offset: None,
             judged_below: 0,
             again: None,
@@ -424,36 +428,6 @@ impl Judge {
                 Lesson { place, epoch, group, fact }
             });
             journal.taught(key, group, lessons);
-        }
-    }
-
-    /// Event time has reached `time` in this partition: deadlines fall due, epochs close.
-    fn pass(&mut self, time: Timestamp, sink: &mut dyn FnMut(Decision)) {
-        if self.watermark.is_some_and(|watermark| time <= watermark) {
-            return;
-        }
-        self.comes_to(time.hour());
-        let before = self.watermark.replace(time);
-        if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
-            self.let_pass(time, sink);
-        }
-        self.end_crowds(time, sink);
-        // What this partition is done with must be on the board before it asks for the peers of
-        // `time`, or it would wait for itself.
-        if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
-            self.shared.board.publish(self.post, &mut self.log, closed, self.place.0);
-        }
-        if before.is_some_and(|before| before.day() < time.day()) {
-            self.forget_idle(time);
-        }
-    }
-
-    /// With the call at `offset` everything that was handed out before a stop has been read again,
-    /// if it has: what is learned from now on is told.
-    fn end_retelling(&mut self, offset: i64, sink: &mut dyn FnMut(Decision)) {
-        if let Some(until) = self.log.told_until(offset) {
-            self.let_pass(until, sink);
-            self.log.all_told();
         }
     }
 

@@ -201,6 +201,8 @@ pub struct RestoredAgent {
     pub state: AgentState,
     /// What its state reflects beyond the marker: these calls are passed over.
     pub ahead: Option<Judged>,
+    /// How many calls of the log its partition had judged when it was written.
+    pub judged: u64,
     /// What it taught beyond the marker. It must stand in its next record too, in case the next
     /// marker is never written either.
     pub lessons: Vec<Lesson>,

@@ -115,11 +115,16 @@ impl Judge {
         // come.
         self.admission.begin(gate);
         let (admission, deadlines) = (&mut self.admission, &mut self.deadlines);
+        let asleep = &mut self.asleep;
         let states = restored.agents.into_iter().map(|agent| {
             admission.count(&agent.state.tenant_id);
             if let Some(deadline) = agent.state.deadline() {
                 let names = (&agent.state.tenant_id, &agent.state.agent_id);
-                deadlines.insert((deadline, AgentKey::from_ids(names.0, names.1)));
+                let key = AgentKey::from_ids(names.0, names.1);
+                deadlines.insert((deadline, key));
+                if agent.ahead.is_some() && is_same_log {
+                    asleep.insert((agent.judged, deadline, key));
+                }
             }
             ahead.extend(agent.lessons);
             if !agent.passages.is_empty() {
@@ -132,6 +137,9 @@ impl Judge {
         if outcome.is_err() {
             let gate = self.admission.gate().clone();
             self.take_stock(gate);
+        }
+        for (_, deadline, key) in &self.asleep {
+            self.deadlines.remove(&(*deadline, *key));
         }
         if let Some(reached) = &marker {
             self.takes_up(reached);

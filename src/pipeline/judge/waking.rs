@@ -10,8 +10,53 @@ use crate::pipeline::judge::{Decision, Judge, hand_out, write_first};
 use crate::state::{Updated, Woken};
 
 impl Judge {
+    /// Event time has reached `time` in this partition: deadlines fall due, epochs close.
+    pub(super) fn pass(&mut self, time: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        if self.watermark.is_some_and(|watermark| time <= watermark) {
+            return;
+        }
+        self.comes_to(time.hour());
+        self.rouse();
+        let before = self.watermark.replace(time);
+        if self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= time) {
+            self.let_pass(time, sink);
+        }
+        self.end_crowds(time, sink);
+        // What this partition is done with must be on the board before it asks for the peers of
+        // `time`, or it would wait for itself.
+        if let Some(closed) = self.log.close(time, self.shared.lateness_ns) {
+            self.shared.board.publish(self.post, &mut self.log, closed, self.place.0);
+        }
+        if before.is_some_and(|before| before.day() < time.day()) {
+            self.forget_idle(time);
+        }
+    }
+
+    /// With the call at `offset` everything that was handed out before a stop has been read again,
+    /// if it has: what is learned from now on is told.
+    pub(super) fn end_retelling(&mut self, offset: i64, sink: &mut dyn FnMut(Decision)) {
+        if let Some(until) = self.log.told_until(offset) {
+            self.let_pass(until, sink);
+            self.log.all_told();
+        }
+    }
+
+    /// Agents that were written down after as many calls as are judged by now wait for time again.
+    ///
+    /// A call that comes late may leave its agent a deadline that is past. It falls due when time next
+    /// passes in the partition, and in nobody's judgement before: not when time passes once more, up to
+    /// where the agent was written down, because of calls that its partition judges again.
+    fn rouse(&mut self) {
+        let judged = self.journal.as_ref().map_or(u64::MAX, |journal| journal.judged_calls());
+        while self.asleep.first().is_some_and(|(calls, ..)| *calls <= judged) {
+            let first = self.asleep.pop_first();
+            self.deadlines.extend(first.map(|(_, deadline, key)| (deadline, key)));
+        }
+    }
+
     /// Event time has reached `now`: whatever falls due until then does.
     pub(super) fn let_pass(&mut self, now: Timestamp, sink: &mut dyn FnMut(Decision)) {
+        self.rouse();
         self.said.refresh();
         self.advanced = self.advanced.max(Some(now));
         while let Some((entry, key)) = self.deadlines.first().copied() {
@@ -54,9 +99,12 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use crate::event::Timestamp;
+    use crate::event::ToolCall;
+    use crate::pipeline::journal::Lineage;
     use crate::pipeline::judge::Judge;
     use crate::pipeline::judge::tests::{call, durable, shared};
-    use crate::state::{AgentKey, Spans};
+    use crate::state::changelog::Restoring;
+    use crate::state::{AgentKey, PartitionId, Spans};
 
     #[test]
     fn an_agent_at_work_is_looked_after_at_its_first_deadline_and_changed_at_its_last() {
@@ -84,5 +132,39 @@ mod tests {
         let none = Spans::default();
         judge.shared.agents.remove(key, none).unwrap();
         assert!(judge.shared.agents.wake(key, (last, last, none), |_, _| ()).is_none());
+    }
+
+    #[test]
+    fn time_that_has_passed_for_an_agent_that_was_written_down_does_not_pass_for_it_again() {
+        let late = ToolCall { agent_id: "late".into(), ..call(2, Timestamp::from_secs(11_000)) };
+        let key = AgentKey::of(&late);
+        let calls = [call(0, Timestamp::from_secs(0)), call(1, Timestamp::from_secs(20_000)), late];
+        let take = |judge: &mut Judge, call: &ToolCall<'static>| {
+            judge.hold(call);
+            judge.judge_all(&mut |_| {});
+            judge.record_done(call.position.offset);
+            judge.shared.agents.read(key, Clone::clone)
+        };
+        let mut first = durable(shared(), 0);
+        let known: Vec<_> = calls.iter().map(|call| take(&mut first, call)).collect();
+        let written = known[2].clone().unwrap();
+        assert!(written.deadline().unwrap() < first.watermark().unwrap(), "{written:?}");
+        // All but the marker.
+        let mut restoring = Restoring::new("calls".into(), 100);
+        for (key, value) in first.flush().unwrap().unwrap().records {
+            restoring.take(&key, value.as_deref());
+        }
+        let next = call(3, Timestamp::from_secs(20_001));
+        let settled = take(&mut first, &next);
+        assert_ne!(settled.as_ref(), Some(&written));
+
+        let partition = PartitionId { topic: 0, partition: 0 };
+        let mut second = Judge::new(shared(), partition, "calls".into());
+        let lineage = Lineage { topic: "calls".into(), log: 0, owner: 2, partitions: 1 };
+        second.take_up(restoring.finish(), (0, true), lineage).unwrap();
+        for call in &calls {
+            assert_eq!(take(&mut second, call).as_ref(), Some(&written));
+        }
+        assert_eq!(take(&mut second, &next), settled);
     }
 }

@@ -308,7 +308,8 @@ impl Restored {
         let was_there = passages.first().map(|(_, passage)| *passage == Passage::Ended);
         match of {
             Ok(state) => {
-                self.agents.push(RestoredAgent { state, ahead, lessons, passages });
+                let judged = stamp.judged;
+                self.agents.push(RestoredAgent { state, ahead, judged, lessons, passages });
                 u64::from(was_there.unwrap_or(true))
             }
             Err((tenant_id, agent_id)) => {

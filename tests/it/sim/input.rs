@@ -86,7 +86,7 @@ pub(crate) fn morning(number: u64, are_late: bool) -> Vec<Input> {
             out.push(record(partition, &call, at));
             if step == 7 && are_late {
                 // Somebody nobody knows yet, who was cut off for a while.
-                let (agent, past) = (format!("helper@{}", 10 + partition), at.plus_secs(-1_500));
+                let (agent, past) = (format!("helper@{}", 10 + partition), at.plus_secs(-9_000));
                 let arguments = json!({});
                 let call = Call { agent: &agent, tool: "late", at: past, number: count, arguments };
                 out.push(Input { follows: true, ..record(partition, &call, at) });
