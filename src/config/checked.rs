@@ -154,7 +154,7 @@ pub enum KeyedBy {
 pub struct Topics {
     /// Calls of sources that are not keyed by agent, keyed by tenant and agent.
     pub calls: String,
-    /// Alerts, keyed by tenant and agent.
+    /// Alerts, keyed by incident (`dedup_key`).
     pub alerts: String,
     /// What each receiver has, compacted, beside the alerts.
     pub deliveries: String,

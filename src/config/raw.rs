@@ -270,7 +270,7 @@ pub(crate) struct RawTopics {
     /// toolwarden may write it; used where a source has `keyed_by: none`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) calls: String,
-    /// Alerts, keyed by tenant and agent.
+    /// Alerts, keyed by incident (`dedup_key`).
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,249}$"), extend("x-expects" = "a topic name: letters, digits, `.`, `_` and `-`, at most 249"))]
     pub(crate) alerts: String,
     /// What each receiver has, so that nobody is told twice after a restart. Compacted; as many

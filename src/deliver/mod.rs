@@ -15,7 +15,7 @@ mod retry;
 mod signature;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod webhook;
 
 pub use breaker::{Admission, Breaker, FAILURES_TO_OPEN, OPEN_FIRST, OPEN_MAX, Phase};

@@ -28,7 +28,7 @@ fn evidence(call_id: &str, offset: i64) -> Evidence {
     }
 }
 
-fn alert() -> Alert {
+pub(crate) fn alert() -> Alert {
     Alert {
         schema: "toolwarden/alert/1".into(),
         alert_id: "0f2c9a".into(),

@@ -16,6 +16,7 @@ use crate::deliver::{
 };
 use crate::event::Timestamp;
 use crate::kafka::{Ledger, OutgoingRecord, Ticket, WhenTooLarge};
+use crate::pipeline::alert_record;
 use crate::pipeline::cut;
 use crate::pipeline::dead_letter::DEAD_LETTER_BYTES_MAX;
 use crate::pipeline::pager::{Page, Pager, as_duplicate};
@@ -405,14 +406,7 @@ impl Courier {
         self.bury(&letter, &item.body, item.before.ticket(1), send);
         if self.settings.has_others && !undelivered::is_one(&item.alert) {
             let alert = undelivered::alert(&item.alert, receiver);
-            let record = OutgoingRecord {
-                topic: Arc::clone(&self.settings.alerts),
-                partition: Some(item.place.partition),
-                key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
-                payload: Some(alert.to_json().into_bytes()),
-                headers: vec![("content-type", "application/json".to_owned())],
-                when_too_large: WhenTooLarge::Cut(cut::alert),
-            };
+            let record = alert_record::of(&alert, &self.settings.alerts);
             send(record, item.before.ticket(2));
         }
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::alert::{Alert, AlertStatus};
+use crate::alert::AlertStatus;
 use crate::decode::{self, DecodeError, Item, Record, canonical};
 use crate::event::{Position, Timestamp};
 use crate::kafka::{
     Consumed, Ledger, Outbox, OutgoingRecord, Rebalanced, TopicPartition, WhenTooLarge,
 };
 use crate::kill_point::{self, Point};
+use crate::pipeline::alert_record;
 use crate::pipeline::clock::{self, Moment};
-use crate::pipeline::cut;
 use crate::pipeline::dead_letter;
 use crate::pipeline::judge::{Audited, Decision, Judge};
 use crate::pipeline::keys;
@@ -291,7 +291,7 @@ impl Desk {
                 }
                 AlertStatus::Updated => {}
             }
-            self.outbox.send(record_of(&alert, &self.alerts), ledger.ticket(offset));
+            self.outbox.send(alert_record::of(&alert, &self.alerts), ledger.ticket(offset));
             kill_point::hit(Point::AlertSent);
         }
     }
@@ -322,18 +322,6 @@ impl Desk {
         let letter = dead_letter::letter(record, rejected, &self.dead_letter);
         self.outbox.send(letter, ledger.ticket(record.position.offset));
         DeadLettered { kind: DeadLetterKind::Record }.emit(&self.metrics);
-    }
-}
-
-/// An alert as a record, keyed so that one agent's alerts keep their order.
-fn record_of(alert: &Alert, topic: &Arc<str>) -> OutgoingRecord {
-    OutgoingRecord {
-        topic: Arc::clone(topic),
-        partition: None,
-        key: format!("{}/{}", alert.tenant_id, alert.agent_id).into_bytes(),
-        payload: Some(alert.to_json().into_bytes()),
-        headers: vec![("content-type", "application/json".to_owned())],
-        when_too_large: WhenTooLarge::Cut(cut::alert),
     }
 }
 

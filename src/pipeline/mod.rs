@@ -5,6 +5,7 @@
 //! their epoch ([`epochs`]) and asks the engine; alerts go to the outbox, and offsets are committed
 //! once the alerts they caused are acknowledged. `replay` and the demo go the same way.
 
+pub mod alert_record;
 pub mod at_end;
 pub mod baselines;
 pub mod bench;

@@ -79,7 +79,7 @@ pub(crate) fn morning(number: u64, are_late: bool) -> Vec<Input> {
         }
         let looping = format!("helper@{}", partition * 2 + random.i32(0..2));
         let begin = begins.plus_secs(random.i64(3_600..12_000));
-        for step in 0..14 {
+        for step in 0..40 {
             count += 1;
             let (at, arguments) = (begin.plus_secs(step * 2), json!({"job": "nightly"}));
             let call = Call { agent: &looping, tool: "poll", at, number: count, arguments };

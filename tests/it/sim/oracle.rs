@@ -71,7 +71,9 @@ pub(crate) fn judge(seed: u64, broken: Broken) -> Result<(Met, usize), String> {
     wrongs.extend(untold(&world.receiver));
     let again =
         world.receiver.taken.len() - world.receiver.alerts.len().min(world.receiver.taken.len());
-    let met = Met { told_again: u32::try_from(again).unwrap(), ..met };
+    let joined = world.receiver.taken.iter().filter(|it| it.body.contains("\"duplicate_of\""));
+    let joined = u32::try_from(joined.count()).unwrap();
+    let met = Met { told_again: u32::try_from(again).unwrap(), joined, ..met };
     for ((topic, _), log) in world.logs.iter().filter(|((topic, _), _)| &**topic != "calls") {
         let has_it =
             |bytes: &Vec<u8>| bytes.windows(CANARY.len()).any(|it| it == CANARY.as_bytes());

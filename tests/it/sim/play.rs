@@ -233,6 +233,10 @@ impl Game<'_> {
         if !is_late || !world.is_rough {
             return;
         }
+        if world.random.bool() {
+            // It has not read yet what they have judged, and it has not heard of them either.
+            world.truncate();
+        }
         for (_, slot) in self.slots.iter_mut().enumerate().filter(|(other, _)| *other != place) {
             if world.random.bool() {
                 slot.fuse = Some(world.random.u32(1..120));
