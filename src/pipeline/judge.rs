@@ -92,8 +92,8 @@ pub struct Judge {
     /// When to look after agents, at or before their deadlines.
     deadlines: BTreeSet<(Timestamp, AgentKey)>,
     /// Agents that were written down when more calls of the log were judged than are by now: after how
-    /// many, and their deadlines. Time that passes until then has passed for them.
-    asleep: BTreeSet<(u64, Timestamp, AgentKey)>,
+    /// many, below which offset, and their deadlines. Time that passes until then has passed for them.
+    asleep: BTreeSet<(u64, i64, Timestamp, AgentKey)>,
     next_offset: Option<i64>,
     /// Records below this offset were judged before this judge took the partition over.
     judged_below: i64,

@@ -122,8 +122,8 @@ impl Judge {
                 let names = (&agent.state.tenant_id, &agent.state.agent_id);
                 let key = AgentKey::from_ids(names.0, names.1);
                 deadlines.insert((deadline, key));
-                if agent.ahead.is_some() && is_same_log {
-                    asleep.insert((agent.judged, deadline, key));
+                if let Some(ahead) = agent.ahead.filter(|_| is_same_log) {
+                    asleep.insert((agent.judged, ahead.below(), deadline, key));
                 }
             }
             ahead.extend(agent.lessons);
@@ -138,7 +138,7 @@ impl Judge {
             let gate = self.admission.gate().clone();
             self.take_stock(gate);
         }
-        for (_, deadline, key) in &self.asleep {
+        for (_, _, deadline, key) in &self.asleep {
             self.deadlines.remove(&(*deadline, *key));
         }
         if let Some(reached) = &marker {

@@ -47,10 +47,20 @@ impl Judge {
     /// passes in the partition, and in nobody's judgement before: not when time passes once more, up to
     /// where the agent was written down, because of calls that its partition judges again.
     fn rouse(&mut self) {
-        let judged = self.journal.as_ref().map_or(u64::MAX, |journal| journal.judged_calls());
-        while self.asleep.first().is_some_and(|(calls, ..)| *calls <= judged) {
-            let first = self.asleep.pop_first();
-            self.deadlines.extend(first.map(|(_, deadline, key)| (deadline, key)));
+        if self.asleep.is_empty() {
+            return;
+        }
+        let calls = self.journal.as_ref().map_or(u64::MAX, |journal| journal.judged_calls());
+        // What retention took in front of this judge is never counted.
+        let is_at_rest = self.order.first().is_none();
+        let offset = if is_at_rest { self.next_offset.unwrap_or(0) } else { self.place.0 };
+        while let Some(first) = self.asleep.first().copied() {
+            let (judged, below, deadline, key) = first;
+            if judged > calls && below > offset {
+                break;
+            }
+            self.asleep.remove(&first);
+            self.deadlines.insert((deadline, key));
         }
     }
 
@@ -158,13 +168,20 @@ mod tests {
         let settled = take(&mut first, &next);
         assert_ne!(settled.as_ref(), Some(&written));
 
-        let partition = PartitionId { topic: 0, partition: 0 };
-        let mut second = Judge::new(shared(), partition, "calls".into());
-        let lineage = Lineage { topic: "calls".into(), log: 0, owner: 2, partitions: 1 };
-        second.take_up(restoring.finish(), (0, true), lineage).unwrap();
+        let restored = restoring.finish();
+        let goes_on_at = |from: i64| {
+            let partition = PartitionId { topic: 0, partition: 0 };
+            let mut judge = Judge::new(shared(), partition, "calls".into());
+            let lineage = Lineage { topic: "calls".into(), log: 0, owner: 2, partitions: 1 };
+            judge.take_up(restored.clone(), (from, true), lineage).unwrap();
+            judge
+        };
+        let mut second = goes_on_at(0);
         for call in &calls {
             assert_eq!(take(&mut second, call).as_ref(), Some(&written));
         }
         assert_eq!(take(&mut second, &next), settled);
+        // Retention took what is to be read again.
+        assert_eq!(take(&mut goes_on_at(3), &next), settled);
     }
 }
