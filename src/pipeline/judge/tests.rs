@@ -25,9 +25,15 @@ pub(crate) fn shared() -> Shared {
 
 /// The judge of a partition of which nothing is written down, and which writes down what changes.
 pub(crate) fn durable(shared: Shared, partition: i32) -> Judge {
+    going_on(shared, partition, (Restored::default(), 0))
+}
+
+/// The judge of a partition of which this is written down, and which goes on from that offset.
+pub(crate) fn going_on(shared: Shared, partition: i32, (restored, from): (Restored, i64)) -> Judge {
     let mut judge = Judge::new(shared, PartitionId { topic: 0, partition }, "calls".into());
-    let lineage = Lineage { topic: "calls".into(), log: 0, owner: 1, partitions: 1 };
-    judge.take_up(Restored::default(), (0, true), lineage).unwrap();
+    let owner = restored.owner + 1;
+    let lineage = Lineage { topic: "calls".into(), log: 0, owner, partitions: 1 };
+    judge.take_up(restored, (from, true), lineage).unwrap();
     judge
 }
 

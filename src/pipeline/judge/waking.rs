@@ -108,13 +108,11 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::Timestamp;
-    use crate::event::ToolCall;
-    use crate::pipeline::journal::Lineage;
+    use crate::event::{Timestamp, ToolCall};
     use crate::pipeline::judge::Judge;
-    use crate::pipeline::judge::tests::{call, durable, shared};
+    use crate::pipeline::judge::tests::{call, durable, going_on, shared};
     use crate::state::changelog::Restoring;
-    use crate::state::{AgentKey, PartitionId, Spans};
+    use crate::state::{AgentKey, Spans};
 
     #[test]
     fn an_agent_at_work_is_looked_after_at_its_first_deadline_and_changed_at_its_last() {
@@ -169,19 +167,12 @@ mod tests {
         assert_ne!(settled.as_ref(), Some(&written));
 
         let restored = restoring.finish();
-        let goes_on_at = |from: i64| {
-            let partition = PartitionId { topic: 0, partition: 0 };
-            let mut judge = Judge::new(shared(), partition, "calls".into());
-            let lineage = Lineage { topic: "calls".into(), log: 0, owner: 2, partitions: 1 };
-            judge.take_up(restored.clone(), (from, true), lineage).unwrap();
-            judge
-        };
-        let mut second = goes_on_at(0);
+        let mut second = going_on(shared(), 0, (restored.clone(), 0));
         for call in &calls {
             assert_eq!(take(&mut second, call).as_ref(), Some(&written));
         }
         assert_eq!(take(&mut second, &next), settled);
         // Retention took what is to be read again.
-        assert_eq!(take(&mut goes_on_at(3), &next), settled);
+        assert_eq!(take(&mut going_on(shared(), 0, (restored, 3)), &next), settled);
     }
 }
